@@ -1,0 +1,1 @@
+//! Both ends of the cloud link: the uplink library and the fleet service.

@@ -1,0 +1,1 @@
+//! Identity, agreement and keys of the mesh: the pure protocol core.

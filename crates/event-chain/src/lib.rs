@@ -1,0 +1,1 @@
+//! Blocks, Merkle proofs, seals and receipts of the Event Chain.

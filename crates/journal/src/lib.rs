@@ -1,0 +1,1 @@
+//! Durable records over a flash port.

@@ -1,0 +1,1 @@
+//! A deterministic car: production ECUs on a simulated bus.

@@ -1,0 +1,1 @@
+//! Load, decode and encode DBC databases.

@@ -1,0 +1,1 @@
+//! The ECU: one pump for process, simulator and firmware.

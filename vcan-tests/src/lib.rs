@@ -1,0 +1,1 @@
+//! Whole-car scenarios and attacks over real vcan.
