@@ -1,0 +1,36 @@
+# Sourced by the scripts: get what is missing on a Debian machine, saying what and why first.
+
+# need_packages WHY COMMAND=PACKAGE...
+# Installs the packages whose command is missing. Asks on a terminal unless `assume_yes` is set; without a terminal it
+# goes on. Returns 1 with an explanation if something is still missing afterwards.
+need_packages() {
+    local why=$1 pair command missing=()
+    local PATH=$PATH:/usr/sbin:/sbin
+    shift
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+
+    echo "Debian packages needed: ${missing[*]} ($why)" >&2
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "error: neither root nor sudo: install them as root and try again" >&2; return 1; }
+        sudo=(sudo)
+        [ -t 0 ] || sudo=(sudo -n)
+    fi
+    command -v apt-get >/dev/null || { echo "error: no apt-get here: install them by hand and try again" >&2; return 1; }
+    confirm "install them with apt-get?" || return 1
+
+    local install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}")
+    "${install[@]}" </dev/null >&2 || { "${sudo[@]}" apt-get update -qq </dev/null >&2 && "${install[@]}" </dev/null >&2; } ||
+        { echo "error: apt-get could not install: ${missing[*]}" >&2; return 1; }
+}
+
+# confirm QUESTION: yes if `assume_yes` is set or there is no terminal to ask on.
+confirm() {
+    [ -z "${assume_yes:-}" ] && [ -t 0 ] && [ -t 2 ] || return 0
+    local answer
+    read -r -p "$1 [Y/n] " answer
+    case $answer in '' | [Yy]*) return 0 ;; *) echo "error: not installed, as you wish" >&2; return 1 ;; esac
+}
