@@ -1,1 +1,27 @@
-//! CAN and CAN FD frames, identifier plan, segmentation and the bus port with its adapters.
+//! CAN and CAN FD frames, their time on the wire, segmentation and the bus port with its adapters.
+//!
+//! Transport knows bytes, identifiers and priorities, never meaning. What a node exchanges with a bus are the values of
+//! [`port`]; firmware, Linux process and simulator each carry them to a bus of their own.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`frame`] | one frame: classic, remote or FD |
+//! | [`segment`] | messages longer than one frame |
+//! | [`port`] | what a node tells a bus and hears from it |
+//!
+//! # Features
+//!
+//! None by default (`no_std`, no heap). `std` adds readers of text logs.
+
+#![no_std]
+
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+pub mod frame;
+pub mod port;
+pub mod segment;
+
+pub use embedded_can::Id;
+pub use frame::{Frame, Kind};
+pub use port::{BusCommand, BusEvent, ErrorState};
