@@ -1,1 +1,20 @@
 //! Identity, agreement and keys of the mesh: the pure protocol core.
+//!
+//! Time, randomness, bytes and key handles go in; effects come out in order. No clock, thread, socket, heap or global
+//! state; the same code runs as firmware, as a Linux process and in the simulator. The rules are numbered in
+//! `docs/protocol.md`, and cited here by their numbers.
+#![cfg_attr(not(test), no_std)]
+
+pub mod block;
+pub mod codec;
+pub mod genesis;
+pub mod grant;
+pub mod hash;
+pub mod limits;
+pub mod mac;
+pub mod merkle;
+pub mod quorum;
+pub mod sign;
+pub mod state;
+pub mod tx;
+pub mod types;

@@ -1,0 +1,77 @@
+//! Canonical bytes: postcard, and nothing accepted but the one encoding that we would write (DC-4).
+//!
+//! postcard takes over-long varints and ignores what follows; whatever is hashed or signed is therefore encoded
+//! again and compared, with nothing left over.
+
+use postcard::ser_flavors::Flavor;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Hands the canonical encoding to `sink`, piece by piece.
+///
+/// # Panics
+/// Never for the types of this crate: their encoding cannot fail.
+pub fn feed<T: Serialize>(value: &T, sink: impl FnMut(&[u8])) {
+    struct Feed<S>(S);
+    impl<S: FnMut(&[u8])> Flavor for Feed<S> {
+        type Output = ();
+        fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+            (self.0)(data);
+            Ok(())
+        }
+        fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+            (self.0)(&[data]);
+            Ok(())
+        }
+        fn finalize(self) -> postcard::Result<()> {
+            Ok(())
+        }
+    }
+    let encoded = postcard::serialize_with_flavor::<T, Feed<_>, ()>(value, Feed(sink));
+    debug_assert!(encoded.is_ok(), "an infallible flavor and a serialisable type");
+}
+
+/// Encodes into `buffer`; `None` if it does not fit.
+pub fn encode<'b, T: Serialize>(value: &T, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+    postcard::to_slice(value, buffer).ok().map(|written| &*written)
+}
+
+/// Encodes into a bounded vector; `None` if it does not fit.
+pub fn encode_vec<T: Serialize, const N: usize>(value: &T) -> Option<heapless::Vec<u8, N>> {
+    let mut bytes = heapless::Vec::new();
+    let mut fits = true;
+    feed(value, |part| fits &= bytes.extend_from_slice(part).is_ok());
+    fits.then_some(bytes)
+}
+
+/// Decodes the one canonical encoding; `None` for anything else.
+pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes::<T>(bytes).ok()?;
+    (rest.is_empty() && is_encoding_of(&value, bytes)).then_some(value)
+}
+
+fn is_encoding_of<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    let (mut at, mut same) = (0, true);
+    feed(value, |part| {
+        same &= bytes.get(at..at + part.len()) == Some(part);
+        at += part.len();
+    });
+    same && at == bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_canonical_encoding_is_taken() {
+        for (bytes, expected) in [
+            (&[5u8][..], Some(5u32)),
+            (&[0x85, 0x00], None), // over-long varint
+            (&[5, 0], None),       // something behind
+            (&[], None),
+            (&[0x80], None),
+        ] {
+            assert_eq!(decode::<u32>(bytes), expected, "{bytes:?}");
+        }
+    }
+}

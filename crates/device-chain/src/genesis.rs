@@ -1,0 +1,305 @@
+//! Genesis: who belongs to the car, on which identifiers, under which rules; signed by the maker at the end of the line.
+
+use heapless::{String, Vec};
+use serde::{Deserialize, Serialize};
+
+use crate::codec;
+use crate::hash::{Domain, hash_of};
+use crate::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_VALIDATORS, MIN_VALIDATORS};
+use crate::mac::Suite;
+use crate::quorum::Quorum;
+use crate::sign::{self, SigningKey};
+use crate::types::{MeshId, PublicKey, Signature, ValidatorIndex};
+
+/// Version of the wire format and of the rules, 1 to 15 (DC-2).
+pub const WIRE_VERSION: u8 = 1;
+
+/// A short printable name.
+pub type Name = String<MAX_NAME>;
+
+/// A CAN identifier as SocketCAN writes it: bit 31 marks 29 bits.
+pub type RawIdentifier = u32;
+
+/// What a validator does besides voting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Joins the segments, builds the Event Chain, runs the uplink. Exactly one.
+    Gateway,
+    /// Engine and transmission.
+    Powertrain,
+    /// Brakes and steering.
+    Chassis,
+    /// Driver assistance.
+    Adas,
+    /// Doors, locks, lights. Carries out unlock grants.
+    Body,
+    /// Radio links.
+    Telematics,
+    /// High-voltage battery.
+    Battery,
+    /// Anything else.
+    Other,
+}
+
+/// The four identifiers of a validator, most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identifiers {
+    /// PREVOTE, READY, PRECOMMIT.
+    pub vote: RawIdentifier,
+    /// PROPOSE.
+    pub propose: RawIdentifier,
+    /// HELLO, CONFIRM, DECIDED, FETCH, SYNC, ACK.
+    pub control: RawIdentifier,
+    /// GRANT, SEAL, VALUE, STATE: nothing that an approval waits for.
+    pub bulk: RawIdentifier,
+}
+
+impl Identifiers {
+    /// All four.
+    #[must_use]
+    pub const fn all(&self) -> [RawIdentifier; 4] {
+        [self.vote, self.propose, self.control, self.bulk]
+    }
+}
+
+/// A validator in the genesis. Its place in the list is its [`ValidatorIndex`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatorEntry {
+    /// Name, unique in the car.
+    pub name: Name,
+    /// What it does.
+    pub role: Role,
+    /// Ed25519 identity.
+    pub key: PublicKey,
+    /// The identifiers that it, and nobody else, sends.
+    pub identifiers: Identifiers,
+}
+
+/// A device without a vote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointEntry {
+    /// Name, unique in the car.
+    pub name: Name,
+    /// Ed25519 identity.
+    pub key: PublicKey,
+    /// The identifier of its records.
+    pub identifier: RawIdentifier,
+}
+
+/// What a key outside the car may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Authority {
+    /// Grants: unlock, lock.
+    Fleet,
+    /// Receipts for archived blocks.
+    Archive,
+}
+
+/// A key outside the car.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityEntry {
+    /// What it may sign.
+    pub authority: Authority,
+    /// Its Ed25519 key.
+    pub key: PublicKey,
+}
+
+/// Times of the protocol, agreed by being in the genesis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Bound Δ of one phase: worst response time on the bus, write to flash, check (W1). Microseconds.
+    pub phase_us: u32,
+    /// Interval of DECIDED heartbeats, microseconds.
+    pub heartbeat_us: u32,
+}
+
+/// The first fact of the Device Chain. Its hash is the mesh identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    /// [`WIRE_VERSION`] of the mesh.
+    pub version: u8,
+    /// MAC of the mesh.
+    pub suite: Suite,
+    /// Vehicle identification, e.g. a VIN.
+    pub vehicle: Name,
+    /// 4 to 8 validators.
+    pub validators: Vec<ValidatorEntry, MAX_VALIDATORS>,
+    /// Devices without a vote.
+    pub endpoints: Vec<EndpointEntry, MAX_ENDPOINTS>,
+    /// Keys outside the car.
+    pub authorities: Vec<AuthorityEntry, MAX_AUTHORITIES>,
+    /// Times.
+    pub policy: Policy,
+}
+
+/// What is wrong with a genesis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GenesisError {
+    /// Not the canonical encoding of a genesis: damaged or of another version.
+    Malformed,
+    /// Written for another wire version.
+    Version(u8),
+    /// Not signed by the maker's key that was given.
+    Signature,
+    /// Fewer than 4 or more than 8 validators.
+    Validators(usize),
+    /// There must be exactly one validator with the role Gateway.
+    Gateways(usize),
+    /// A name, key or identifier stands twice, or the identifier is no CAN identifier.
+    Duplicate(&'static str, Name),
+    /// A vote identifier must be more urgent than all identifiers that are not votes.
+    Priority(Name),
+    /// A time of the policy is zero.
+    Policy,
+}
+
+impl core::fmt::Display for GenesisError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("not a genesis: damaged, cut short, or of an unknown format"),
+            Self::Version(version) => write!(f, "wire version {version}, this program speaks {WIRE_VERSION}"),
+            Self::Signature => f.write_str("the maker's signature does not match: wrong maker key or altered genesis"),
+            Self::Validators(n) => write!(f, "{n} validators, {MIN_VALIDATORS} to {MAX_VALIDATORS} are needed"),
+            Self::Gateways(n) => write!(f, "{n} validators with role Gateway, exactly one is needed"),
+            Self::Duplicate(what, name) => write!(f, "{what} of {name} is used twice or is not valid"),
+            Self::Priority(name) => write!(f, "vote identifier of {name} must be lower than every other identifier"),
+            Self::Policy => f.write_str("phase_us and heartbeat_us must be above zero"),
+        }
+    }
+}
+
+impl core::error::Error for GenesisError {}
+
+impl Genesis {
+    /// The mesh identity.
+    #[must_use]
+    pub fn mesh(&self) -> MeshId {
+        MeshId(hash_of(Domain::Genesis, self))
+    }
+
+    /// The thresholds of the full set.
+    #[must_use]
+    pub fn quorum(&self) -> Quorum {
+        Quorum::full(self.validators.len())
+    }
+
+    /// Bytes of a tag on the wire: 8, or 6 where seven of them must fit a frame with its header (n = 8).
+    #[must_use]
+    pub fn tag_len(&self) -> usize {
+        if self.validators.len() <= 7 { 8 } else { 6 }
+    }
+
+    /// The validator with this role, the first if there are several.
+    #[must_use]
+    pub fn with_role(&self, role: Role) -> Option<ValidatorIndex> {
+        self.validators.iter().position(|v| v.role == role).map(|i| i as ValidatorIndex)
+    }
+
+    /// Keys that hold `authority`.
+    pub fn keys_of(&self, authority: Authority) -> impl Iterator<Item = &PublicKey> {
+        self.authorities.iter().filter(move |a| a.authority == authority).map(|a| &a.key)
+    }
+
+    /// Every rule that a genesis must satisfy beyond its signature (DC-1).
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        if self.version != WIRE_VERSION {
+            return Err(GenesisError::Version(self.version));
+        }
+        let n = self.validators.len();
+        if !(MIN_VALIDATORS..=MAX_VALIDATORS).contains(&n) {
+            return Err(GenesisError::Validators(n));
+        }
+        let gateways = self.validators.iter().filter(|v| v.role == Role::Gateway).count();
+        if gateways != 1 {
+            return Err(GenesisError::Gateways(gateways));
+        }
+        if self.policy.phase_us == 0 || self.policy.heartbeat_us == 0 {
+            return Err(GenesisError::Policy);
+        }
+        self.check_unique()?;
+        self.check_priority()
+    }
+
+    fn check_unique(&self) -> Result<(), GenesisError> {
+        let validators = self.validators.iter().map(|v| (&v.name, &v.key));
+        let endpoints = self.endpoints.iter().map(|e| (&e.name, &e.key));
+        for (at, (name, key)) in validators.clone().chain(endpoints.clone()).enumerate() {
+            for (other_name, other_key) in validators.clone().chain(endpoints.clone()).take(at) {
+                if name == other_name {
+                    return Err(GenesisError::Duplicate("name", name.clone()));
+                }
+                if key == other_key {
+                    return Err(GenesisError::Duplicate("key", name.clone()));
+                }
+            }
+        }
+        for (at, (name, identifier)) in self.identifiers().enumerate() {
+            let again = self.identifiers().take(at).any(|(_, other)| other == identifier);
+            if again || !is_identifier(identifier) {
+                return Err(GenesisError::Duplicate("identifier", name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_priority(&self) -> Result<(), GenesisError> {
+        let others =
+            self.validators.iter().flat_map(|v| [v.identifiers.propose, v.identifiers.control, v.identifiers.bulk]);
+        let most_urgent = others.chain(self.endpoints.iter().map(|e| e.identifier)).map(arbitration).min();
+        match self.validators.iter().find(|v| Some(arbitration(v.identifiers.vote)) >= most_urgent) {
+            Some(late) => Err(GenesisError::Priority(late.name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// All identifiers of the mesh with the name of their owner.
+    pub fn identifiers(&self) -> impl Iterator<Item = (&Name, RawIdentifier)> + Clone {
+        let validators = self.validators.iter().flat_map(|v| v.identifiers.all().map(|id| (&v.name, id)));
+        validators.chain(self.endpoints.iter().map(|e| (&e.name, e.identifier)))
+    }
+}
+
+const EXTENDED: u32 = 1 << 31;
+
+fn is_identifier(raw: RawIdentifier) -> bool {
+    if raw & EXTENDED == 0 { raw < 1 << 11 } else { raw & !EXTENDED < 1 << 29 }
+}
+
+/// Order of arbitration: lower wins; a base frame wins against an extended one with the same first 11 bits.
+fn arbitration(raw: RawIdentifier) -> u32 {
+    if raw & EXTENDED == 0 { raw << 19 } else { (raw & !EXTENDED) << 1 | 1 << 18 | 1 }
+}
+
+/// A genesis with the maker's signature: what is flashed into every ECU and given to the cloud out of band.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedGenesis {
+    /// What is signed.
+    pub genesis: Genesis,
+    /// By the maker's key.
+    pub signature: Signature,
+}
+
+impl SignedGenesis {
+    /// Signs as the maker.
+    #[must_use]
+    pub fn sign(genesis: Genesis, maker: &SigningKey) -> Self {
+        let signature = maker.sign(Domain::Genesis, &genesis.mesh().0);
+        Self { genesis, signature }
+    }
+
+    /// Decodes and checks everything: canonical form, maker's signature, rules.
+    ///
+    /// # Errors
+    /// What is wrong, for a person to read.
+    pub fn open(bytes: &[u8], maker: &PublicKey) -> Result<Genesis, GenesisError> {
+        let signed: Self = codec::decode(bytes).ok_or(GenesisError::Malformed)?;
+        if !sign::verify(maker, Domain::Genesis, &signed.genesis.mesh().0, &signed.signature) {
+            return Err(GenesisError::Signature);
+        }
+        signed.genesis.check()?;
+        Ok(signed.genesis)
+    }
+}

@@ -1,0 +1,54 @@
+//! Every limit of the core in one place. A limit that another depends on is related to it by the compiler.
+
+/// Validators a mesh may have (`docs/protocol.md` DC-1).
+pub const MAX_VALIDATORS: usize = 8;
+/// Fewest validators that tolerate one fault.
+pub const MIN_VALIDATORS: usize = 4;
+/// Registered devices without a vote.
+pub const MAX_ENDPOINTS: usize = 200;
+/// Keys that may sign orders from outside the car.
+pub const MAX_AUTHORITIES: usize = 8;
+/// Bytes of a name (device, vehicle).
+pub const MAX_NAME: usize = 24;
+
+/// Bytes of an encoded [`crate::tx::Transaction`].
+pub const MAX_TX: usize = 160;
+/// Bytes of data in an endpoint's record.
+pub const MAX_RECORD_DATA: usize = 24;
+/// Bytes of a signed grant.
+pub const MAX_GRANT: usize = 256;
+/// Bytes of a message between nodes, tags included; what exceeds a frame is segmented.
+pub const MAX_MESSAGE: usize = 4096;
+/// Bytes of the encoded [`crate::state::State`].
+pub const MAX_STATE: usize = MAX_MESSAGE - 16 - 8 * (MAX_VALIDATORS - 1);
+
+/// Grants that may be used and not yet expired at one time; one more is refused until one expires.
+pub const MAX_USED_GRANTS: usize = 16;
+/// How many heights ahead a grant may expire: bounds how long a used grant must be remembered.
+pub const MAX_GRANT_HEIGHTS: u32 = 1 << 20;
+/// Identifiers with an alarm on the chain at one time; the oldest gives way.
+pub const MAX_ALARMS: usize = 16;
+/// Heights before the same identifier can be recorded again.
+pub const ALARM_INTERVAL_HEIGHTS: u32 = 32;
+/// Levels of the tree of decisions: 2^32 heights.
+pub const MAX_FRONTIER: usize = 32;
+
+/// Verified grants a validator holds that were not used yet; the oldest gives way.
+pub const MAX_GRANTS: usize = 8;
+/// Verified endpoint records a validator holds that were not decided yet; the oldest gives way.
+pub const MAX_RECORDS: usize = 16;
+/// Transactions of its own a node waits to see decided.
+pub const MAX_PENDING: usize = 16;
+
+/// Different values a node keeps for one height.
+pub const MAX_VALUES: usize = 15;
+/// Rounds of one height.
+pub const MAX_ROUNDS: usize = 64;
+/// Frames of one sender kept until what they speak of is known.
+pub const MAX_HELD: usize = 8;
+/// Messages that wait to be sent or persisted.
+pub const MAX_OUTBOX: usize = 96;
+
+const _: () = assert!(MAX_VALUES <= 15, "READY sets are 16-bit masks, and one bit is nil");
+const _: () = assert!(MAX_GRANT + 128 < MAX_MESSAGE);
+const _: () = assert!(MAX_ROUNDS <= u8::MAX as usize);

@@ -1,0 +1,109 @@
+//! The one signature rule of the whole system (DC-5): ECU, gateway and cloud call [`verify`].
+//!
+//! Ed25519 (RFC 8032), cofactored verification, S canonical, public keys canonical and not of small order. Cofactored
+//! on purpose: libraries differ on torsion, and one rule everywhere is what keeps verdicts equal.
+
+use ed25519_compact as ed;
+use zeroize::Zeroizing;
+
+use crate::hash::Domain;
+use crate::hash::hash;
+use crate::types::{Hash, PublicKey, Signature};
+
+/// What is signed: a digest that already holds domain and mesh, in a domain of its own.
+fn statement(domain: Domain, digest: &Hash) -> Hash {
+    hash(domain, &[b"signature", &digest.0])
+}
+
+/// Whether `signature` by `key` says `digest` in `domain`.
+#[must_use]
+pub fn verify(key: &PublicKey, domain: Domain, digest: &Hash, signature: &Signature) -> bool {
+    ed::PublicKey::new(key.0).verify(statement(domain, digest).0, &ed::Signature::new(signature.to_bytes())).is_ok()
+}
+
+/// An Ed25519 key pair, made from a 32-byte seed. No `Debug`; the seed is wiped on drop.
+pub struct SigningKey(Zeroizing<[u8; 32]>, PublicKey);
+
+impl SigningKey {
+    /// From a seed of 32 random bytes (RFC 8032 5.1.5).
+    #[must_use]
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        let seed = Zeroizing::new(seed);
+        let public = PublicKey(*ed::KeyPair::from_seed(ed::Seed::new(*seed)).pk);
+        Self(seed, public)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub const fn public(&self) -> PublicKey {
+        self.1
+    }
+
+    /// Says `digest` in `domain`. Deterministic (RFC 8032).
+    #[must_use]
+    pub fn sign(&self, domain: Domain, digest: &Hash) -> Signature {
+        let pair = ed::KeyPair::from_seed(ed::Seed::new(*self.0));
+        Signature::from_bytes(&pair.sk.sign(statement(domain, digest).0, None))
+    }
+
+    /// The pairwise key of this device and `peer` in the mesh whose maker and vehicle `context` names: X25519 (RFC 7748)
+    /// between the identities, hashed with both public keys in order. Computed once, when a device is admitted (DC-20).
+    ///
+    /// `None` if the peer's key is weak.
+    #[must_use]
+    pub fn pair_key(&self, peer: &PublicKey, context: &Hash) -> Option<crate::mac::Key> {
+        let pair = ed::KeyPair::from_seed(ed::Seed::new(*self.0));
+        let secret = ed::x25519::SecretKey::from_ed25519(&pair.sk).ok()?;
+        let public = ed::x25519::PublicKey::from_ed25519(&ed::PublicKey::new(peer.0)).ok()?;
+        let shared = public.dh(&secret).ok()?;
+        let (low, high) = if self.1.0 < peer.0 { (&self.1, peer) } else { (peer, &self.1) };
+        let key = hash(Domain::PairKey, &[&*shared, &context.0, &low.0, &high.0]);
+        Some(crate::mac::Key::new(key.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_bound_to_key_domain_and_digest() {
+        let key = SigningKey::from_seed([7; 32]);
+        let other = SigningKey::from_seed([8; 32]);
+        let digest = hash(Domain::Grant, &[b"x"]);
+        let signature = key.sign(Domain::Grant, &digest);
+        assert!(verify(&key.public(), Domain::Grant, &digest, &signature));
+        assert!(!verify(&other.public(), Domain::Grant, &digest, &signature));
+        assert!(!verify(&key.public(), Domain::Block, &digest, &signature));
+        assert!(!verify(&key.public(), Domain::Grant, &Hash::NIL, &signature));
+    }
+
+    #[test]
+    fn weak_and_malformed_keys_and_signatures_are_refused() {
+        let digest = hash(Domain::Grant, &[b"x"]);
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let mut order_l = [0u8; 32]; // S = L: not canonical
+        order_l.copy_from_slice(&[
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ]);
+        for (key, signature) in [
+            (identity, Signature(identity, [0; 32])),
+            ([0; 32], Signature(identity, [0; 32])),
+            ([0xff; 32], Signature(identity, [0; 32])),
+            (SigningKey::from_seed([1; 32]).public().0, Signature(identity, order_l)),
+        ] {
+            assert!(!verify(&PublicKey(key), Domain::Grant, &digest, &signature));
+        }
+    }
+
+    #[test]
+    fn both_sides_get_the_same_pairwise_key() {
+        let (a, b) = (SigningKey::from_seed([1; 32]), SigningKey::from_seed([2; 32]));
+        let (ab, ba) =
+            (a.pair_key(&b.public(), &Hash::NIL).expect("sound"), b.pair_key(&a.public(), &Hash::NIL).expect("sound"));
+        assert!(ab.same(&ba));
+        assert!(a.pair_key(&PublicKey([0; 32]), &Hash::NIL).is_none());
+    }
+}

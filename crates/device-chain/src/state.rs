@@ -1,0 +1,292 @@
+//! The folded state of all decisions: a pure function of genesis and decisions, the same in every ECU and in the cloud.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::block::Finality;
+use crate::codec;
+use crate::genesis::{Genesis, RawIdentifier};
+use crate::grant::GrantRefusal;
+use crate::hash::{Domain, hash_of};
+use crate::limits::{
+    ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_ENDPOINTS, MAX_GRANT_HEIGHTS, MAX_STATE, MAX_USED_GRANTS, MAX_VALIDATORS,
+};
+use crate::merkle::Frontier;
+use crate::tx::{Transaction, decision_hash};
+use crate::types::{Hash, Height, MeshId};
+
+/// The newest block of the Event Chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventHead {
+    /// Its number; 0 before the first.
+    pub number: u32,
+    /// Its hash; the mesh identity before the first.
+    pub hash: Hash,
+    /// The height up to which it holds all decisions.
+    pub tree_size: Height,
+    /// Its time, milliseconds of Unix time.
+    pub time_ms: u64,
+}
+
+/// A grant that was used and has not expired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedGrant {
+    digest: Hash,
+    not_after: Height,
+}
+
+/// An alarm on the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmEntry {
+    /// The abused identifier.
+    pub identifier: RawIdentifier,
+    /// When it was recorded last.
+    pub height: Height,
+    /// Frames seen by the owner then.
+    pub count: u32,
+}
+
+/// The last time a validator was readmitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readmission {
+    /// The boot for which.
+    pub nonce: u64,
+    /// It votes at heights above this one.
+    pub height: Height,
+}
+
+/// Why a transaction is not valid in this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The grant.
+    Grant(GrantRefusal),
+    /// The endpoint is not in the genesis.
+    UnknownEndpoint,
+    /// A record at or below the endpoint's last sequence: a replay.
+    OldSequence,
+    /// The identifier is not the mesh's.
+    UnknownIdentifier,
+    /// The identifier was recorded a short while ago.
+    RecentAlarm,
+    /// A block that does not follow the last one or does not hold all decisions: dropped, altered, reordered, forked.
+    Block(&'static str),
+    /// No such validator, or that boot was readmitted already.
+    Readmission,
+}
+
+/// What all validators agree on after a height.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    mesh: MeshId,
+    head: Hash,
+    tree: Frontier,
+    event: EventHead,
+    used_grants: Vec<UsedGrant, MAX_USED_GRANTS>,
+    alarms: Vec<AlarmEntry, MAX_ALARMS>,
+    readmissions: Vec<Readmission, MAX_VALIDATORS>,
+    sequences: Vec<u64, MAX_ENDPOINTS>,
+}
+
+impl State {
+    /// The state of a car that has decided nothing yet.
+    #[must_use]
+    pub fn new(genesis: &Genesis) -> Self {
+        let mesh = genesis.mesh();
+        let mut state = Self {
+            mesh,
+            head: mesh.0,
+            tree: Frontier::default(),
+            event: EventHead { number: 0, hash: mesh.0, tree_size: 0, time_ms: 0 },
+            used_grants: Vec::new(),
+            alarms: Vec::new(),
+            readmissions: Vec::new(),
+            sequences: Vec::new(),
+        };
+        // both have the genesis's own bounds
+        let _ = state.readmissions.resize_default(genesis.validators.len());
+        let _ = state.sequences.resize_default(genesis.endpoints.len());
+        state
+    }
+
+    /// From bytes that came from a peer or a journal; `None` unless canonical and of this genesis's shape.
+    /// Whether it is *the* state is for f + 1 DECIDED to say (DC-33).
+    #[must_use]
+    pub fn decode(bytes: &[u8], genesis: &Genesis) -> Option<Self> {
+        let state: Self = codec::decode(bytes)?;
+        let sound = state.mesh == genesis.mesh()
+            && state.tree.is_sound()
+            && state.readmissions.len() == genesis.validators.len()
+            && state.sequences.len() == genesis.endpoints.len()
+            && state.event.tree_size <= state.height();
+        sound.then_some(state)
+    }
+
+    /// Canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Option<Vec<u8, MAX_STATE>> {
+        codec::encode_vec(self)
+    }
+
+    /// What DECIDED commits to beside the decision (DC-33).
+    #[must_use]
+    pub fn digest(&self) -> Hash {
+        hash_of(Domain::State, self)
+    }
+
+    /// Height of the last decision.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.tree.size()
+    }
+
+    /// Hash of the last decision; before the first: the mesh identity.
+    #[must_use]
+    pub const fn head(&self) -> &Hash {
+        &self.head
+    }
+
+    /// All decisions, as a tree.
+    #[must_use]
+    pub const fn tree(&self) -> &Frontier {
+        &self.tree
+    }
+
+    /// The newest Event Chain block.
+    #[must_use]
+    pub const fn event(&self) -> &EventHead {
+        &self.event
+    }
+
+    /// Alarms on the chain.
+    #[must_use]
+    pub fn alarms(&self) -> &[AlarmEntry] {
+        &self.alarms
+    }
+
+    /// When a validator was readmitted last.
+    #[must_use]
+    pub fn readmission(&self, validator: u8) -> Option<Readmission> {
+        self.readmissions.get(usize::from(validator)).copied()
+    }
+
+    /// The last sequence of an endpoint.
+    #[must_use]
+    pub fn sequence(&self, endpoint: u8) -> Option<u64> {
+        self.sequences.get(usize::from(endpoint)).copied()
+    }
+
+    /// Whether `tx` may be decided at the next height, as far as the chain alone tells.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn check(&self, tx: &Transaction, genesis: &Genesis) -> Result<(), Refusal> {
+        match tx {
+            Transaction::UseGrant { digest, not_after, .. } => {
+                self.check_grant(digest, *not_after).map_err(Refusal::Grant)
+            }
+            Transaction::Record { endpoint, sequence, .. } => match self.sequence(*endpoint) {
+                None => Err(Refusal::UnknownEndpoint),
+                Some(last) if *sequence <= last => Err(Refusal::OldSequence),
+                Some(_) => Ok(()),
+            },
+            Transaction::Alarm { identifier, .. } => self.check_alarm(*identifier, genesis),
+            Transaction::EventBlock(header) => self.check_block(header),
+            Transaction::Readmit { validator, nonce } => match self.readmission(*validator) {
+                Some(last) if last.nonce != *nonce => Ok(()),
+                _ => Err(Refusal::Readmission),
+            },
+        }
+    }
+
+    fn check_grant(&self, digest: &Hash, not_after: Height) -> Result<(), GrantRefusal> {
+        let height = self.height() + 1;
+        if not_after < height {
+            return Err(GrantRefusal::Expired);
+        }
+        if not_after - height > MAX_GRANT_HEIGHTS {
+            return Err(GrantRefusal::TooLong);
+        }
+        if self.used_grants.iter().any(|used| used.digest == *digest) {
+            return Err(GrantRefusal::Used);
+        }
+        if self.used_grants.iter().filter(|used| used.not_after >= height).count() == MAX_USED_GRANTS {
+            return Err(GrantRefusal::Full);
+        }
+        Ok(())
+    }
+
+    fn check_alarm(&self, identifier: RawIdentifier, genesis: &Genesis) -> Result<(), Refusal> {
+        if !genesis.identifiers().any(|(_, known)| known == identifier) {
+            return Err(Refusal::UnknownIdentifier);
+        }
+        let last = self.alarms.iter().find(|alarm| alarm.identifier == identifier);
+        match last {
+            Some(alarm) if self.height().saturating_sub(alarm.height) < ALARM_INTERVAL_HEIGHTS => {
+                Err(Refusal::RecentAlarm)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A validator approves only a block that follows the last one and holds every decision (DC-50): the tree root is
+    /// over all decisions, so nothing can be dropped, altered or moved; the number and the hash before allow no fork.
+    fn check_block(&self, header: &crate::block::BlockHeader) -> Result<(), Refusal> {
+        let rules = [
+            (header.number == self.event.number.wrapping_add(1), "number does not follow"),
+            (header.previous == self.event.hash, "does not follow the last approved block"),
+            (header.tree_size == self.height(), "does not end at the head"),
+            (header.tree_root == self.tree.root(), "does not hold the decisions that were made"),
+            (header.time_ms >= self.event.time_ms, "time falls"),
+            (header.finality == Finality::Final, "decisions of a quorum are final"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(Refusal::Block(broken)),
+            None => Ok(()),
+        }
+    }
+
+    /// The state after deciding `tx` (whose canonical bytes are `bytes`) at the next height. The same transition
+    /// everywhere: validators, a replayed journal, the cloud.
+    ///
+    /// # Errors
+    /// What [`Self::check`] says; the state is then unchanged.
+    pub fn apply(&mut self, bytes: &[u8], tx: &Transaction, genesis: &Genesis) -> Result<(), Refusal> {
+        self.check(tx, genesis)?;
+        let height = self.height() + 1;
+        self.head = decision_hash(&self.mesh, height, &self.head, bytes);
+        let head = self.head;
+        self.tree.push(&head.0);
+        match tx {
+            Transaction::UseGrant { digest, not_after, .. } => {
+                self.used_grants.retain(|used| used.not_after >= height);
+                let _ = self.used_grants.push(UsedGrant { digest: *digest, not_after: *not_after });
+            }
+            Transaction::Record { endpoint, sequence, .. } => {
+                if let Some(last) = self.sequences.get_mut(usize::from(*endpoint)) {
+                    *last = *sequence;
+                }
+            }
+            Transaction::Alarm { identifier, count } => {
+                self.alarms.retain(|alarm| alarm.identifier != *identifier);
+                if self.alarms.is_full() {
+                    self.alarms.remove(0);
+                }
+                let _ = self.alarms.push(AlarmEntry { identifier: *identifier, height, count: *count });
+            }
+            Transaction::EventBlock(header) => {
+                self.event = EventHead {
+                    number: header.number,
+                    hash: header.hash(&self.mesh),
+                    tree_size: header.tree_size,
+                    time_ms: header.time_ms,
+                };
+            }
+            Transaction::Readmit { validator, nonce } => {
+                if let Some(last) = self.readmissions.get_mut(usize::from(*validator)) {
+                    *last = Readmission { nonce: *nonce, height };
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! What the mesh decides: one transaction a height.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::block::BlockHeader;
+use crate::codec;
+use crate::genesis::RawIdentifier;
+use crate::grant::Action;
+use crate::hash::{Domain, hash};
+use crate::limits::{MAX_RECORD_DATA, MAX_TX};
+use crate::types::{Hash, Height, MeshId, ValidatorIndex};
+
+/// Encoded transaction.
+pub type TxBytes = Vec<u8, MAX_TX>;
+
+/// A transaction. Append variants, never reorder: the encoding is hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transaction {
+    /// Uses a grant that every voter has verified before (DC-40).
+    UseGrant {
+        /// [`crate::grant::Grant::digest`].
+        digest: Hash,
+        /// The grant's action.
+        action: Action,
+        /// The grant's last height.
+        not_after: Height,
+    },
+    /// A record of an endpoint that every voter has verified itself (DC-42).
+    Record {
+        /// Place in the genesis.
+        endpoint: u8,
+        /// Rises with every record of the endpoint, across its reboots.
+        sequence: u64,
+        /// What it says.
+        data: Vec<u8, MAX_RECORD_DATA>,
+    },
+    /// An identifier is sent by somebody who is not its owner. Accuses no device (DC-44).
+    Alarm {
+        /// The abused identifier.
+        identifier: RawIdentifier,
+        /// Frames seen so far by the owner.
+        count: u32,
+    },
+    /// Closes a block of the Event Chain (DC-50).
+    EventBlock(BlockHeader),
+    /// Lets a validator vote again that had lost its memory (DC-34).
+    Readmit {
+        /// Who comes back.
+        validator: ValidatorIndex,
+        /// The nonce of its present boot.
+        nonce: u64,
+    },
+}
+
+impl Transaction {
+    /// Canonical bytes. `None` only if they exceed [`MAX_TX`], which no variant does (tested).
+    #[must_use]
+    pub fn encode(&self) -> Option<TxBytes> {
+        codec::encode_vec(self)
+    }
+
+    /// From canonical bytes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_TX { None } else { codec::decode(bytes) }
+    }
+
+    /// One word for logs and status.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::UseGrant { .. } => "use-grant",
+            Self::Record { .. } => "record",
+            Self::Alarm { .. } => "alarm",
+            Self::EventBlock(_) => "event-block",
+            Self::Readmit { .. } => "readmit",
+        }
+    }
+}
+
+/// The hash of a decision: what votes name, and the leaf of the tree of decisions (DC-6).
+#[must_use]
+pub fn decision_hash(mesh: &MeshId, height: Height, parent: &Hash, tx: &[u8]) -> Hash {
+    hash(Domain::Decision, &[&mesh.0.0, &height.to_le_bytes(), &parent.0, tx])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Finality;
+
+    #[test]
+    fn the_largest_transactions_fit() {
+        let header = BlockHeader {
+            number: u32::MAX,
+            previous: Hash([255; 32]),
+            tree_size: u32::MAX,
+            tree_root: Hash([255; 32]),
+            attested_root: Hash([255; 32]),
+            attested_count: u32::MAX,
+            finality: Finality::Final,
+            time_ms: u64::MAX,
+        };
+        let largest = [
+            Transaction::EventBlock(header),
+            Transaction::UseGrant { digest: Hash([255; 32]), action: Action::Lock, not_after: u32::MAX },
+            Transaction::Record { endpoint: 255, sequence: u64::MAX, data: [255; MAX_RECORD_DATA].into() },
+            Transaction::Alarm { identifier: u32::MAX, count: u32::MAX },
+            Transaction::Readmit { validator: 255, nonce: u64::MAX },
+        ];
+        for tx in largest {
+            let bytes = tx.encode().expect("fits");
+            assert_eq!(Transaction::decode(&bytes), Some(tx));
+        }
+    }
+}
