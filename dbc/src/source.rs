@@ -1,0 +1,99 @@
+//! The text of a DBC file and its lines.
+
+use std::borrow::Cow;
+
+use can_dbc::{Dbc, DbcError};
+
+/// A DBC text, the lines on which its statements start, and what `can-dbc` makes of it.
+pub(crate) struct Source<'a> {
+    text: &'a str,
+    /// Line number, from 1, and offset of each line that does not start inside a string.
+    lines: Vec<(usize, usize)>,
+}
+
+/// Where a message and its signals are defined, and the identifier as written: `can-dbc` cuts off what it has no room for.
+pub(crate) struct MessageLines {
+    pub(crate) line: usize,
+    pub(crate) written_id: u64,
+    pub(crate) signals: Vec<usize>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        let (mut lines, mut offset, mut in_string) = (Vec::new(), 0, false);
+        for (index, line) in text.split_inclusive('\n').enumerate() {
+            if !in_string {
+                lines.push((index + 1, offset));
+            }
+            in_string = ends_in_string(line, in_string);
+            offset += line.len();
+        }
+        Self { text, lines }
+    }
+
+    /// Parses the text; an error comes with the line of the statement it is in.
+    pub(crate) fn parse(&self) -> Result<Dbc, (usize, String)> {
+        Dbc::try_from(self.text).map_err(|error| (self.failing_line(), describe(error)))
+    }
+
+    /// `can-dbc` does not say where a number is bad, so look for the first line with which the text stops being valid.
+    fn failing_line(&self) -> usize {
+        let valid_with = |&(_, start): &(usize, usize)| Dbc::try_from(&self.text[..start]).is_ok();
+        let valid = self.lines.partition_point(valid_with);
+        self.lines[..valid].last().map_or(1, |&(line, _)| line)
+    }
+
+    /// The lines that define messages, in the order of the text.
+    pub(crate) fn messages(&self) -> Vec<MessageLines> {
+        let mut messages: Vec<MessageLines> = Vec::new();
+        for &(line, start) in &self.lines {
+            let statement = self.text[start..].trim_start_matches([' ', '\t']);
+            if let Some(written_id) = statement.strip_prefix("BO_").and_then(leading_number) {
+                messages.push(MessageLines { line, written_id, signals: Vec::new() });
+            } else if statement.strip_prefix("SG_").is_some_and(|rest| rest.starts_with([' ', '\t']))
+                && let Some(message) = messages.last_mut()
+            {
+                message.signals.push(line);
+            }
+        }
+        messages
+    }
+}
+
+/// DBC files have no declared encoding: UTF-8 if it is that, else Windows-1252 (a superset of Latin-1), what the usual
+/// editors write. The flag tells which.
+pub(crate) fn decode_text(bytes: &[u8]) -> (Cow<'_, str>, bool) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Cow::Borrowed(text.trim_start_matches('\u{feff}')), true),
+        Err(_) => (can_dbc::encodings::WINDOWS_1252.decode(bytes).0, false),
+    }
+}
+
+fn ends_in_string(line: &str, mut in_string: bool) -> bool {
+    let mut rest = line;
+    while let Some(at) = rest.find(if in_string { &['"', '\\'][..] } else { &['"', '/'][..] }) {
+        let found = &rest[at..];
+        if found.starts_with("//") && !in_string {
+            return false;
+        }
+        let escaped_quote = found.starts_with("\\\"");
+        if found.starts_with('"') {
+            in_string = !in_string;
+        }
+        rest = &found[if escaped_quote { 2 } else { 1 }..];
+    }
+    in_string
+}
+
+fn leading_number(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches([' ', '\t']);
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..end].parse().ok()
+}
+
+fn describe(error: DbcError) -> String {
+    match error {
+        DbcError::Pest(error) => error.variant.message().into_owned(),
+        other => other.to_string(),
+    }
+}
