@@ -132,6 +132,22 @@ impl Frame {
         raw_id(self.id)
     }
 
+    /// The bits that decide arbitration, as they follow each other on the wire: the lower number wins.
+    ///
+    /// These are the identifier with RTR (or RRS), SRR and IDE. An 11-bit identifier beats a 29-bit one with the same
+    /// first eleven bits, and a data frame beats a remote frame with the same identifier.
+    pub fn arbitration(&self) -> u32 {
+        const SRR_IDE: u32 = 0b11 << 19;
+        let remote = u32::from(self.kind == Kind::Remote);
+        match self.id {
+            Id::Standard(id) => u32::from(id.as_raw()) << 21 | remote << 20,
+            Id::Extended(id) => {
+                let (base, rest) = (id.as_raw() >> 18, id.as_raw() & 0x3_FFFF);
+                base << 21 | SRR_IDE | rest << 1 | remote
+            }
+        }
+    }
+
     /// What the frame is on the wire.
     pub const fn kind(&self) -> Kind {
         self.kind
@@ -258,6 +274,23 @@ mod tests {
         let frame = Frame::remote(id(0x123), 4).unwrap();
         assert_eq!((frame.len(), frame.data()), (4, &[][..]));
         assert_eq!(format!("{frame:?}"), "00000123 Remote []");
+    }
+
+    #[test]
+    fn who_wins_arbitration() {
+        let order = [
+            Frame::fd(id(0x000), &[]),
+            Frame::fd(id(0x122), &[]),
+            Frame::classic(id(0x123), &[]),
+            Frame::remote(id(0x123), 0),
+            Frame::fd(id(EXTENDED_FLAG | 0x123 << 18), &[]),
+            Frame::remote(id(EXTENDED_FLAG | 0x123 << 18), 0),
+            Frame::fd(id(EXTENDED_FLAG | 0x123 << 18 | 1), &[]),
+            Frame::fd(id(0x124), &[]),
+            Frame::fd(id(EXTENDED_FLAG | 0x1FFF_FFFF), &[]),
+        ]
+        .map(|frame| frame.unwrap().arbitration());
+        assert!(order.is_sorted_by(|a, b| a < b), "{order:X?}");
     }
 
     proptest! {

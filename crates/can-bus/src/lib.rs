@@ -6,8 +6,10 @@
 //! | module | job |
 //! |---|---|
 //! | [`frame`] | one frame: classic, remote or FD |
+//! | [`timing`] | how long a frame holds the wire |
 //! | [`segment`] | messages longer than one frame |
 //! | [`port`] | what a node tells a bus and hears from it |
+//! | [`queue`] | frames waiting for the bus |
 //!
 //! # Features
 //!
@@ -20,7 +22,9 @@ extern crate std;
 
 pub mod frame;
 pub mod port;
+pub mod queue;
 pub mod segment;
+pub mod timing;
 
 pub use embedded_can::Id;
 pub use frame::{Frame, Kind};
