@@ -10,6 +10,7 @@
 //! | [`segment`] | messages longer than one frame |
 //! | [`port`] | what a node tells a bus and hears from it |
 //! | [`queue`] | frames waiting for the bus |
+//! | [`candump`], `log` | `candump -L` text: a line, a whole log |
 //!
 //! # Features
 //!
@@ -20,7 +21,10 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod candump;
 pub mod frame;
+#[cfg(feature = "std")]
+pub mod log;
 pub mod port;
 pub mod queue;
 pub mod segment;

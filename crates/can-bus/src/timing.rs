@@ -168,7 +168,7 @@ mod tests {
     /// The table of the design notes (budgets, section 1): no stuffing and exact worst case, in ns.
     #[test]
     fn fd_frame_times() {
-        let table: [(u32, usize, [(u64, u64); 3]); 5] = [
+        let table = [
             (STANDARD, 64, [(333_000, 403_000), (139_000, 167_600), (97_750, 116_750)]),
             (STANDARD, 48, [(269_000, 322_500), (113_400, 135_400), (81_750, 96_625)]),
             (STANDARD, 32, [(205_000, 242_500), (87_800, 103_400), (65_750, 76_625)]),
