@@ -1,6 +1,7 @@
 //! `dbc`: look into DBC files and decode logs with them.
 
 mod cli;
+mod decode_log;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use decode_log::decode_log;
 
 /// Look into DBC files and decode logs with them.
 ///
@@ -44,6 +46,23 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Decode a log of `candump -L`, plain or gzipped.
+    ///
+    /// Each frame with a known identifier becomes one line: time, interface, message, and its signals as physical value,
+    /// unit and the value's name, if it has one. Signals that the frame's multiplexor does not select are left out; a frame
+    /// too short for a signal shows it as "absent". The last line, on stderr, counts known and unknown frames.
+    ///
+    /// Example: dbc decode --dbc demo-car.dbc demo-drive.log.gz | grep Speed
+    Decode {
+        /// DBC file
+        #[arg(long)]
+        dbc: PathBuf,
+        /// Log file
+        log: PathBuf,
+        /// One JSON object per frame; "raw" is exact, an absent signal is null
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,5 +85,6 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
     match command {
         Command::Check { files } => cli::check(&files, out),
         Command::Messages { file, json } => cli::messages(&file, json, out),
+        Command::Decode { dbc, log, json } => decode_log(&dbc, &log, json, out),
     }
 }

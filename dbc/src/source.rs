@@ -93,7 +93,10 @@ fn leading_number(text: &str) -> Option<u64> {
 
 fn describe(error: DbcError) -> String {
     match error {
-        DbcError::Pest(error) => error.variant.message().into_owned(),
+        DbcError::Pest(error) => match error.variant.message().as_ref() {
+            "expected file" => "this is not a DBC statement".into(),
+            message => message.into(),
+        },
         other => other.to_string(),
     }
 }
