@@ -93,9 +93,10 @@ fn leading_number(text: &str) -> Option<u64> {
 
 fn describe(error: DbcError) -> String {
     match error {
-        DbcError::Pest(error) => match error.variant.message().as_ref() {
-            "expected file" => "this is not a DBC statement".into(),
-            message => message.into(),
+        DbcError::Pest(error) => match error.variant.message() {
+            // The parser would have gone on with any statement, or with the end of the file.
+            message if message == "expected file" || message.contains("EOI") => "this is not a DBC statement".into(),
+            message => message.into_owned(),
         },
         other => other.to_string(),
     }

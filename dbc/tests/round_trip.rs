@@ -93,7 +93,8 @@ fn nested() -> Message {
 #[test]
 fn a_frame_carries_what_its_multiplexors_select() {
     use Absent::{FrameTooShort, NotSelected};
-    let table: [(&[u8], [Result<f64, Absent>; 4]); 7] = [
+    type Values = [Result<f64, Absent>; 4];
+    let table: [(&[u8], Values); 7] = [
         (&[0, 5, 6, 0], [Ok(0.0), Ok(5.0), Err(NotSelected), Err(NotSelected)]),
         (&[1, 7, 6, 1], [Ok(1.0), Err(NotSelected), Ok(7.0), Ok(262.0)]),
         (&[3, 8, 6, 1], [Ok(3.0), Err(NotSelected), Ok(8.0), Err(NotSelected)]),
