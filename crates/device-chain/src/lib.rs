@@ -5,11 +5,13 @@
 //! `docs/protocol.md`, and cited here by their numbers.
 #![cfg_attr(not(test), no_std)]
 
+pub mod agreement;
 pub mod block;
 pub mod codec;
 pub mod genesis;
 pub mod grant;
 pub mod hash;
+pub mod keys;
 pub mod limits;
 pub mod mac;
 pub mod merkle;
@@ -18,3 +20,4 @@ pub mod sign;
 pub mod state;
 pub mod tx;
 pub mod types;
+pub mod wire;

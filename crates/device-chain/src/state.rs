@@ -195,6 +195,7 @@ impl State {
                 Some(last) if last.nonce != *nonce => Ok(()),
                 _ => Err(Refusal::Readmission),
             },
+            Transaction::Skip => Ok(()),
         }
     }
 
@@ -286,6 +287,7 @@ impl State {
                     *last = Readmission { nonce: *nonce, height };
                 }
             }
+            Transaction::Skip => {}
         }
         Ok(())
     }

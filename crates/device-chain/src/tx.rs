@@ -51,6 +51,8 @@ pub enum Transaction {
         /// The nonce of its present boot.
         nonce: u64,
     },
+    /// Nothing. Lets a height end on which no proposal can be agreed on; only in rounds from 1 on (V3).
+    Skip,
 }
 
 impl Transaction {
@@ -75,6 +77,7 @@ impl Transaction {
             Self::Alarm { .. } => "alarm",
             Self::EventBlock(_) => "event-block",
             Self::Readmit { .. } => "readmit",
+            Self::Skip => "skip",
         }
     }
 }
@@ -108,6 +111,7 @@ mod tests {
             Transaction::Record { endpoint: 255, sequence: u64::MAX, data: [255; MAX_RECORD_DATA].into() },
             Transaction::Alarm { identifier: u32::MAX, count: u32::MAX },
             Transaction::Readmit { validator: 255, nonce: u64::MAX },
+            Transaction::Skip,
         ];
         for tx in largest {
             let bytes = tx.encode().expect("fits");

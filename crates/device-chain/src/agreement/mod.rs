@@ -1,0 +1,328 @@
+//! Agreement on one height: which vote to cast, when to lock, when to decide. `docs/protocol.md` chapter 3.
+//!
+//! Pure bookkeeping over *verified* votes: keys, bytes, flash and peers are the business of [`crate::validator`].
+//! The rules M, C and L are those of the specification. Safety in three lines: at most one vote per (voter, round,
+//! kind) counts (C1); two quorums share a correct member (DC-10), so one round has one polka; a lock yields only to a
+//! newer certificate (L1, L3), so a decided value is the only one that a later round can certify.
+
+mod rules;
+#[cfg(test)]
+mod tests;
+mod votes;
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+pub use votes::{Ballot, VoteCount};
+
+use crate::limits::{MAX_ROUNDS, MAX_VALUES};
+use crate::quorum::Quorum;
+use crate::tx::TxBytes;
+use crate::types::{Hash, Height, Micros, Round, ValidatorIndex};
+
+/// Kinds of votes (M1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum VoteKind {
+    /// First vote of a round.
+    Prevote,
+    /// Amplification in rounds from 1 on (C3).
+    Ready,
+    /// Second vote: this value is locked here.
+    Precommit,
+}
+
+/// Something that may be decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Decision hash, the name that votes use.
+    pub hash: Hash,
+    /// Canonical transaction.
+    pub tx: TxBytes,
+    /// Who proposed it first, as far as this node knows.
+    pub proposer: ValidatorIndex,
+    /// The chain's rules allow it here.
+    pub allowed: bool,
+    /// This node holds the evidence itself (grant verified, record received); else f + 1 voters must vouch (V2).
+    pub evident: bool,
+}
+
+/// A place in [`Instance::values`].
+pub type ValueId = u8;
+
+/// What an instance wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make the vote durable (P1), then send it. `None` is nil.
+    Vote(VoteKind, Round, Option<ValueId>),
+    /// This node is the designated proposer of the round: propose; the instance names the value that the rules
+    /// demand (L4), `None` leaves the choice open.
+    Propose(Round, Option<ValueId>),
+    /// A quorum precommitted the value in the round (C2).
+    Decided(Round, ValueId),
+    /// First-hand proof that the voter voted twice in one slot (C1).
+    Equivocation(ValidatorIndex),
+}
+
+/// Actions of one call.
+pub type Actions = Vec<Action, 32>;
+
+/// Times of an instance, microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Bound Δ of one phase (W1).
+    pub phase_us: u32,
+}
+
+impl Timeouts {
+    /// Time for a proposal, or for one kind of votes, in `round`: 2 Δ, doubling up to 32-fold (W2).
+    #[must_use]
+    pub fn of(self, round: Round) -> u64 {
+        (2 * u64::from(self.phase_us)) << round.min(5)
+    }
+}
+
+/// The agreement on one height.
+pub struct Instance {
+    height: Height,
+    parent: Hash,
+    me: ValidatorIndex,
+    quorum: Quorum,
+    timeouts: Timeouts,
+    /// An amnesiac listens and casts nothing (P5).
+    may_vote: bool,
+    values: Vec<Value, MAX_VALUES>,
+    ballots: [Ballot; MAX_ROUNDS],
+    /// Values proposed per round by its designated proposer; of round 0, where everybody may propose, unused.
+    proposals: [Option<ValueId>; MAX_ROUNDS],
+    /// Values proposed in round 0, first seen first.
+    open: Vec<ValueId, MAX_VALUES>,
+    round: Round,
+    /// Highest round with a vote: nothing needs to be looked for above it.
+    top: Round,
+    lock: Option<(Round, ValueId)>,
+    decided: Option<(Round, ValueId)>,
+    proposed: bool,
+    /// When to give up waiting for a proposal, prevotes or precommits of this round.
+    propose_until: Option<Micros>,
+    prevote_until: Option<Micros>,
+    precommit_until: Option<Micros>,
+}
+
+impl Instance {
+    /// A height on which nothing was heard yet.
+    #[must_use]
+    pub fn new(height: Height, parent: Hash, me: ValidatorIndex, quorum: Quorum, timeouts: Timeouts) -> Self {
+        Self {
+            height,
+            parent,
+            me,
+            quorum,
+            timeouts,
+            may_vote: true,
+            values: Vec::new(),
+            ballots: [Ballot::default(); MAX_ROUNDS],
+            proposals: [None; MAX_ROUNDS],
+            open: Vec::new(),
+            round: 0,
+            top: 0,
+            lock: None,
+            decided: None,
+            proposed: false,
+            propose_until: None,
+            prevote_until: None,
+            precommit_until: None,
+        }
+    }
+
+    /// The height.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.height
+    }
+
+    /// Hash of the decision before.
+    #[must_use]
+    pub const fn parent(&self) -> &Hash {
+        &self.parent
+    }
+
+    /// The round this node is in.
+    #[must_use]
+    pub const fn round(&self) -> Round {
+        self.round
+    }
+
+    /// What was decided, and in which round.
+    #[must_use]
+    pub fn decided(&self) -> Option<(Round, &Value)> {
+        self.decided.map(|(round, id)| (round, &self.values[usize::from(id)]))
+    }
+
+    /// What this node is locked on.
+    #[must_use]
+    pub fn lock(&self) -> Option<(Round, &Value)> {
+        self.lock.map(|(round, id)| (round, &self.values[usize::from(id)]))
+    }
+
+    /// Values known, in the order in which they were heard of.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// A value by its place.
+    #[must_use]
+    pub fn value(&self, id: ValueId) -> Option<&Value> {
+        self.values.get(usize::from(id))
+    }
+
+    /// The place of a value.
+    #[must_use]
+    pub fn find(&self, hash: &Hash) -> Option<ValueId> {
+        self.values.iter().position(|value| value.hash == *hash).map(|at| at as ValueId)
+    }
+
+    /// Own votes of a kind, as `(round, value)`.
+    pub fn own_votes(&self, kind: VoteKind) -> impl Iterator<Item = (Round, Option<ValueId>)> {
+        let mine = self.me;
+        (0..).zip(&self.ballots).flat_map(move |(round, ballot)| ballot.of(kind, mine).map(move |value| (round, value)))
+    }
+
+    /// Forbids or allows casting votes (P5).
+    pub fn set_may_vote(&mut self, may_vote: bool) {
+        self.may_vote = may_vote;
+    }
+
+    /// This node saw the evidence for a value.
+    pub fn set_evident(&mut self, id: ValueId) {
+        if let Some(value) = self.values.get_mut(usize::from(id)) {
+            value.evident = true;
+        }
+    }
+
+    /// Remembers a value; a known one keeps its place and gains the evidence. `None` when the table is full of values
+    /// that votes or locks name.
+    pub fn add_value(&mut self, value: Value) -> Option<ValueId> {
+        if let Some(id) = self.find(&value.hash) {
+            if value.evident {
+                self.set_evident(id);
+            }
+            return Some(id);
+        }
+        if self.values.push(value.clone()).is_ok() {
+            return Some((self.values.len() - 1) as ValueId);
+        }
+        let idle = (0..MAX_VALUES as ValueId).find(|id| !self.is_named(*id))?;
+        self.open.retain(|open| *open != idle);
+        self.values[usize::from(idle)] = value;
+        Some(idle)
+    }
+
+    fn is_named(&self, id: ValueId) -> bool {
+        self.lock.is_some_and(|(_, locked)| locked == id)
+            || self.decided.is_some_and(|(_, decided)| decided == id)
+            || self.proposals.contains(&Some(id))
+            || self.ballots.iter().any(|ballot| ballot.names(id))
+    }
+
+    /// A verified proposal. Of round 0 one per proposer (F3); of later rounds the designated proposer's first.
+    pub fn on_proposal(&mut self, round: Round, proposer: ValidatorIndex, id: ValueId) {
+        if round == 0 {
+            let again = self.open.iter().any(|open| self.values[usize::from(*open)].proposer == proposer);
+            if !again && !self.open.contains(&id) {
+                let _ = self.open.push(id);
+            }
+        } else if proposer == self.proposer(round) && usize::from(round) < MAX_ROUNDS {
+            self.proposals[usize::from(round)].get_or_insert(id);
+        }
+    }
+
+    /// A value that a voter served on request: in round 0 as good as heard from its proposer.
+    pub fn on_served(&mut self, id: ValueId) {
+        if !self.open.contains(&id) {
+            let _ = self.open.push(id);
+        }
+    }
+
+    /// A verified vote of another validator (C1). A second, different one is reported and does not count.
+    pub fn on_vote(
+        &mut self,
+        kind: VoteKind,
+        round: Round,
+        voter: ValidatorIndex,
+        value: Option<ValueId>,
+        out: &mut Actions,
+    ) {
+        if usize::from(round) < MAX_ROUNDS && !self.record(kind, round, voter, value) {
+            let _ = out.push(Action::Equivocation(voter));
+        }
+    }
+
+    fn record(&mut self, kind: VoteKind, round: Round, voter: ValidatorIndex, value: Option<ValueId>) -> bool {
+        self.top = self.top.max(round);
+        self.ballots[usize::from(round)].record(kind, voter, value)
+    }
+
+    /// Puts back an own vote from the journal. Restores the lock that a precommit stands for (P1, P2).
+    pub fn restore_vote(&mut self, kind: VoteKind, round: Round, value: Option<ValueId>) {
+        if usize::from(round) >= MAX_ROUNDS {
+            return;
+        }
+        self.record(kind, round, self.me, value);
+        self.round = self.round.max(round);
+        if let (VoteKind::Precommit, Some(id)) = (kind, value)
+            && self.lock.is_none_or(|(locked, _)| locked < round)
+        {
+            self.lock = Some((round, id));
+        }
+    }
+
+    /// The designated proposer of a round from 1 on (L4).
+    #[must_use]
+    pub fn proposer(&self, round: Round) -> ValidatorIndex {
+        ((u64::from(self.height) + u64::from(round)) % self.quorum.n as u64) as ValidatorIndex
+    }
+
+    /// Whether there is anything to agree on: a value that may be voted for, or f + 1 voters, one of them correct.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.round > 0
+            || (0..self.values.len()).any(|id| self.is_valid(id as ValueId))
+            || self.voters_from(0).count() >= self.quorum.one_correct()
+    }
+
+    /// V1, V2: the chain allows it, and this node or one correct voter has seen the evidence.
+    #[must_use]
+    pub fn is_valid(&self, id: ValueId) -> bool {
+        let Some(value) = self.value(id) else { return false };
+        value.allowed && (value.evident || self.voters_for(id) >= self.quorum.one_correct())
+    }
+
+    /// Validators other than this one with a vote of any kind for the value.
+    fn voters_for(&self, id: ValueId) -> usize {
+        (0..self.quorum.n as ValidatorIndex)
+            .filter(|voter| *voter != self.me && self.seen(0).iter().any(|ballot| ballot.is_for(*voter, id)))
+            .count()
+    }
+
+    /// Other validators with a vote in `round` or a later one.
+    fn voters_from(&self, round: Round) -> impl Iterator<Item = ValidatorIndex> {
+        (0..self.quorum.n as ValidatorIndex)
+            .filter(move |voter| *voter != self.me && self.seen(round).iter().any(|ballot| ballot.has_vote(*voter)))
+    }
+
+    /// Rounds from `round` on in which somebody voted.
+    fn seen(&self, round: Round) -> &[Ballot] {
+        self.ballots.get(usize::from(round)..=usize::from(self.top)).unwrap_or(&[])
+    }
+
+    /// When [`Instance::progress`] must be called next, if nothing else happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Micros> {
+        if self.decided.is_some() {
+            return None;
+        }
+        let votes = if self.may_vote { [self.propose_until, self.prevote_until] } else { [None; 2] };
+        votes.into_iter().chain([self.precommit_until]).flatten().min()
+    }
+}

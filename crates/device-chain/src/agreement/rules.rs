@@ -1,0 +1,198 @@
+//! The rules, tried in order until none applies. Each is one function and one number of the specification.
+
+use super::{Action, Actions, Instance, ValueId, VoteKind};
+use crate::limits::MAX_ROUNDS;
+use crate::types::{Micros, Round};
+
+impl Instance {
+    /// Does everything that the verified votes and the time now allow.
+    pub fn progress(&mut self, now: Micros, out: &mut Actions) {
+        while !out.is_full()
+            && (self.decide(out)
+                || self.jump(now)
+                || self.propose(out)
+                || self.amplify(out)
+                || self.precommit(out)
+                || self.prevote(now, out)
+                || self.give_up(now, out)
+                || self.next_round(now))
+        {}
+    }
+
+    fn cast(&mut self, kind: VoteKind, round: Round, value: Option<ValueId>, out: &mut Actions) -> bool {
+        if !self.may_vote {
+            return false;
+        }
+        self.record(kind, round, self.me, value);
+        let _ = out.push(Action::Vote(kind, round, value));
+        true
+    }
+
+    fn has_cast(&self, kind: VoteKind, round: Round) -> bool {
+        self.ballots[usize::from(round)].of(kind, self.me).is_some()
+    }
+
+    fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
+        0..self.values.len() as ValueId
+    }
+
+    /// C2, polka: a quorum of prevotes for one value in one round.
+    fn polka(&self, round: Round, id: ValueId) -> bool {
+        self.ballots[usize::from(round)].prevotes(Some(id)).of >= self.quorum.votes()
+    }
+
+    /// L1, certificate: a polka of round 0, or q_R READYs of a later round.
+    pub(super) fn certificate(&self, round: Round, id: ValueId) -> bool {
+        if round == 0 { self.polka(0, id) } else { self.ballots[usize::from(round)].readies(id) >= self.quorum.ready() }
+    }
+
+    /// C2: a quorum of precommits of one round decides, whatever round this node is in.
+    fn decide(&mut self, out: &mut Actions) -> bool {
+        if self.decided.is_some() {
+            return false;
+        }
+        let found = (0..=self.top).find_map(|round| {
+            let ballot = &self.ballots[usize::from(round)];
+            let id = self.ids().find(|id| ballot.precommits(Some(*id)).of >= self.quorum.votes())?;
+            Some((round, id))
+        });
+        let Some((round, id)) = found else { return false };
+        self.decided = Some((round, id));
+        let _ = out.push(Action::Decided(round, id));
+        true
+    }
+
+    /// L5: f + 1 voters in a higher round, one of them correct, take this node along.
+    fn jump(&mut self, now: Micros) -> bool {
+        let higher = (self.round + 1..=self.top)
+            .rev()
+            .find(|round| self.voters_from(*round).count() >= self.quorum.one_correct());
+        higher.is_some_and(|round| self.enter(round, now))
+    }
+
+    fn enter(&mut self, round: Round, now: Micros) -> bool {
+        self.round = round;
+        self.proposed = false;
+        self.propose_until = Some(now.plus(self.timeouts.of(round)));
+        self.prevote_until = None;
+        self.precommit_until = None;
+        true
+    }
+
+    /// L4: the designated proposer of a later round proposes its newest certificate, its lock, what most voted for in
+    /// round 0, or its own choice. Who has decided proposes that (L6).
+    fn propose(&mut self, out: &mut Actions) -> bool {
+        if self.round == 0 || self.proposed || !self.may_vote || self.proposer(self.round) != self.me {
+            return false;
+        }
+        self.proposed = true;
+        let decided = self.decided.map(|(_, id)| id);
+        let choice =
+            decided.or_else(|| self.newest_certificate()).or(self.lock.map(|(_, id)| id)).or_else(|| self.most_voted());
+        let _ = out.push(Action::Propose(self.round, choice));
+        true
+    }
+
+    fn newest_certificate(&self) -> Option<ValueId> {
+        (1..=self.round).rev().find_map(|round| self.ids().find(|id| self.certificate(round, *id)))
+    }
+
+    fn most_voted(&self) -> Option<ValueId> {
+        let votes = |id: &ValueId| self.ballots[0].prevotes(Some(*id)).of;
+        self.ids().filter(|id| self.is_valid(*id) && votes(id) > 0).max_by_key(votes)
+    }
+
+    /// C3 and M5: READY on a polka or on f + 1 READYs, in every round from 1 on, also in past ones.
+    fn amplify(&mut self, out: &mut Actions) -> bool {
+        let due = (1..=self.round).find_map(|round| {
+            let ballot = &self.ballots[usize::from(round)];
+            let id = self.ids().find(|id| {
+                let enough = self.polka(round, *id) || ballot.readies(*id) >= self.quorum.one_correct();
+                enough && !ballot.is_ready(self.me, *id)
+            })?;
+            Some((round, id))
+        });
+        due.is_some_and(|(round, id)| self.cast(VoteKind::Ready, round, Some(id), out))
+    }
+
+    /// L2: lock and precommit on a polka in round 0, on a certificate in later rounds.
+    fn precommit(&mut self, out: &mut Actions) -> bool {
+        let round = self.round;
+        if self.has_cast(VoteKind::Precommit, round) {
+            return false;
+        }
+        let Some(id) = self.ids().find(|id| self.certificate(round, *id)) else { return false };
+        if self.decided.is_some_and(|(_, decided)| decided != id)
+            || !self.cast(VoteKind::Precommit, round, Some(id), out)
+        {
+            return false;
+        }
+        self.lock = Some((round, id));
+        true
+    }
+
+    /// L1: prevote the first valid proposal of round 0, or the designated proposer's of a later round, unless locked on
+    /// another value without a newer certificate. Who has decided prevotes that (L6).
+    fn prevote(&mut self, now: Micros, out: &mut Actions) -> bool {
+        let round = self.round;
+        if self.has_cast(VoteKind::Prevote, round) || self.has_cast(VoteKind::Precommit, round) {
+            return false;
+        }
+        if round == 0 && self.propose_until.is_none() && self.is_active() {
+            self.propose_until = Some(now.plus(self.timeouts.of(0)));
+        }
+        let choice = match self.decided {
+            Some((_, id)) => (round > 0).then_some(id),
+            None if round == 0 => self.open.iter().copied().find(|id| self.accepts(*id)),
+            None => self.proposals[usize::from(round)].filter(|id| self.accepts(*id)),
+        };
+        choice.is_some() && self.cast(VoteKind::Prevote, round, choice, out)
+    }
+
+    /// L1. An unlocked node never asks for a certificate: with MACs that would stall (T1).
+    fn accepts(&self, id: ValueId) -> bool {
+        let free = match self.lock {
+            None => true,
+            Some((_, locked)) if locked == id => true,
+            Some((since, _)) => (since..self.round).any(|round| self.certificate(round, id)),
+        };
+        free && self.is_valid(id)
+    }
+
+    /// Nil votes: no acceptable proposal in time, or a quorum of prevotes without a polka in time.
+    fn give_up(&mut self, now: Micros, out: &mut Actions) -> bool {
+        if self.decided.is_some() {
+            return false;
+        }
+        let (round, ballot) = (self.round, self.ballots[usize::from(self.round)]);
+        let over = |until: Option<Micros>| until.is_some_and(|until| until <= now);
+        if !self.has_cast(VoteKind::Prevote, round) && !self.has_cast(VoteKind::Precommit, round) {
+            return over(self.propose_until) && self.cast(VoteKind::Prevote, round, None, out);
+        }
+        self.propose_until = None;
+        if self.has_cast(VoteKind::Precommit, round) {
+            self.prevote_until = None;
+            return false;
+        }
+        let votes = ballot.prevotes(None);
+        if votes.any >= self.quorum.votes() && self.prevote_until.is_none() {
+            // READYs take one more hop than prevotes
+            let phases = if round == 0 { 1 } else { 2 };
+            self.prevote_until = Some(now.plus(phases * self.timeouts.of(round)));
+        }
+        let hopeless = votes.of >= self.quorum.votes();
+        (hopeless || over(self.prevote_until)) && self.cast(VoteKind::Precommit, round, None, out)
+    }
+
+    /// A quorum of precommits without a decision in time: the next round.
+    fn next_round(&mut self, now: Micros) -> bool {
+        let votes = self.ballots[usize::from(self.round)].precommits(None);
+        if self.decided.is_some() || votes.any < self.quorum.votes() || usize::from(self.round) + 1 >= MAX_ROUNDS {
+            self.precommit_until = None;
+            return false;
+        }
+        let until = *self.precommit_until.get_or_insert(now.plus(self.timeouts.of(self.round)));
+        let hopeless = votes.of >= self.quorum.votes();
+        (hopeless || until <= now) && self.enter(self.round + 1, now)
+    }
+}

@@ -1,0 +1,119 @@
+//! Votes of one round, one slot per (voter, kind).
+
+use super::{ValueId, VoteKind};
+use crate::limits::{MAX_VALIDATORS, MAX_VALUES};
+use crate::types::ValidatorIndex;
+
+/// A vote slot: nothing, nil, or a value.
+type Slot = Option<Option<ValueId>>;
+
+/// The votes of one round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ballot {
+    prevotes: [Slot; MAX_VALIDATORS],
+    precommits: [Slot; MAX_VALIDATORS],
+    /// READY may be sent for more than one value; each correct node sends it for at most one a round by C3, but a
+    /// liar's second READY must not erase its first.
+    readies: [u16; MAX_VALIDATORS],
+}
+
+/// Votes counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoteCount {
+    /// For the value asked for.
+    pub of: usize,
+    /// For anything.
+    pub any: usize,
+}
+
+impl Ballot {
+    /// Enters a vote. False if the slot holds another vote: the first one counts (C1).
+    pub fn record(&mut self, kind: VoteKind, voter: ValidatorIndex, value: Option<ValueId>) -> bool {
+        let voter = usize::from(voter);
+        let slots = match kind {
+            VoteKind::Prevote => &mut self.prevotes,
+            VoteKind::Precommit => &mut self.precommits,
+            VoteKind::Ready => {
+                if let (Some(mask), Some(id)) = (self.readies.get_mut(voter), value) {
+                    *mask |= 1 << id;
+                }
+                return true;
+            }
+        };
+        slots.get_mut(voter).is_none_or(|slot| *slot.get_or_insert(value) == value)
+    }
+
+    /// A voter's vote of a kind. Of several READYs the first value.
+    #[must_use]
+    pub fn of(&self, kind: VoteKind, voter: ValidatorIndex) -> Slot {
+        let voter = usize::from(voter);
+        match kind {
+            VoteKind::Prevote => self.prevotes.get(voter).copied().flatten(),
+            VoteKind::Precommit => self.precommits.get(voter).copied().flatten(),
+            VoteKind::Ready => {
+                let mask = self.readies.get(voter).copied().unwrap_or(0);
+                (mask != 0).then(|| Some(mask.trailing_zeros() as ValueId))
+            }
+        }
+    }
+
+    /// Prevotes for `value`; a precommit counts as its sender's prevote.
+    #[must_use]
+    pub fn prevotes(&self, value: Option<ValueId>) -> VoteCount {
+        let votes = self.prevotes.iter().zip(&self.precommits).map(|(prevote, precommit)| match precommit {
+            Some(Some(id)) => Some(Some(*id)),
+            _ => *prevote,
+        });
+        count(votes, value)
+    }
+
+    /// Precommits for `value`.
+    #[must_use]
+    pub fn precommits(&self, value: Option<ValueId>) -> VoteCount {
+        count(self.precommits.iter().copied(), value)
+    }
+
+    /// READYs for `value`; a precommit in a round from 1 on implies READY (L2).
+    #[must_use]
+    pub fn readies(&self, value: ValueId) -> usize {
+        let ready = |(mask, precommit): (&u16, &Slot)| mask & (1 << value) != 0 || *precommit == Some(Some(value));
+        self.readies.iter().zip(&self.precommits).filter(|pair| ready(*pair)).count()
+    }
+
+    /// Whether the voter said READY for the value.
+    #[must_use]
+    pub fn is_ready(&self, voter: ValidatorIndex, value: ValueId) -> bool {
+        self.readies.get(usize::from(voter)).is_some_and(|mask| mask & (1 << value) != 0)
+    }
+
+    /// Whether the voter voted for the value in any way.
+    #[must_use]
+    pub fn is_for(&self, voter: ValidatorIndex, value: ValueId) -> bool {
+        let at = usize::from(voter);
+        let voted = |slots: &[Slot; MAX_VALIDATORS]| slots.get(at).is_some_and(|slot| *slot == Some(Some(value)));
+        voted(&self.prevotes) || voted(&self.precommits) || self.is_ready(voter, value)
+    }
+
+    /// Whether the voter voted at all.
+    #[must_use]
+    pub fn has_vote(&self, voter: ValidatorIndex) -> bool {
+        let at = usize::from(voter);
+        let voted = |slots: &[Slot; MAX_VALIDATORS]| slots.get(at).is_some_and(Option::is_some);
+        voted(&self.prevotes) || voted(&self.precommits) || self.readies.get(at).is_some_and(|mask| *mask != 0)
+    }
+
+    /// Whether any vote names the value.
+    #[must_use]
+    pub fn names(&self, value: ValueId) -> bool {
+        (0..MAX_VALIDATORS as ValidatorIndex).any(|voter| self.is_for(voter, value))
+    }
+}
+
+fn count(votes: impl Iterator<Item = Slot>, value: Option<ValueId>) -> VoteCount {
+    votes.flatten().fold(VoteCount { of: 0, any: 0 }, |sum, vote| VoteCount {
+        of: sum.of + usize::from(vote == value),
+        any: sum.any + 1,
+    })
+}
+
+const _: () = assert!(MAX_VALUES <= u16::BITS as usize);

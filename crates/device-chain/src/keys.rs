@@ -1,0 +1,119 @@
+//! The key store port: keys go by handle, and no caller ever sees their bytes. A software store; an HSM is another.
+
+use heapless::Vec;
+
+use crate::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
+use crate::mac::{Key, Suite, Tag};
+use crate::types::ValidatorIndex;
+
+/// A device by its place in the genesis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Device {
+    /// A validator.
+    Validator(ValidatorIndex),
+    /// An endpoint.
+    Endpoint(u8),
+}
+
+/// A symmetric key, by what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyHandle {
+    /// The pairwise key with a device.
+    Pair(Device),
+    /// The session key with a validator.
+    Session(ValidatorIndex),
+    /// The key of a session that the validator has not confirmed yet.
+    Candidate(ValidatorIndex),
+}
+
+/// Symmetric operations by handle. Signatures are asked for by [`crate::validator::Effect::Sign`] and may take long.
+pub trait KeyStore {
+    /// The tag of `message`; `None` without that key.
+    fn tag(&self, key: KeyHandle, message: &[u8]) -> Option<Tag>;
+    /// Whether `tag`, truncated, is the one of `message`. Constant time in the tag.
+    fn verify(&self, key: KeyHandle, message: &[u8], tag: &[u8]) -> bool;
+    /// Derives the candidate session key with `peer` from the pairwise key and both nonces, the lower index's first
+    /// (DC-21).
+    fn derive(&mut self, peer: ValidatorIndex, nonces: [u64; 2]);
+    /// Makes the candidate the session key; the old one is wiped.
+    fn promote(&mut self, peer: ValidatorIndex);
+}
+
+/// Keys in memory, wiped on drop.
+pub struct SoftKeys {
+    suite: Suite,
+    validators: [Option<Key>; MAX_VALIDATORS],
+    endpoints: Vec<Option<Key>, MAX_ENDPOINTS>,
+    sessions: [Option<Key>; MAX_VALIDATORS],
+    candidates: [Option<Key>; MAX_VALIDATORS],
+}
+
+impl SoftKeys {
+    /// An empty store.
+    #[must_use]
+    pub const fn new(suite: Suite) -> Self {
+        Self {
+            suite,
+            validators: [const { None }; MAX_VALIDATORS],
+            endpoints: Vec::new(),
+            sessions: [const { None }; MAX_VALIDATORS],
+            candidates: [const { None }; MAX_VALIDATORS],
+        }
+    }
+
+    /// Loads a pairwise key. False if the device's place is beyond the limits.
+    pub fn load(&mut self, device: Device, key: Key) -> bool {
+        let slot = match device {
+            Device::Validator(at) => self.validators.get_mut(usize::from(at)),
+            Device::Endpoint(at) => {
+                while self.endpoints.len() <= usize::from(at) {
+                    if self.endpoints.push(None).is_err() {
+                        return false;
+                    }
+                }
+                self.endpoints.get_mut(usize::from(at))
+            }
+        };
+        slot.is_some_and(|slot| {
+            *slot = Some(key);
+            true
+        })
+    }
+
+    fn key(&self, handle: KeyHandle) -> Option<&Key> {
+        let slot = match handle {
+            KeyHandle::Pair(Device::Validator(at)) => self.validators.get(usize::from(at)),
+            KeyHandle::Pair(Device::Endpoint(at)) => self.endpoints.get(usize::from(at)),
+            KeyHandle::Session(at) => self.sessions.get(usize::from(at)),
+            KeyHandle::Candidate(at) => self.candidates.get(usize::from(at)),
+        };
+        slot.and_then(Option::as_ref)
+    }
+}
+
+impl KeyStore for SoftKeys {
+    fn tag(&self, key: KeyHandle, message: &[u8]) -> Option<Tag> {
+        self.key(key).map(|key| key.tag(self.suite, message))
+    }
+
+    fn verify(&self, key: KeyHandle, message: &[u8], tag: &[u8]) -> bool {
+        self.key(key).is_some_and(|key| key.verify(self.suite, message, tag))
+    }
+
+    fn derive(&mut self, peer: ValidatorIndex, nonces: [u64; 2]) {
+        let pair = self.key(KeyHandle::Pair(Device::Validator(peer)));
+        let candidate = pair.map(|key| key.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()]));
+        if let Some(slot) = self.candidates.get_mut(usize::from(peer)) {
+            *slot = candidate;
+        }
+    }
+
+    fn promote(&mut self, peer: ValidatorIndex) {
+        let at = usize::from(peer);
+        if let (Some(session), Some(candidate)) = (self.sessions.get_mut(at), self.candidates.get_mut(at))
+            && candidate.is_some()
+        {
+            *session = candidate.take();
+        }
+    }
+}
