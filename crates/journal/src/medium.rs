@@ -1,0 +1,148 @@
+use core::ops::RangeInclusive;
+
+use crate::flash::{Flash, Geometry};
+use crate::format::{
+    BANK_HEADER, BankHeader, BankState, Identity, MAX_RECORD, RECORD_BUFFER, RECORD_HEADER, RecordHeader,
+    encode_record, is_intact, record_context, record_size,
+};
+use crate::journal::Error;
+
+/// A bank and how far it is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bank {
+    /// Offset of its header on the flash.
+    pub start: u32,
+    pub header: BankHeader,
+    /// Offset of the next record on the flash.
+    pub end: u32,
+    pub last_sequence: u64,
+}
+
+impl Bank {
+    pub fn new(start: u32, header: BankHeader) -> Self {
+        Self { start, header, end: start + BANK_HEADER, last_sequence: header.sequence }
+    }
+}
+
+/// The flash, read and written in banks and records.
+#[derive(Debug)]
+pub(crate) struct Medium<F> {
+    pub flash: F,
+    pub identity: Identity,
+    pub geometry: Geometry,
+    buffer: [u8; RECORD_BUFFER],
+}
+
+impl<F: Flash> Medium<F> {
+    /// `flash` has a valid geometry.
+    pub fn new(flash: F, identity: Identity) -> Self {
+        let geometry = flash.geometry();
+        Self { flash, identity, geometry, buffer: [0; RECORD_BUFFER] }
+    }
+
+    /// Offset behind the bank that starts at `start`.
+    pub fn limit(&self, start: u32) -> u32 {
+        start + self.geometry.bank_size()
+    }
+
+    pub fn bank_state(&mut self, start: u32) -> Result<BankState, F::Error> {
+        let mut bytes = [0; BANK_HEADER as usize];
+        self.flash.read(start, &mut bytes)?;
+        Ok(BankHeader::decode(&bytes, &self.identity))
+    }
+
+    pub fn erase_bank(&mut self, start: u32) -> Result<(), F::Error> {
+        self.flash.erase(start, self.geometry.bank_size())
+    }
+
+    /// Makes a bank count: everything behind the header is durable before the header is.
+    pub fn commit(&mut self, bank: &Bank) -> Result<(), F::Error> {
+        self.flash.sync()?;
+        self.flash.program(bank.start, &bank.header.encode(&self.identity))?;
+        self.flash.sync()
+    }
+
+    /// Programs a record at the end of `bank`; the caller makes it durable.
+    pub fn write_record(&mut self, bank: &mut Bank, kind: u8, payload: &[u8]) -> Result<(), Error<F::Error>> {
+        if payload.len() > MAX_RECORD {
+            return Err(Error::TooLong { length: payload.len() });
+        }
+        let size = record_size(payload.len(), self.geometry.write_size);
+        let sequence = bank.last_sequence.checked_add(1).ok_or(Error::Full)?;
+        if size > self.limit(bank.start) - bank.end {
+            return Err(Error::Full);
+        }
+        let header = RecordHeader { length: payload.len() as u16, kind, sequence };
+        let context = record_context(&self.identity, bank.header.generation);
+        let record = encode_record(&mut self.buffer, context, header, payload, self.geometry.write_size);
+        self.flash.program(bank.end, record).map_err(Error::Io)?;
+        bank.end += size;
+        bank.last_sequence = sequence;
+        Ok(())
+    }
+
+    /// Reads the record at the end of `cursor` and moves the cursor behind it; `None` if no next record stands there.
+    pub fn read_next(&mut self, cursor: &mut Bank) -> Result<Option<(RecordHeader, &[u8])>, F::Error> {
+        let Some(next) = cursor.last_sequence.checked_add(1) else { return Ok(None) };
+        let Some(header) = self.read_record(cursor, cursor.end, next..=next)? else { return Ok(None) };
+        let length = usize::from(header.length);
+        cursor.end += record_size(length, self.geometry.write_size);
+        cursor.last_sequence = next;
+        Ok(Some((header, &self.buffer[RECORD_HEADER..][..length])))
+    }
+
+    /// Reads the record at `offset` of `bank` into the buffer, if one with a sequence number among `sequences` stands
+    /// there intact.
+    fn read_record(
+        &mut self,
+        bank: &Bank,
+        offset: u32,
+        sequences: RangeInclusive<u64>,
+    ) -> Result<Option<RecordHeader>, F::Error> {
+        let room = self.limit(bank.start) - offset;
+        if room < RECORD_HEADER as u32 {
+            return Ok(None);
+        }
+        let mut bytes = [0; RECORD_HEADER];
+        self.flash.read(offset, &mut bytes)?;
+        let header = RecordHeader::decode(&bytes);
+        let size = record_size(header.length.into(), self.geometry.write_size);
+        // The range goes first: it spares the CRC at nearly every offset when damage is looked past.
+        if !sequences.contains(&header.sequence) || usize::from(header.length) > MAX_RECORD || size > room {
+            return Ok(None);
+        }
+        let record = &mut self.buffer[..size as usize];
+        self.flash.read(offset, record)?;
+        let context = record_context(&self.identity, bank.header.generation);
+        Ok(is_intact(context, record).then_some(header))
+    }
+
+    /// Whether nothing is programmed from `offset` to the end of the bank that starts at `start`.
+    pub fn is_erased(&mut self, start: u32, mut offset: u32) -> Result<bool, F::Error> {
+        let limit = self.limit(start);
+        while offset < limit {
+            let chunk = &mut self.buffer[..((limit - offset) as usize).min(RECORD_BUFFER)];
+            self.flash.read(offset, chunk)?;
+            if chunk.iter().any(|&byte| byte != 0xFF) {
+                return Ok(false);
+            }
+            offset += chunk.len() as u32;
+        }
+        Ok(true)
+    }
+
+    /// Whether a record of `bank` stands behind `bank.end`, where the next one should be but is not.
+    pub fn has_record_behind(&mut self, bank: &Bank) -> Result<bool, F::Error> {
+        // A record takes more than a byte, so no higher sequence number can lie in this bank.
+        let highest = bank.last_sequence.saturating_add(self.geometry.bank_size().into());
+        let sequences = bank.last_sequence.saturating_add(1)..=highest;
+        let mut offset = bank.end + self.geometry.write_size;
+        while offset < self.limit(bank.start) {
+            if self.read_record(bank, offset, sequences.clone())?.is_some() {
+                return Ok(true);
+            }
+            offset += self.geometry.write_size;
+        }
+        Ok(false)
+    }
+}

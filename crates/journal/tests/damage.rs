@@ -1,0 +1,187 @@
+//! Whatever happens to the bytes is noticed: it never looks like a whole journal with other contents.
+
+mod common;
+
+use common::{GEOMETRY, OURS, THEIRS, formatted, open, records, used};
+use journal::{Error, Flash, Journal, MAX_RECORD, MemCounter, MemFlash, OpenError, Stale, record_size};
+use proptest::prelude::*;
+
+const ACTIVE_BANK: usize = GEOMETRY.bank_size() as usize;
+/// Offsets on the flash of the records that `used` leaves, and of the erased rest.
+const KEPT: usize = ACTIVE_BANK + 64;
+const KEPT_TOO: usize = KEPT + record_size(4, GEOMETRY.write_size) as usize;
+
+#[test]
+fn a_flipped_byte_is_never_accepted() {
+    let (flash, counter) = used();
+    let (mut whole, mut whole_counter) = (flash.clone(), counter);
+    let expected = records(&mut open(&mut whole, &mut whole_counter).unwrap().0);
+
+    for offset in 0..GEOMETRY.capacity as usize {
+        for flip in [0x01, 0x80, 0xFF] {
+            let mut image = flash.image().to_vec();
+            image[offset] ^= flip;
+            let (mut flash, mut counter) = (MemFlash::from_image(GEOMETRY, image), counter);
+            let Ok((mut journal, recovery)) = open(&mut flash, &mut counter) else {
+                panic!("byte {offset}: the older bank is there to fall back to");
+            };
+            let found = records(&mut journal);
+            if offset < ACTIVE_BANK {
+                assert_eq!((found, recovery.needs_rewrite()), (expected.clone(), false), "byte {offset} is not in use");
+            } else if found == expected {
+                assert!(recovery.torn_tail && recovery.is_complete(), "byte {offset}, erased: {recovery:?}");
+            } else {
+                assert!(recovery.stale.is_some(), "byte {offset}: {recovery:?}");
+                assert_eq!(journal.append(1, b""), Err(Error::NeedsRewrite));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bad_record_with_good_ones_behind_it_is_damage_and_a_bad_end_is_a_torn_tail() {
+    let (flash, mut counter) = used();
+
+    let mut image = flash.image().to_vec();
+    image[KEPT_TOO + 20] ^= 1;
+    let mut middle = MemFlash::from_image(GEOMETRY, image);
+    let (mut journal, recovery) = open(&mut middle, &mut counter).unwrap();
+    assert_eq!((recovery.damaged, recovery.torn_tail), (Some(KEPT_TOO as u32), false));
+    assert_eq!(records(&mut journal), [(6, 2, b"kept".to_vec())], "what lies before it counts");
+
+    let mut image = flash.image().to_vec();
+    let end = image.iter().rposition(|&byte| byte != 0xFF).unwrap();
+    image[end] ^= 1;
+    let mut tail = MemFlash::from_image(GEOMETRY, image);
+    let (_, recovery) = open(&mut tail, &mut counter).unwrap();
+    assert_eq!((recovery.damaged, recovery.torn_tail), (None, true));
+    assert_eq!(recovery.stale, Some(Stale { journal: 9, counter: 10 }), "but it had been acknowledged");
+}
+
+#[test]
+fn a_restored_image_is_stale_until_a_rewrite_has_recorded_it() {
+    let (mut flash, mut counter) = (formatted(), MemCounter::default());
+    open(&mut flash, &mut counter).unwrap().0.append(1, b"before the backup").unwrap();
+    let mut backup = flash.clone();
+    open(&mut flash, &mut counter).unwrap().0.append(1, b"after the backup").unwrap();
+
+    for _ in 0..2 {
+        let (mut journal, recovery) = open(&mut backup, &mut counter).unwrap();
+        assert_eq!(recovery.stale, Some(Stale { journal: 1, counter: 2 }));
+        assert!(!recovery.is_complete() && !recovery.torn_tail && recovery.damaged.is_none());
+        assert_eq!(journal.append(1, b"as if nothing had happened"), Err(Error::NeedsRewrite));
+    }
+    open(&mut backup, &mut counter).unwrap().0.rewrite(|new| new.append(9, b"I have forgotten")).unwrap();
+    let (mut journal, recovery) = open(&mut backup, &mut counter).unwrap();
+    assert!(!recovery.needs_rewrite());
+    assert_eq!(records(&mut journal), [(4, 9, b"I have forgotten".to_vec())], "no number is used twice");
+}
+
+#[test]
+fn falling_back_to_the_old_bank_is_noticed_even_after_an_empty_rewrite() {
+    let (mut flash, mut counter) = used();
+    open(&mut flash, &mut counter).unwrap().0.rewrite(|_| Ok(())).unwrap();
+    let mut image = flash.image().to_vec();
+    image[0] ^= 1;
+    let mut flash = MemFlash::from_image(GEOMETRY, image);
+    let (_, recovery) = open(&mut flash, &mut counter).unwrap();
+    assert_eq!(recovery.stale, Some(Stale { journal: 10, counter: 11 }));
+}
+
+#[test]
+fn a_flash_formatted_after_a_loss_is_stale() {
+    let (_, mut counter) = used();
+    let (_, recovery) =
+        open(&mut formatted(), &mut counter).map(|(journal, found)| (journal.last_sequence(), found)).unwrap();
+    assert_eq!(recovery.stale, Some(Stale { journal: 0, counter: 10 }));
+}
+
+#[test]
+fn blank_foreign_and_unsupported_are_told_apart() {
+    let open_error =
+        |mut flash: MemFlash| Journal::open(&mut flash, MemCounter::default(), OURS).map(drop).unwrap_err();
+    assert_eq!(open_error(MemFlash::new(GEOMETRY)), OpenError::Blank);
+    assert_eq!(open_error(MemFlash::from_image(GEOMETRY, vec![0; 1024])), OpenError::Blank);
+
+    let mut foreign = MemFlash::new(GEOMETRY);
+    Journal::<_, MemCounter>::format(&mut foreign, THEIRS).unwrap();
+    assert_eq!(open_error(foreign), OpenError::Foreign);
+
+    let mut image = formatted().image().to_vec();
+    image[4] = 2;
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&image[..60]);
+    image[60..64].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(open_error(MemFlash::from_image(GEOMETRY, image)), OpenError::Unsupported { version: 2 });
+}
+
+#[test]
+fn a_record_of_another_car_or_generation_does_not_count() {
+    let (mut flash, mut counter) = (formatted(), MemCounter::default());
+    open(&mut flash, &mut counter).unwrap().0.append(1, b"ours").unwrap();
+    let record = flash.image()[64..88].to_vec();
+
+    let mut theirs = MemFlash::new(GEOMETRY);
+    Journal::<_, MemCounter>::format(&mut theirs, THEIRS).unwrap();
+    theirs.program(64, &record).unwrap();
+    let (journal, recovery) = Journal::open(&mut theirs, MemCounter::default(), THEIRS).unwrap();
+    assert!(recovery.torn_tail && journal.last_sequence() == 0, "{recovery:?}");
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let (mut flash, mut counter) = (formatted(), MemCounter::default());
+    let (mut journal, _) = open(&mut flash, &mut counter).unwrap();
+    assert_eq!(journal.append(1, &[0; MAX_RECORD + 1]), Err(Error::TooLong { length: MAX_RECORD + 1 }));
+    assert_eq!(journal.append(1, &[0; MAX_RECORD]), Err(Error::Full));
+
+    let room = journal.remaining();
+    assert_eq!(room, GEOMETRY.bank_size() - 64);
+    assert_eq!(
+        journal.rewrite(|new| new.append(1, &[0; 400]).and_then(|()| new.append(1, &[0; 400]))),
+        Err(Error::Full)
+    );
+    assert_eq!(journal.append(1, &[0; 100]), Ok(1), "after a rewrite that failed the old bank goes on");
+    assert_eq!(journal.remaining(), room - record_size(100, GEOMETRY.write_size));
+
+    let exactly = journal.remaining() as usize - 15;
+    assert_eq!(journal.append(1, &vec![7; exactly]), Ok(2));
+    assert_eq!((journal.remaining(), journal.append(1, b"")), (0, Err(Error::Full)));
+    assert_eq!(records(&mut open(&mut flash, &mut counter).unwrap().0).len(), 2);
+}
+
+proptest! {
+    /// Arbitrary bytes, and a good journal with arbitrary bytes in it, never panic and never stop a rewrite.
+    #[test]
+    fn no_image_panics(noise in proptest::collection::vec(any::<u8>(), 0..200), at in 0..1024usize, keep in any::<bool>()) {
+        let (flash, mut counter) = used();
+        let mut image = if keep { flash.image().to_vec() } else { noise.iter().copied().cycle().chain([0; 1024]).take(1024).collect() };
+        image.resize(1024, 0xFF);
+        for (byte, noise) in image[at..].iter_mut().zip(&noise) {
+            *byte = *noise;
+        }
+        let mut flash = MemFlash::from_image(GEOMETRY, image);
+        match open(&mut flash, &mut counter) {
+            Ok((mut journal, _)) => {
+                records(&mut journal);
+                journal.rewrite(|new| new.append(1, b"on")).unwrap();
+                journal.append(1, b"and on").unwrap();
+                prop_assert!(!open(&mut flash, &mut counter).unwrap().1.needs_rewrite());
+            }
+            Err(error) => prop_assert_eq!(error, OpenError::Blank),
+        }
+    }
+
+    /// Any records come back as they went in.
+    #[test]
+    fn records_come_back(payloads in proptest::collection::vec((any::<u8>(), proptest::collection::vec(any::<u8>(), 0..50)), 0..8)) {
+        let (mut flash, mut counter) = (formatted(), MemCounter::default());
+        let mut expected = Vec::new();
+        for (kind, payload) in payloads {
+            let (mut journal, _) = open(&mut flash, &mut counter).unwrap();
+            if let Ok(sequence) = journal.append(kind, &payload) {
+                expected.push((sequence, kind, payload));
+            }
+        }
+        prop_assert_eq!(records(&mut open(&mut flash, &mut counter).unwrap().0), expected);
+    }
+}

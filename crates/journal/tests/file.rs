@@ -1,0 +1,99 @@
+//! The file backends: what is created is found again, and what is wrong is said.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use journal::{Counter, FileCounter, FileFlash, Flash, Geometry, Journal};
+
+const GEOMETRY: Geometry = Geometry { erase_size: 4096, write_size: 16, capacity: 16384 };
+const IDENTITY: [u8; 32] = [7; 32];
+
+fn paths(folder: &Path) -> (PathBuf, PathBuf) {
+    (folder.join("journal"), folder.join("counter"))
+}
+
+#[test]
+fn records_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (flash, counter) = paths(folder.path());
+    Journal::<_, FileCounter>::format(&mut FileFlash::create(&flash, GEOMETRY).unwrap(), IDENTITY).unwrap();
+    FileCounter::create(&counter).unwrap();
+
+    for round in 1..=20 {
+        let (flash, counter) = (FileFlash::open(&flash, GEOMETRY).unwrap(), FileCounter::open(&counter).unwrap());
+        let (mut journal, recovery) = Journal::open(flash, counter, IDENTITY).unwrap();
+        assert!(!recovery.needs_rewrite());
+        let mut rounds = Vec::new();
+        journal.for_each(|_, _, payload| rounds.push(payload[0])).unwrap();
+        assert_eq!(rounds, (1..round).collect::<Vec<_>>());
+        journal.append(1, &[round; 500]).map(drop).unwrap_or_else(|error| {
+            assert_eq!(error.to_string(), "the journal is full");
+            journal.rewrite(|new| (1..=round).try_for_each(|round| new.append(1, &[round]))).unwrap();
+        });
+    }
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (flash, counter) = paths(folder.path());
+    let held = (FileFlash::create(&flash, GEOMETRY).unwrap(), FileCounter::create(&counter).unwrap());
+    let refused = FileFlash::open(&flash, GEOMETRY).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ResourceBusy);
+    assert_eq!(refused.to_string(), format!("{}: in use by another process", flash.display()));
+    assert_eq!(FileCounter::open(&counter).unwrap_err().kind(), ErrorKind::ResourceBusy);
+    drop(held);
+    FileFlash::open(&flash, GEOMETRY).unwrap();
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (flash, counter) = paths(folder.path());
+    assert_eq!(FileFlash::open(&flash, GEOMETRY).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(FileCounter::open(&counter).unwrap_err().kind(), ErrorKind::NotFound, "never silently begun anew");
+
+    FileFlash::create(&flash, GEOMETRY).unwrap();
+    assert_eq!(FileFlash::create(&flash, GEOMETRY).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let other = Geometry { capacity: 8192, ..GEOMETRY };
+    let error = FileFlash::open(&flash, other).unwrap_err().to_string();
+    assert_eq!(error, format!("{}: 16384 bytes long, expected 8192", flash.display()));
+    let useless = Geometry { write_size: 3, ..GEOMETRY };
+    assert_eq!(FileFlash::open(&flash, useless).unwrap_err().kind(), ErrorKind::InvalidInput);
+
+    std::fs::write(&counter, [0; 12]).unwrap();
+    assert_eq!(FileCounter::open(&counter).unwrap_err().kind(), ErrorKind::InvalidData);
+}
+
+#[test]
+fn a_counter_never_goes_back_and_survives_a_torn_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, path) = paths(folder.path());
+    let mut counter = FileCounter::create(&path).unwrap();
+    for to in [5, 3, 6, 6] {
+        counter.raise(to).unwrap();
+    }
+    assert_eq!(counter.value(), 6);
+    drop(counter);
+    assert_eq!(FileCounter::open(&path).unwrap().value(), 6);
+
+    let whole = std::fs::read(&path).unwrap();
+    for offset in 0..whole.len() {
+        let mut torn = whole.clone();
+        torn[offset] ^= 0x10;
+        std::fs::write(&path, torn).unwrap();
+        let value = FileCounter::open(&path).unwrap().value();
+        assert!(value == 6 || value == 5, "byte {offset}: the slot before the last is left: {value}");
+    }
+}
+
+#[test]
+fn an_erased_page_reads_ff() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut flash = FileFlash::create(&folder.path().join("journal"), GEOMETRY).unwrap();
+    flash.program(4096, &[0; 16]).unwrap();
+    flash.erase(4096, 8192).unwrap();
+    let mut bytes = [0; 8192];
+    flash.read(4096, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|&byte| byte == 0xFF));
+}
