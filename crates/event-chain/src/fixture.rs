@@ -1,0 +1,172 @@
+//! A small car for tests: four validators whose decisions are simply made, without agreement.
+
+use alloc::vec::Vec;
+
+use device_chain::block::Seal;
+use device_chain::genesis::{
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, SignedGenesis, ValidatorEntry,
+    WIRE_VERSION,
+};
+use device_chain::grant::Grant;
+use device_chain::mac::Suite;
+use device_chain::sign::SigningKey;
+use device_chain::state::State;
+use device_chain::tx::Transaction;
+use device_chain::types::{PublicKey, ValidatorIndex};
+
+use crate::block::Block;
+use crate::build::BlockBuilder;
+use crate::codec::encode;
+use crate::record::{AttestedRecord, RecordKind};
+
+/// The time of the first block, milliseconds of Unix time.
+pub const START_MS: u64 = 1_800_000_000_000;
+/// What passes from block to block, milliseconds.
+pub const STEP_MS: u64 = 1000;
+
+/// A car.
+pub struct Car {
+    /// Signed the genesis.
+    pub maker: SigningKey,
+    /// Of the validators, in the order of the genesis.
+    pub validators: Vec<SigningKey>,
+    /// The genesis.
+    pub genesis: Genesis,
+    /// After the last decision.
+    pub state: State,
+    /// The block being made.
+    pub builder: BlockBuilder,
+    /// The gateway's clock, milliseconds of Unix time.
+    pub time_ms: u64,
+}
+
+impl Car {
+    /// A car with the authorities of [`fleet_key`] and [`archive_key`].
+    #[must_use]
+    pub fn new(vehicle: &str) -> Self {
+        Self::with_authorities(vehicle, fleet_key().public(), archive_key().public())
+    }
+
+    /// A car that takes grants of `fleet` and receipts of `archive`. Its own keys depend on nothing but their place.
+    ///
+    /// # Panics
+    /// If the vehicle's name is longer than a genesis allows.
+    #[must_use]
+    pub fn with_authorities(vehicle: &str, fleet: PublicKey, archive: PublicKey) -> Self {
+        Self::with_keys(vehicle, fleet, archive, 1)
+    }
+
+    /// Like [`Self::with_authorities`], with validator keys made from `seed` on.
+    ///
+    /// # Panics
+    /// If the vehicle's name is longer than a genesis allows.
+    #[must_use]
+    pub fn with_keys(vehicle: &str, fleet: PublicKey, archive: PublicKey, seed: u8) -> Self {
+        let roles =
+            [("gateway", Role::Gateway), ("brakes", Role::Chassis), ("body", Role::Body), ("radio", Role::Telematics)];
+        let validators: Vec<SigningKey> =
+            (seed..).take(roles.len()).map(|seed| SigningKey::from_seed([seed; 32])).collect();
+        let entries = roles.iter().zip(&validators).zip(0u32..).map(|((&(name, role), key), i)| ValidatorEntry {
+            name: name.try_into().expect("short"),
+            role,
+            key: key.public(),
+            identifiers: Identifiers { vote: 0x100 + i, propose: 0x200 + i, control: 0x300 + i, bulk: 0x400 + i },
+        });
+        let genesis = Genesis {
+            version: WIRE_VERSION,
+            suite: Suite::Cmac,
+            vehicle: vehicle.try_into().expect("at most 24 bytes"),
+            validators: entries.collect(),
+            endpoints: heapless::Vec::from_iter([EndpointEntry {
+                name: "door".try_into().expect("short"),
+                key: SigningKey::from_seed([seed + 100; 32]).public(),
+                identifier: 0x500,
+            }]),
+            authorities: heapless::Vec::from_iter([
+                AuthorityEntry { authority: Authority::Fleet, key: fleet },
+                AuthorityEntry { authority: Authority::Archive, key: archive },
+            ]),
+            policy: Policy { phase_us: 50_000, heartbeat_us: 1_000_000 },
+        };
+        let state = State::new(&genesis);
+        let builder = BlockBuilder::new(genesis.mesh());
+        Self { maker: SigningKey::from_seed([99; 32]), validators, genesis, state, builder, time_ms: START_MS }
+    }
+
+    /// The signed genesis, as the maker gives it to the cloud.
+    #[must_use]
+    pub fn signed_genesis(&self) -> Vec<u8> {
+        encode(&SignedGenesis::sign(self.genesis.clone(), &self.maker))
+    }
+
+    /// Decides, and returns the block that this closes.
+    ///
+    /// # Panics
+    /// If the chain does not allow it.
+    pub fn decide(&mut self, tx: &Transaction) -> Option<Block> {
+        let bytes = tx.encode().expect("within MAX_TX");
+        self.state.apply(&bytes, tx, &self.genesis).expect("allowed");
+        self.builder.decide(bytes).expect("room")
+    }
+
+    /// Decides the next record of the door.
+    pub fn record(&mut self) {
+        let sequence = self.state.sequence(0).unwrap_or_default() + 1;
+        self.decide(&Transaction::Record { endpoint: 0, sequence, data: heapless::Vec::from_iter([1, 2, 3]) });
+    }
+
+    /// Decides the use of a grant.
+    pub fn use_grant(&mut self, grant: &Grant) {
+        let (digest, action, not_after) = (grant.digest(), grant.action, grant.not_after);
+        self.decide(&Transaction::UseGrant { digest, action, not_after });
+    }
+
+    /// Attests a speed.
+    ///
+    /// # Panics
+    /// If the block is full.
+    pub fn attest(&mut self, value: f64) {
+        let kind = RecordKind::Signal { name: "Speed.Vehicle".try_into().expect("short"), value };
+        self.builder.attest(AttestedRecord { time_ms: self.time_ms, kind }).expect("room");
+    }
+
+    /// Closes the block, sealed by the first `seals` validators.
+    ///
+    /// # Panics
+    /// If the chain does not allow it.
+    pub fn close(&mut self, seals: usize) -> Block {
+        let header = self.builder.header(&self.state, self.time_ms);
+        self.time_ms += STEP_MS;
+        let mut block = self.decide(&Transaction::EventBlock(header)).expect("closed");
+        for validator in 0..seals {
+            assert!(block.add_seal(self.seal(&block, validator as ValidatorIndex), &self.genesis));
+        }
+        block
+    }
+
+    /// A validator's seal of a block.
+    #[must_use]
+    pub fn seal(&self, block: &Block, validator: ValidatorIndex) -> Seal {
+        Seal::sign(validator, &self.validators[usize::from(validator)], &block.hash(&self.genesis.mesh()))
+    }
+
+    /// The next block: two records, one speed, sealed by a quorum.
+    pub fn drive(&mut self) -> Block {
+        self.record();
+        self.record();
+        self.attest(self.state.height().into());
+        self.close(self.genesis.quorum().votes())
+    }
+}
+
+/// The fleet's key.
+#[must_use]
+pub fn fleet_key() -> SigningKey {
+    SigningKey::from_seed([90; 32])
+}
+
+/// The archive's key.
+#[must_use]
+pub fn archive_key() -> SigningKey {
+    SigningKey::from_seed([91; 32])
+}

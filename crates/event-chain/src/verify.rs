@@ -1,0 +1,223 @@
+//! Following a chain of blocks from the genesis, believing nobody.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use device_chain::block::{Finality, Seal};
+use device_chain::codec;
+use device_chain::genesis::Genesis;
+use device_chain::state::{EventHead, Refusal, State};
+use device_chain::tx::Transaction;
+use device_chain::types::{Hash, Height, ValidatorIndex};
+
+use crate::block::{Block, BlockError, attested_root};
+use crate::codec::encode;
+
+/// What is wrong with a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The block's number, as it or its place claims.
+    pub number: u32,
+    /// The rule that it breaks.
+    pub rule: Rule,
+}
+
+/// A rule of the chain that was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The bytes are no block.
+    Bytes(BlockError),
+    /// Another block comes next.
+    Number {
+        /// The next number.
+        expected: u32,
+    },
+    /// It names another block before.
+    Previous {
+        /// The hash of the block before; of block 1: the mesh identity.
+        expected: Hash,
+    },
+    /// Its first decision is not the approval of the block before.
+    Approval,
+    /// A decision that the validators of this genesis cannot have made.
+    Decision {
+        /// Its height.
+        height: Height,
+        /// The rule of the mesh; `None` if the bytes are no transaction.
+        refusal: Option<Refusal>,
+    },
+    /// A header that the validators of this genesis cannot have approved.
+    Header(Refusal),
+    /// The records that the gateway attests are not those of the header.
+    Attested,
+    /// Seals are not in the order of validators, or one seals twice.
+    SealOrder,
+    /// A seal that its validator did not make.
+    Seal(ValidatorIndex),
+    /// Too few seals for even one honest validator among them.
+    Seals {
+        /// How many there are.
+        have: usize,
+        /// f + 1.
+        need: usize,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "block {}: ", self.number)?;
+        match &self.rule {
+            Rule::Bytes(error) => write!(f, "{error}"),
+            Rule::Number { expected } => write!(f, "block {expected} was to come: one is missing or out of order"),
+            Rule::Previous { expected } => {
+                write!(f, "does not follow {expected}: altered, of another car, or the block before was replaced")
+            }
+            Rule::Approval => f.write_str("does not begin with the approval of the block before: one was replaced"),
+            Rule::Decision { height, refusal: None } => write!(f, "the decision at height {height} is damaged"),
+            Rule::Decision { height, refusal: Some(refusal) } => {
+                write!(f, "no quorum can have made the decision at height {height}: {refusal:?}")
+            }
+            Rule::Header(Refusal::Block(broken)) => write!(f, "the header {broken}: decisions or header were altered"),
+            Rule::Header(refusal) => write!(f, "the header could not be approved: {refusal:?}"),
+            Rule::Attested => f.write_str("the records attested by the gateway are not those that were sealed"),
+            Rule::SealOrder => f.write_str("seals are not in the order of validators, or a validator seals twice"),
+            Rule::Seal(validator) => {
+                write!(f, "the seal of validator {validator} is not of its key: altered, or re-hashed by somebody else")
+            }
+            Rule::Seals { have, need } => write!(f, "{have} seals, at least {need} are needed"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
+
+/// Verifies block after block.
+#[derive(Clone, Debug)]
+pub struct ChainVerifier {
+    genesis: Genesis,
+    state: State,
+    head: EventHead,
+}
+
+impl ChainVerifier {
+    /// Before the first block. Take the genesis from the maker, never from the car.
+    #[must_use]
+    pub fn new(genesis: Genesis) -> Self {
+        let state = State::new(&genesis);
+        let head = state.event().clone();
+        Self { genesis, state, head }
+    }
+
+    /// After the blocks that made `snapshot`; `None` if it is damaged or of another car. The snapshot is believed: keep
+    /// it where the archive keeps its own.
+    #[must_use]
+    pub fn resume(genesis: Genesis, snapshot: &[u8]) -> Option<Self> {
+        let (head, state): (EventHead, Vec<u8>) = codec::decode(snapshot)?;
+        let state = State::decode(&state, &genesis)?;
+        (head.tree_size == state.height()).then_some(Self { genesis, state, head })
+    }
+
+    /// What [`Self::resume`] takes.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        encode(&(&self.head, encode(&self.state)))
+    }
+
+    /// The genesis.
+    #[must_use]
+    pub const fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The last block accepted; number 0 before the first.
+    #[must_use]
+    pub const fn head(&self) -> &EventHead {
+        &self.head
+    }
+
+    /// The state after the decisions of the last block.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes the next block, and says how sure it is.
+    ///
+    /// # Errors
+    /// The first rule that it breaks; nothing has changed then.
+    pub fn accept(&mut self, block: &Block) -> Result<Finality, Fault> {
+        let (state, head, finality) = self.follow(block).map_err(|rule| Fault { number: block.header.number, rule })?;
+        (self.state, self.head) = (state, head);
+        Ok(finality)
+    }
+
+    fn follow(&self, block: &Block) -> Result<(State, EventHead, Finality), Rule> {
+        let (header, mesh) = (&block.header, self.genesis.mesh());
+        let expected = self.head.number + 1;
+        if header.number != expected {
+            return Err(Rule::Number { expected });
+        }
+        if header.previous != self.head.hash {
+            return Err(Rule::Previous { expected: self.head.hash });
+        }
+        let state = self.fold(block)?;
+        // The very rule by which validators approved it: numbering, link, every decision, time.
+        state.check(&Transaction::EventBlock(header.clone()), &self.genesis).map_err(Rule::Header)?;
+        check_attested(block, &self.genesis)?;
+        let hash = header.hash(&mesh);
+        let finality = check_seals(&block.seals, &hash, &self.genesis)?;
+        let head = EventHead { number: header.number, hash, tree_size: header.tree_size, time_ms: header.time_ms };
+        Ok((state, head, finality.min(header.finality)))
+    }
+
+    /// Makes the decisions again, as every validator made them.
+    fn fold(&self, block: &Block) -> Result<State, Rule> {
+        let mut state = self.state.clone();
+        for (at, bytes) in block.decisions.iter().enumerate() {
+            let height = state.height() + 1;
+            let tx = Transaction::decode(bytes).ok_or(Rule::Decision { height, refusal: None })?;
+            state
+                .apply(bytes, &tx, &self.genesis)
+                .map_err(|refusal| Rule::Decision { height, refusal: Some(refusal) })?;
+            if at == 0 && self.head.number > 0 && state.event().hash != self.head.hash {
+                return Err(Rule::Approval);
+            }
+        }
+        Ok(state)
+    }
+}
+
+/// All records that the header names, or none where there are some to withhold.
+fn check_attested(block: &Block, genesis: &Genesis) -> Result<(), Rule> {
+    let header = &block.header;
+    let sound = match &block.attested {
+        None => header.attested_count > 0,
+        Some(records) => {
+            records.len() == header.attested_count as usize
+                && attested_root(&genesis.mesh(), records) == header.attested_root
+        }
+    };
+    if sound { Ok(()) } else { Err(Rule::Attested) }
+}
+
+/// How sure the seals of a header make it: f + 1 provisional, a quorum final.
+///
+/// # Errors
+/// [`Rule::SealOrder`], [`Rule::Seal`] or [`Rule::Seals`].
+pub fn check_seals(seals: &[Seal], header: &Hash, genesis: &Genesis) -> Result<Finality, Rule> {
+    if !seals.is_sorted_by(|left, right| left.validator < right.validator) {
+        return Err(Rule::SealOrder);
+    }
+    for seal in seals {
+        let entry = genesis.validators.get(usize::from(seal.validator)).ok_or(Rule::Seal(seal.validator))?;
+        if !seal.is_valid(&entry.key, header) {
+            return Err(Rule::Seal(seal.validator));
+        }
+    }
+    let quorum = genesis.quorum();
+    match seals.len() {
+        have if have >= quorum.votes() => Ok(Finality::Final),
+        have if have >= quorum.one_correct() => Ok(Finality::Provisional),
+        have => Err(Rule::Seals { have, need: quorum.one_correct() }),
+    }
+}
