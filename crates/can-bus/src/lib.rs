@@ -11,10 +11,11 @@
 //! | [`port`] | what a node tells a bus and hears from it |
 //! | [`queue`] | frames waiting for the bus |
 //! | [`candump`], `log` | `candump -L` text: a line, a whole log |
+//! | `linux` | the bus port over SocketCAN |
 //!
 //! # Features
 //!
-//! None by default (`no_std`, no heap). `std` adds readers of text logs.
+//! None by default (`no_std`, no heap). `std` adds the reader of whole logs, `linux` (Linux only) the adapter to SocketCAN on tokio.
 
 #![no_std]
 
@@ -23,6 +24,8 @@ extern crate std;
 
 pub mod candump;
 pub mod frame;
+#[cfg(feature = "linux")]
+pub mod linux;
 #[cfg(feature = "std")]
 pub mod log;
 pub mod port;
