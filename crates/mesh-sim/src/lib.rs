@@ -1,1 +1,3 @@
 //! A deterministic car: production ECUs on a simulated bus.
+
+pub mod bus;
