@@ -107,18 +107,20 @@ impl LinuxBus {
         loop {
             let now = Instant::now();
             self.send(now)?;
-            self.expire(now);
             self.check_overrun(now)?;
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);
             }
             let wake_at = [self.retry_at, self.in_flight.front().map(|sent| sent.deadline)].into_iter().flatten().min();
-            tokio::select! {
-                frame = self.socket.read_frame() => {
-                    let frame = frame.map_err(|error| explain(&self.interface, &error))?;
-                    self.receive(&frame);
-                }
-                () = sleep_until(wake_at) => {}
+            let frame = tokio::select! {
+                frame = self.socket.read_frame() => frame,
+                () = sleep_until(wake_at) => self.socket.try_read_frame(),
+            };
+            match frame {
+                Ok(frame) => self.receive(&frame),
+                // Only now: a confirmation may have waited for us longer than its frame waited for the bus.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.expire(),
+                Err(error) => return Err(explain(&self.interface, &error)),
             }
         }
     }
@@ -150,12 +152,15 @@ impl LinuxBus {
         Ok(())
     }
 
-    fn expire(&mut self, now: Instant) {
+    /// Gives up frames that were not confirmed in time.
+    fn expire(&mut self) {
+        let now = Instant::now();
         while let Some(sent) = self.in_flight.pop_front_if(|sent| sent.deadline <= now) {
             self.ready.push_back(BusEvent::Dropped { token: sent.token });
         }
     }
 
+    /// Asks the kernel, now and then, for frames that it had no room for.
     fn check_overrun(&mut self, now: Instant) -> io::Result<()> {
         if now < self.overrun_check_at {
             return Ok(());
@@ -170,6 +175,7 @@ impl LinuxBus {
         Ok(())
     }
 
+    /// Tells our own frames from those of others.
     fn receive(&mut self, incoming: &CanAnyFrame) {
         if let CanAnyFrame::Error(message) = incoming {
             self.ready.extend(kernel::events(message));
