@@ -224,7 +224,7 @@ async fn event_can_be_cancelled() {
                 assert_eq!(received(event.expect("the bus works")).data(), (got as u64).to_le_bytes());
                 got += 1;
             }
-            _ = tick.tick(), if token < SENT => {
+            _ = tick.tick(), if token < SENT && token - confirmed < TRANSMIT_QUEUE as u32 => {
                 let frame = frame(0x109, &(token as u64).to_le_bytes());
                 sender.command(BusCommand::Transmit { token, frame });
                 token += 1;
