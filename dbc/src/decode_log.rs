@@ -61,13 +61,18 @@ fn frame_text(line: &LogLine, message: &Message) -> String {
         text += &format!(" {}=", decoded.signal.name);
         match decoded.value {
             Ok(Value { raw, physical }) => {
-                text += &format!("{physical}{}", decoded.signal.unit);
+                text += &format!("{}{}", to_12_digits(physical), decoded.signal.unit);
                 text += &name_of(&decoded, raw).map(|name| format!("({name})")).unwrap_or_default();
             }
             Err(_) => text += "absent",
         }
     }
     text
+}
+
+/// Drops what only rounding in `raw * factor` has brought in: 49.800000000000004 is meant as 49.8.
+fn to_12_digits(physical: f64) -> f64 {
+    format!("{physical:.11e}").parse().unwrap_or(physical)
 }
 
 fn frame_json(line: &LogLine, message: &Message) -> serde_json::Value {
