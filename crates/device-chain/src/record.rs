@@ -1,0 +1,138 @@
+//! What a validator makes durable, and how it comes back from it (P1 to P5).
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::agreement::VoteKind;
+use crate::codec;
+use crate::genesis::Genesis;
+use crate::limits::{MAX_ROUNDS, MAX_VALUES};
+use crate::state::State;
+use crate::tx::{Transaction, TxBytes};
+use crate::types::{Hash, Height, Round};
+
+/// How a journal marks a record of this module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// A [`Record`].
+    Fact = 1,
+    /// A whole [`State`]: after catching up, and first in a rewritten journal.
+    State = 2,
+}
+
+impl RecordKind {
+    /// From the journal's mark.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Fact),
+            2 => Some(Self::State),
+            _ => None,
+        }
+    }
+}
+
+/// A durable fact. Append variants, never reorder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// This node has started for the n-th time.
+    Boot(u32),
+    /// An own vote, before it leaves (P1).
+    Vote(VoteRecord),
+    /// The decision of a height, before anything that follows from it (P4).
+    Decided(Height, TxBytes),
+    /// The store was lost or is older than what this node has said: listen only (P5).
+    Amnesiac,
+    /// A quorum readmitted this node (DC-34).
+    Readmitted,
+}
+
+/// An own vote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoteRecord {
+    /// Height voted at.
+    pub height: Height,
+    /// Round voted in.
+    pub round: Round,
+    /// Which vote.
+    pub kind: VoteKind,
+    /// What for; [`Hash::NIL`] for nothing.
+    pub value: Hash,
+    /// The value's content, in the first vote that names it.
+    pub content: Option<TxBytes>,
+}
+
+/// Why a journal's record cannot be true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadRecord;
+
+/// What a journal gives back.
+pub struct Recovered {
+    /// State after the last decision.
+    pub state: State,
+    /// Number of the last boot.
+    pub boot: u32,
+    /// Listen only until readmitted.
+    pub amnesiac: bool,
+    /// Values that the votes name.
+    pub values: Vec<TxBytes, MAX_VALUES>,
+    /// Own votes of the height after the state's.
+    pub votes: Vec<VoteRecord, { 3 * MAX_ROUNDS }>,
+}
+
+impl Recovered {
+    /// A car that has decided nothing yet.
+    #[must_use]
+    pub fn new(genesis: &Genesis) -> Self {
+        Self { state: State::new(genesis), boot: 0, amnesiac: false, values: Vec::new(), votes: Vec::new() }
+    }
+
+    /// Takes the next record of the journal.
+    ///
+    /// # Errors
+    /// [`BadRecord`]: the record is no record or contradicts those before it. The caller gives up the store and starts
+    /// as an amnesiac.
+    pub fn replay(&mut self, kind: RecordKind, bytes: &[u8], genesis: &Genesis) -> Result<(), BadRecord> {
+        match kind {
+            RecordKind::State => {
+                self.state = State::decode(bytes, genesis).ok_or(BadRecord)?;
+                self.forget_votes();
+            }
+            RecordKind::Fact => match codec::decode(bytes).ok_or(BadRecord)? {
+                Record::Boot(boot) => self.boot = boot,
+                Record::Amnesiac => self.amnesiac = true,
+                Record::Readmitted => self.amnesiac = false,
+                Record::Vote(vote) => self.replay_vote(vote)?,
+                Record::Decided(height, tx) => self.replay_decision(height, &tx, genesis)?,
+            },
+        }
+        Ok(())
+    }
+
+    fn replay_vote(&mut self, mut vote: VoteRecord) -> Result<(), BadRecord> {
+        // a vote of the height just decided may lie behind its decision: it is of no more use
+        if vote.height == self.state.height() + 1 && usize::from(vote.round) < MAX_ROUNDS {
+            if let Some(content) = vote.content.take() {
+                self.values.push(content).map_err(|_| BadRecord)?;
+            }
+            self.votes.push(vote).map_err(|_| BadRecord)?;
+        }
+        Ok(())
+    }
+
+    fn replay_decision(&mut self, height: Height, bytes: &[u8], genesis: &Genesis) -> Result<(), BadRecord> {
+        if height != self.state.height() + 1 {
+            return Err(BadRecord);
+        }
+        let tx = Transaction::decode(bytes).ok_or(BadRecord)?;
+        self.state.apply(bytes, &tx, genesis).map_err(|_| BadRecord)?;
+        self.forget_votes();
+        Ok(())
+    }
+
+    fn forget_votes(&mut self) {
+        self.values.clear();
+        self.votes.clear();
+    }
+}

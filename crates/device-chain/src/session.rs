@@ -1,0 +1,97 @@
+//! Sessions: who of the others is really there, and which of its messages were seen before. `docs/protocol.md` ch. 4.
+
+use crate::types::Micros;
+
+/// What is known of one other validator.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Nonce of the peer's boot that it proved to share.
+    pub nonce: Option<u64>,
+    /// Nonce of a HELLO that is not proven yet: it may be a replay, and replaces nothing until confirmed (DC-22).
+    pub candidate: Option<u64>,
+    /// Boot number of the confirmed session.
+    pub boot: u32,
+    /// Boot number that the candidate claims.
+    pub candidate_boot: u32,
+    /// The peer said in CONFIRM that it knows our nonce.
+    pub knows_me: bool,
+    /// The peer has lost its memory and does not vote (P5).
+    pub amnesiac: bool,
+    /// Last verified message.
+    pub heard: Option<Micros>,
+    /// Counters seen.
+    pub window: ReplayWindow,
+}
+
+impl Session {
+    /// Whether the peer proved that it shares the session.
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        self.nonce.is_some()
+    }
+
+    /// The candidate proved itself.
+    pub fn promote(&mut self) {
+        self.nonce = self.candidate.take();
+        self.boot = self.candidate_boot;
+        self.window = ReplayWindow::default();
+        self.knows_me = true;
+    }
+}
+
+/// Sliding window over message counters (as RFC 4303 3.4.3): each counter is taken once, in any order within 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplayWindow {
+    highest: u32,
+    seen: u64,
+}
+
+impl ReplayWindow {
+    /// Whether a message with this counter was taken before, or is too old to tell.
+    #[must_use]
+    pub fn is_replay(&self, counter: u32) -> bool {
+        match self.highest.checked_sub(counter) {
+            None => false,
+            Some(age) if age < 64 => self.seen & (1 << age) != 0,
+            Some(_) => true,
+        }
+    }
+
+    /// Takes a counter. False if it is a replay.
+    pub fn take(&mut self, counter: u32) -> bool {
+        if self.is_replay(counter) {
+            return false;
+        }
+        if counter > self.highest {
+            let shift = counter - self.highest;
+            self.seen = if shift < 64 { self.seen << shift } else { 0 };
+            self.highest = counter;
+        }
+        self.seen |= 1 << (self.highest - counter);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_taken_once_in_any_order() {
+        let mut window = ReplayWindow::default();
+        for (counter, taken) in [
+            (1, true),
+            (1, false),
+            (3, true),
+            (2, true),
+            (2, false),
+            (70, true),
+            (6, false),
+            (7, true),
+            (u32::MAX, true),
+        ] {
+            assert_eq!(window.take(counter), taken, "{counter}");
+        }
+        assert!(window.is_replay(70));
+    }
+}

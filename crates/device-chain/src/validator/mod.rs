@@ -1,0 +1,440 @@
+//! A validator: everything one node of the mesh knows and does, as inputs in and effects out.
+//!
+//! Run it so: [`Validator::handle`] every input, then [`Validator::poll`] until `None` and carry the effects out in
+//! order, then sleep until [`Validator::deadline`]. A peer's bad message is counted ([`Counters`]), never an error.
+
+mod ignition;
+mod orders;
+mod outbox;
+mod receive;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod voting;
+
+use heapless::{Deque, Vec};
+
+pub use outbox::{Cancel, Effect};
+pub use receive::Source;
+
+use crate::agreement::{Instance, Timeouts};
+use crate::genesis::{Genesis, RawIdentifier, Role};
+use crate::grant::{GrantRefusal, SignedGrant};
+use crate::keys::KeyStore;
+use crate::limits::{MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_VALIDATORS};
+use crate::quorum::Quorum;
+use crate::record::{Record, Recovered};
+use crate::session::Session;
+use crate::state::{Refusal, State};
+use crate::tx::{Transaction, TxBytes};
+use crate::types::{Hash, Height, MeshId, Micros, Round, Signature, ValidatorIndex};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// The deadline has come.
+    Tick,
+    /// A whole message came in on an identifier of `source`.
+    Message {
+        /// Whose identifier carried it, by the genesis. CAN names no sender: this is a claim.
+        source: Source,
+        /// Header, body, tags, perhaps padding.
+        bytes: &'a [u8],
+    },
+    /// Somebody else sent on an identifier of this node.
+    Impostor(RawIdentifier),
+    /// The last frame of the own proposal of a height and round is on the wire.
+    Proposed(Height, Round),
+    /// All [`Effect::Persist`] up to this token are durable.
+    Persisted(u64),
+    /// Answer to [`Effect::Sign`].
+    Signed(Hash, Signature),
+    /// Answer to [`Effect::CheckGrant`]: whether a fleet authority signed it.
+    GrantChecked(Hash, bool),
+    /// A grant from outside: check it and pass it on to the others.
+    Grant(SignedGrant),
+    /// A transaction that this node wants decided.
+    Submit(Transaction),
+}
+
+/// What this boot brings.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot {
+    /// Random, new at every boot.
+    pub nonce: u64,
+}
+
+/// What the mesh can do now (`docs/protocol.md` chapter 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A quorum is there.
+    Trusted,
+    /// No quorum: no approvals; what was agreed last stays in force.
+    Isolated,
+}
+
+/// What this node has decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Height.
+    pub height: Height,
+    /// Its hash.
+    pub hash: Hash,
+    /// Canonical bytes.
+    pub bytes: TxBytes,
+    /// Their meaning.
+    pub tx: Transaction,
+    /// Round that decided, 0 on the fast path.
+    pub round: Round,
+    /// From the own request to the decision, microseconds; `None` if somebody else asked for it.
+    pub latency_us: Option<u64>,
+}
+
+/// Worth a line in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The mode changed.
+    Mode(Mode),
+    /// A session with a peer is confirmed.
+    Met(ValidatorIndex),
+    /// First-hand proof that a validator voted twice in one slot (C1).
+    Equivocation(ValidatorIndex),
+    /// An own transaction is not, or no longer, valid.
+    Refused(Transaction, Refusal),
+    /// A grant was refused.
+    GrantRefused(Hash, GrantRefusal),
+    /// A grant is verified and may be used.
+    GrantReady(Hash),
+    /// This node has caught up to a height without deciding it itself.
+    CaughtUp(Height),
+    /// This node may vote again.
+    Readmitted(Height),
+}
+
+/// Messages counted by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Verified and taken.
+    pub accepted: u32,
+    /// The tag is wrong.
+    pub bad_tag: u32,
+    /// Seen before in this session.
+    pub replayed: u32,
+    /// About a height that is long decided: late, or recorded.
+    pub stale: u32,
+    /// Of another mesh.
+    pub foreign: u32,
+    /// Another wire version or MAC suite.
+    pub version: u32,
+    /// Not a message: length, kind, sender or encoding.
+    pub malformed: u32,
+    /// Not checkable yet and kept.
+    pub held: u32,
+    /// A peer without a session spoke.
+    pub unknown: u32,
+    /// Somebody else on an own identifier.
+    pub impostor: u32,
+    /// An own message did not fit the outbox.
+    pub dropped: u32,
+}
+
+/// A transaction that this node wants decided.
+struct Pending {
+    tx: Transaction,
+    bytes: TxBytes,
+    /// Not proposed before: who is further back in line waits for those in front.
+    due: Micros,
+    asked: Micros,
+    /// Asked for at this node, so that a refusal is told.
+    own: bool,
+}
+
+/// A grant, and whether its signature was checked.
+struct HeldGrant {
+    signed: SignedGrant,
+    digest: Hash,
+    genuine: bool,
+    /// Pass it on once it is checked.
+    relay: bool,
+}
+
+/// An endpoint's record that this node has verified.
+#[derive(PartialEq, Eq)]
+struct HeldRecord {
+    endpoint: u8,
+    sequence: u64,
+    data: Vec<u8, { crate::limits::MAX_RECORD_DATA }>,
+}
+
+/// Bytes of a message that may be kept for later: a vote or a proposal.
+type Held = Vec<u8, 256>;
+
+/// A validator.
+pub struct Validator<K> {
+    genesis: Genesis,
+    mesh: MeshId,
+    me: ValidatorIndex,
+    gateway: ValidatorIndex,
+    quorum: Quorum,
+    tag_len: usize,
+    keys: K,
+    boot: u32,
+    nonce: u64,
+    amnesiac: bool,
+    now: Micros,
+    mode: Mode,
+
+    state: State,
+    digest: Hash,
+    current: Instance,
+    /// The height before, helped along until n − f are known to have decided it (L6).
+    previous: Option<Instance>,
+    decided_at: Micros,
+    /// Own votes of these values are durable with content.
+    stored: Vec<Hash, { crate::limits::MAX_VALUES }>,
+
+    sessions: [Session; MAX_VALIDATORS],
+    counter: u32,
+    held: [Deque<Held, MAX_HELD>; MAX_VALIDATORS],
+    pending: Deque<Pending, MAX_PENDING>,
+    grants: Deque<HeldGrant, MAX_GRANTS>,
+    records: Deque<HeldRecord, MAX_RECORDS>,
+    impostors: Vec<(RawIdentifier, u32), 4>,
+
+    outbox: outbox::Outbox,
+    hello_due: Option<Micros>,
+    hello_backoff: u32,
+    confirm_due: Option<Micros>,
+    heartbeat_due: Micros,
+    retransmit_due: Option<Micros>,
+    retransmits: u32,
+    helped_at: Micros,
+    fetch: Option<sync::Fetch>,
+    catch_up: sync::CatchUp,
+    counters: Counters,
+}
+
+/// Why a validator cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAValidator;
+
+impl<K: KeyStore> Validator<K> {
+    /// A validator that comes up. Its first effects make the boot durable and say HELLO.
+    ///
+    /// # Errors
+    /// [`NotAValidator`] if `me` is no place in the genesis.
+    pub fn new(
+        genesis: Genesis,
+        me: ValidatorIndex,
+        keys: K,
+        recovered: &Recovered,
+        boot: Boot,
+        now: Micros,
+    ) -> Result<Self, NotAValidator> {
+        let gateway = genesis.with_role(Role::Gateway).ok_or(NotAValidator)?;
+        if usize::from(me) >= genesis.validators.len() {
+            return Err(NotAValidator);
+        }
+        let quorum = genesis.quorum();
+        let state = recovered.state.clone();
+        let timeouts = Timeouts { phase_us: genesis.policy.phase_us };
+        let current = Instance::new(state.height() + 1, *state.head(), me, quorum, timeouts);
+        let mut validator = Self {
+            mesh: genesis.mesh(),
+            me,
+            gateway,
+            quorum,
+            tag_len: genesis.tag_len(),
+            keys,
+            boot: recovered.boot.wrapping_add(1),
+            nonce: boot.nonce,
+            amnesiac: recovered.amnesiac,
+            now,
+            mode: Mode::Isolated,
+            digest: state.digest(),
+            state,
+            current,
+            previous: None,
+            decided_at: now,
+            stored: Vec::new(),
+            sessions: core::array::from_fn(|_| Session::default()),
+            counter: 0,
+            held: core::array::from_fn(|_| Deque::new()),
+            pending: Deque::new(),
+            grants: Deque::new(),
+            records: Deque::new(),
+            impostors: Vec::new(),
+            outbox: outbox::Outbox::default(),
+            hello_due: Some(now),
+            hello_backoff: 0,
+            confirm_due: None,
+            heartbeat_due: now.plus(u64::from(genesis.policy.heartbeat_us)),
+            retransmit_due: None,
+            retransmits: 0,
+            helped_at: now,
+            fetch: None,
+            catch_up: sync::CatchUp::default(),
+            counters: Counters::default(),
+            genesis,
+        };
+        validator.restore(recovered);
+        validator.persist(Record::Boot(validator.boot));
+        Ok(validator)
+    }
+
+    /// Puts own votes and the values they name back (P1 to P3).
+    fn restore(&mut self, recovered: &Recovered) {
+        self.current.set_may_vote(!self.amnesiac);
+        for tx in &recovered.values {
+            let id = self.learn_value(self.me, tx, true);
+            if let Some(value) = id.and_then(|id| self.current.value(id)) {
+                let _ = self.stored.push(value.hash);
+            }
+        }
+        for vote in &recovered.votes {
+            let value = self.current.find(&vote.value);
+            if vote.value == Hash::NIL || value.is_some() {
+                self.current.restore_vote(vote.kind, vote.round, value);
+            }
+        }
+        if !recovered.votes.is_empty() {
+            self.arm_retransmit();
+        }
+    }
+
+    /// Takes an input. Never blocks, never fails on what a peer sent.
+    pub fn handle(&mut self, now: Micros, input: Input<'_>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Tick => {}
+            Input::Message { source, bytes } => self.on_message(source, bytes),
+            Input::Impostor(identifier) => self.on_impostor(identifier),
+            Input::Proposed(height, round) => self.on_proposed(height, round),
+            Input::Persisted(token) => self.outbox.persisted(token),
+            Input::Signed(digest, signature) => self.on_signed(&digest, &signature),
+            Input::GrantChecked(digest, genuine) => self.on_grant_checked(&digest, genuine),
+            Input::Grant(signed) => self.on_grant(signed, true),
+            Input::Submit(tx) => self.submit(tx),
+        }
+        self.ignite();
+        self.catch_up();
+        self.propose_pending();
+        self.vote();
+        self.retransmit();
+        self.update_mode();
+    }
+
+    /// The next effect, its bytes in `buffer`; `None` when there is nothing to do before the next input.
+    pub fn poll<'b>(&mut self, buffer: &'b mut [u8; crate::limits::MAX_MESSAGE]) -> Option<Effect<'b>> {
+        self.next_effect(buffer)
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Micros> {
+        let timers = [
+            self.hello_due,
+            self.confirm_due,
+            Some(self.heartbeat_due),
+            self.retransmit_due,
+            self.fetch.as_ref().map(sync::Fetch::due),
+            self.current.deadline(),
+            self.next_proposal(),
+        ];
+        timers.into_iter().flatten().min()
+    }
+
+    fn update_mode(&mut self) {
+        let mode = if self.peers_heard() + 1 >= self.quorum.votes() { Mode::Trusted } else { Mode::Isolated };
+        if mode != self.mode {
+            self.mode = mode;
+            self.report(Report::Mode(mode));
+        }
+    }
+
+    /// Bound Δ of one phase, microseconds.
+    fn phase_us(&self) -> u64 {
+        u64::from(self.genesis.policy.phase_us)
+    }
+
+    fn others(&self) -> impl Iterator<Item = ValidatorIndex> + use<K> {
+        let me = self.me;
+        (0..self.quorum.n as ValidatorIndex).filter(move |peer| *peer != me)
+    }
+}
+
+/// What a status display shows.
+impl<K: KeyStore> Validator<K> {
+    /// The genesis.
+    #[must_use]
+    pub const fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The place of this node.
+    #[must_use]
+    pub const fn index(&self) -> ValidatorIndex {
+        self.me
+    }
+
+    /// The mesh identity.
+    #[must_use]
+    pub const fn mesh(&self) -> &MeshId {
+        &self.mesh
+    }
+
+    /// What the mesh can do now, as this node sees it.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// State after the last decision.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Number of this boot.
+    #[must_use]
+    pub const fn boot(&self) -> u32 {
+        self.boot
+    }
+
+    /// Whether this node listens only, until a quorum readmits it.
+    #[must_use]
+    pub const fn is_amnesiac(&self) -> bool {
+        self.amnesiac
+    }
+
+    /// The round of the height being agreed on.
+    #[must_use]
+    pub const fn round(&self) -> Round {
+        self.current.round()
+    }
+
+    /// What is known of a peer.
+    #[must_use]
+    pub fn session(&self, peer: ValidatorIndex) -> Option<&Session> {
+        self.sessions.get(usize::from(peer))
+    }
+
+    /// Whether a verified message of the peer came in within three heartbeats.
+    #[must_use]
+    pub fn is_heard(&self, peer: ValidatorIndex) -> bool {
+        let limit = 3 * u64::from(self.genesis.policy.heartbeat_us);
+        self.session(peer).and_then(|session| session.heard).is_some_and(|heard| self.now.since(heard) <= limit)
+    }
+
+    /// Peers heard.
+    #[must_use]
+    pub fn peers_heard(&self) -> usize {
+        self.others().filter(|peer| self.is_heard(*peer)).count()
+    }
+
+    /// Messages by what became of them.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}

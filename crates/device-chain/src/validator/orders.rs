@@ -1,0 +1,318 @@
+//! What is to be decided: grants, records, alarms, blocks, readmissions; and what follows from a decision.
+
+use heapless::Vec;
+
+use super::outbox::Message;
+use super::{HeldGrant, HeldRecord, Pending, Report, Validator};
+use crate::block::Seal;
+use crate::codec;
+use crate::genesis::RawIdentifier;
+use crate::grant::{GrantRefusal, SignedGrant};
+use crate::hash::{Domain, hash};
+use crate::keys::{Device, KeyHandle, KeyStore};
+use crate::limits::MAX_GRANT;
+use crate::state::Refusal;
+use crate::tx::{Transaction, TxBytes};
+use crate::types::{Hash, Height, Micros, Signature, ValidatorIndex};
+use crate::wire::{self, Parts};
+
+/// Frames on an own identifier by somebody else before the owner speaks of it: one may be a bit error's ghost.
+const IMPOSTOR_FRAMES: u32 = 3;
+
+impl<K: KeyStore> Validator<K> {
+    /// A transaction that this node wants decided.
+    pub(super) fn submit(&mut self, tx: Transaction) {
+        if let Err(refusal) = self.state.check(&tx, &self.genesis) {
+            return self.report(Report::Refused(tx, refusal));
+        }
+        if matches!(tx, Transaction::EventBlock(_)) {
+            self.pending.retain(|pending| !matches!(pending.tx, Transaction::EventBlock(_)));
+        }
+        self.push_pending(tx, 0, true);
+    }
+
+    /// A transaction that several nodes want decided: who is further back in line waits.
+    pub(super) fn want(&mut self, tx: Transaction, wait_us: u64) {
+        if self.state.check(&tx, &self.genesis).is_ok() {
+            self.push_pending(tx, wait_us, false);
+        }
+    }
+
+    fn push_pending(&mut self, tx: Transaction, wait_us: u64, own: bool) {
+        let Some(bytes) = tx.encode() else { return };
+        if self.pending.iter().any(|pending| pending.bytes == bytes) {
+            return;
+        }
+        let pending = Pending { tx, bytes, due: self.now.plus(wait_us), asked: self.now, own };
+        if self.pending.push_back(pending).is_err() {
+            self.counters.dropped += 1;
+        }
+    }
+
+    /// When the next own proposal is due; `None` while this height has its proposal, or there is nothing to propose.
+    pub(super) fn next_proposal(&self) -> Option<Micros> {
+        let open = !self.amnesiac && !self.current.is_active() && self.current.round() == 0;
+        open.then(|| self.pending.iter().map(|pending| pending.due).min()).flatten()
+    }
+
+    /// Round 0: whoever has something to approve proposes at once (L4).
+    pub(super) fn propose_pending(&mut self) {
+        if self.next_proposal().is_none_or(|due| due > self.now) {
+            return;
+        }
+        let Some(bytes) = self.first_pending() else { return };
+        let hash = self.learn_value(self.me, &bytes, true).and_then(|id| Some(self.current.value(id)?.hash));
+        match hash {
+            Some(hash) => {
+                self.send(Message::Propose(self.current.height(), 0, hash));
+                self.arm_retransmit();
+            }
+            // no room among the values of this height
+            None => self.postpone(&bytes),
+        }
+    }
+
+    fn postpone(&mut self, bytes: &TxBytes) {
+        let later = self.now.plus(u64::from(self.genesis.policy.heartbeat_us));
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.bytes == *bytes) {
+            pending.due = later;
+        }
+    }
+
+    pub(super) fn first_pending(&self) -> Option<TxBytes> {
+        self.pending.iter().find(|pending| pending.due <= self.now).map(|pending| pending.bytes.clone())
+    }
+
+    /// The own proposal of this height's round 0.
+    pub(super) fn proposed_at(&self, height: Height) -> Option<Hash> {
+        let instance = self.instance(height)?;
+        instance.values().iter().find(|value| value.proposer == self.me && value.evident).map(|value| value.hash)
+    }
+
+    /// The decided transaction is no longer pending; how long it was, if this node had asked for it.
+    pub(super) fn settle_pending(&mut self, decided: &TxBytes) -> Option<u64> {
+        let own = self.pending.iter().find(|pending| pending.bytes == *decided && pending.own);
+        let latency = own.map(|pending| self.now.since(pending.asked));
+        self.pending.retain(|pending| pending.bytes != *decided);
+        latency
+    }
+
+    /// Drops what the new state no longer allows.
+    pub(super) fn review_pending(&mut self) {
+        for _ in 0..self.pending.len() {
+            let Some(pending) = self.pending.pop_front() else { break };
+            match self.state.check(&pending.tx, &self.genesis) {
+                // what only others can know must still be so: a peer may have rebooted since
+                Ok(()) if pending.own || self.is_evident(&pending.tx, self.me) => {
+                    let _ = self.pending.push_back(pending);
+                }
+                Ok(()) => {}
+                Err(refusal) if pending.own => self.report(Report::Refused(pending.tx, refusal)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// V2: whether this node has seen itself what the transaction claims.
+    pub(super) fn is_evident(&self, tx: &Transaction, proposer: ValidatorIndex) -> bool {
+        match tx {
+            Transaction::UseGrant { digest, action, not_after } => self.grants.iter().any(|held| {
+                let grant = &held.signed.grant;
+                held.genuine
+                    && (held.digest, grant.action, grant.not_after) == (*digest, *action, *not_after)
+                    && grant.not_before <= self.current.height()
+            }),
+            Transaction::Record { endpoint, sequence, data } => self
+                .records
+                .iter()
+                .any(|held| (held.endpoint, held.sequence, &held.data) == (*endpoint, *sequence, data)),
+            // only the owner can tell its own frames from others'
+            Transaction::Alarm { identifier, .. } => self
+                .genesis
+                .validators
+                .get(usize::from(proposer))
+                .is_some_and(|owner| owner.identifiers.all().contains(identifier)),
+            Transaction::EventBlock(_) => proposer == self.gateway,
+            Transaction::Readmit { validator, nonce } => {
+                let session = self.sessions.get(usize::from(*validator));
+                session.is_some_and(|session| session.amnesiac && session.nonce == Some(*nonce))
+            }
+            Transaction::Skip => true,
+        }
+    }
+
+    /// A grant from outside (`relay`) or from the gateway: off the approval path its signature is checked once.
+    pub(super) fn on_grant(&mut self, signed: SignedGrant, relay: bool) {
+        let digest = signed.grant.digest();
+        if let Err(refusal) = signed.check_vehicle(&self.mesh) {
+            return self.report(Report::GrantRefused(digest, refusal));
+        }
+        if let Some(held) = self.grants.iter_mut().find(|held| held.digest == digest) {
+            held.relay |= relay;
+            if held.genuine && relay {
+                self.send(Message::Grant(digest));
+                self.report(Report::GrantReady(digest));
+            }
+            return;
+        }
+        if self.grants.is_full() {
+            self.grants.pop_front();
+        }
+        let _ = self.grants.push_back(HeldGrant { signed: signed.clone(), digest, genuine: false, relay });
+        self.ask_grant_check(signed);
+    }
+
+    pub(super) fn on_grant_message(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
+        if !self.verify_body(peer, parts) {
+            return;
+        }
+        match codec::decode(parts.body).filter(|_| parts.body.len() <= MAX_GRANT) {
+            Some(signed) => self.on_grant(signed, false),
+            None => self.counters.malformed += 1,
+        }
+    }
+
+    pub(super) fn on_grant_checked(&mut self, digest: &Hash, genuine: bool) {
+        let Some(held) = self.grants.iter_mut().find(|held| held.digest == *digest) else { return };
+        held.genuine = genuine;
+        let relay = held.relay;
+        if !genuine {
+            self.grants.retain(|held| held.digest != *digest);
+            return self.report(Report::GrantRefused(*digest, GrantRefusal::Signature));
+        }
+        if relay {
+            self.send(Message::Grant(*digest));
+        }
+        self.report(Report::GrantReady(*digest));
+        self.review_values();
+    }
+
+    /// DC-42: a record counts only if its tag for this node is right and its sequence is new on the chain.
+    pub(super) fn on_record(&mut self, endpoint: u8, parts: &Parts<'_>) {
+        let subject = hash(Domain::Body, &[parts.body]);
+        let input = wire::tag_input(parts.head, &Hash::NIL, &subject);
+        let tag = parts.tag(usize::from(self.me), self.tag_len).unwrap_or(&[]);
+        if !self.keys.verify(KeyHandle::Pair(Device::Endpoint(endpoint)), &input, tag) {
+            self.counters.bad_tag += 1;
+            return;
+        }
+        let sequence = record_sequence(parts.header.height, parts.header.counter);
+        let Ok(data) = Vec::from_slice(parts.body) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        match self.state.sequence(endpoint) {
+            Some(last) if sequence < last => self.counters.replayed += 1,
+            // the endpoint has not heard that its record is decided
+            Some(last) if sequence == last => self.acknowledge(endpoint, self.state.height(), sequence),
+            _ => self.keep_record(HeldRecord { endpoint, sequence, data }),
+        }
+    }
+
+    fn keep_record(&mut self, record: HeldRecord) {
+        self.counters.accepted += 1;
+        if self.records.iter().any(|held| *held == record) {
+            return;
+        }
+        let tx =
+            Transaction::Record { endpoint: record.endpoint, sequence: record.sequence, data: record.data.clone() };
+        if self.records.is_full() {
+            self.records.pop_front();
+        }
+        let _ = self.records.push_back(record);
+        let n = self.quorum.n as u64;
+        let place = (u64::from(self.me) + n - u64::from(self.gateway)) % n;
+        self.want(tx, place * 8 * self.phase_us());
+        self.review_values();
+    }
+
+    /// f + 1 validators tell the endpoint, others with each height: one of them is correct.
+    fn acknowledge(&mut self, endpoint: u8, height: Height, sequence: u64) {
+        let n = self.quorum.n as u64;
+        let place = (u64::from(self.me) + n - u64::from(height) % n) % n;
+        if place < self.quorum.one_correct() as u64 {
+            self.send_durable(Message::Ack(endpoint, height, sequence));
+        }
+    }
+
+    /// DC-44: the owner of an identifier says that somebody else sends on it. No device is accused.
+    pub(super) fn on_impostor(&mut self, identifier: RawIdentifier) {
+        self.counters.impostor += 1;
+        let count = match self.impostors.iter_mut().find(|(known, _)| *known == identifier) {
+            Some((_, count)) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                let _ = self.impostors.push((identifier, 1));
+                1
+            }
+        };
+        let pending =
+            self.pending.iter().any(|p| matches!(p.tx, Transaction::Alarm { identifier: i, .. } if i == identifier));
+        let own = self.genesis.validators[usize::from(self.me)].identifiers.all().contains(&identifier);
+        if own && count >= IMPOSTOR_FRAMES && !pending {
+            self.want(Transaction::Alarm { identifier, count }, 0);
+        }
+    }
+
+    /// What a decision asks of this node.
+    pub(super) fn follow_up(&mut self, height: Height, tx: &Transaction) {
+        match tx {
+            Transaction::EventBlock(header) if !self.amnesiac => self.ask_signature(header.hash(&self.mesh)),
+            Transaction::Record { endpoint, sequence, .. } => {
+                self.records.retain(|held| held.endpoint != *endpoint || held.sequence > *sequence);
+                self.acknowledge(*endpoint, height, *sequence);
+            }
+            Transaction::UseGrant { digest, .. } => self.grants.retain(|held| held.digest != *digest),
+            Transaction::Readmit { .. } => self.remember(),
+            _ => {}
+        }
+    }
+
+    /// S1: the own seal of the newest block goes to the gateway.
+    pub(super) fn on_signed(&mut self, digest: &Hash, signature: &Signature) {
+        let event = self.state.event();
+        if event.hash != *digest {
+            return; // a newer block has been approved: its tree holds this one's
+        }
+        let (number, seal) = (event.number, Seal { validator: self.me, signature: *signature });
+        if self.me == self.gateway {
+            self.hand_seal(number, seal);
+        } else {
+            self.send_durable(Message::Seal(number, seal));
+        }
+    }
+
+    pub(super) fn on_seal(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
+        let Some((number, signature)) = parts.body.split_first_chunk::<4>() else { return };
+        if let (true, Ok(signature)) = (self.verify_body(peer, parts), <&[u8; 64]>::try_from(signature)) {
+            let seal = Seal { validator: peer, signature: Signature::from_bytes(signature) };
+            self.hand_seal(u32::from_le_bytes(*number), seal);
+        }
+    }
+
+    /// Why a grant cannot be used now, as far as this node can tell.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn use_of(&self, digest: &Hash) -> Result<Transaction, GrantRefusal> {
+        let held =
+            self.grants.iter().find(|held| held.digest == *digest && held.genuine).ok_or(GrantRefusal::Signature)?;
+        let grant = &held.signed.grant;
+        if grant.not_before > self.current.height() {
+            return Err(GrantRefusal::Early);
+        }
+        let tx = Transaction::UseGrant { digest: *digest, action: grant.action, not_after: grant.not_after };
+        match self.state.check(&tx, &self.genesis) {
+            Err(Refusal::Grant(refusal)) => Err(refusal),
+            _ => Ok(tx),
+        }
+    }
+}
+
+/// An endpoint's sequence: boot number and count within it, so that it rises across reboots.
+#[must_use]
+pub const fn record_sequence(boot: u32, count: u32) -> u64 {
+    (boot as u64) << 32 | count as u64
+}

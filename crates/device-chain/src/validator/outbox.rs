@@ -1,0 +1,356 @@
+//! What waits to leave: durable before sent, urgent before patient, sealed with fresh tags at the last moment.
+
+use heapless::{Deque, Vec};
+
+use super::{Decision, Report, Validator};
+use crate::agreement::VoteKind;
+use crate::block::Seal;
+use crate::codec;
+use crate::grant::SignedGrant;
+use crate::hash::{Domain, hash};
+use crate::keys::{Device, KeyHandle, KeyStore};
+use crate::limits::{MAX_MESSAGE, MAX_OUTBOX};
+use crate::record::{Record, RecordKind};
+use crate::types::{Hash, Height, Round, ValidatorIndex};
+use crate::wire::{self, Class, HEADER, Header, Kind};
+
+/// Something to do, in order.
+#[derive(Debug)]
+pub enum Effect<'b> {
+    /// Append to the journal; answer with [`super::Input::Persisted`] when it is durable.
+    Persist {
+        /// Rises by one.
+        token: u64,
+        /// How the journal marks it.
+        kind: RecordKind,
+        /// The record.
+        bytes: &'b [u8],
+    },
+    /// Send a message on the identifier of its class.
+    Send {
+        /// Kind, height and round, for cancelling and for [`super::Input::Proposed`].
+        header: Header,
+        /// Header, body, tags.
+        bytes: &'b [u8],
+    },
+    /// Votes not sent yet need not be sent.
+    Cancel(Cancel),
+    /// A quorum decided, and it is durable here: act on it.
+    Decided(Decision),
+    /// Sign a block header's hash ([`Seal::sign`]), at leisure; answer with [`super::Input::Signed`].
+    Sign(Hash),
+    /// Check a grant's signature against the fleet authorities, at leisure; answer with
+    /// [`super::Input::GrantChecked`].
+    CheckGrant(SignedGrant),
+    /// At the gateway: a seal of block `number` (its signature is not checked yet).
+    Sealed(u32, Seal),
+    /// Worth a line in a log.
+    Report(Report),
+}
+
+/// Votes that need not be sent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// The PREVOTE of a round: the PRECOMMIT says it, too.
+    Prevote(Height, Round),
+    /// All votes of a height: a quorum of precommits was on the wire for everybody.
+    Votes(Height),
+}
+
+/// A message before it is sealed.
+pub(super) enum Message {
+    Vote(Height, VoteKind, Round, Hash),
+    Propose(Height, Round, Hash),
+    Value(ValidatorIndex, Height, Hash),
+    Decided,
+    Hello,
+    Confirm,
+    Fetch(ValidatorIndex, Height, u16),
+    Sync(ValidatorIndex),
+    State(ValidatorIndex),
+    Grant(Hash),
+    Ack(u8, Height, u64),
+    Seal(u32, Seal),
+}
+
+/// What waits for durability.
+enum Waiting {
+    Send(Message),
+    Cancel(Cancel),
+    Decided(Decision),
+    Sign(Hash),
+    CheckGrant(SignedGrant),
+    Sealed(u32, Seal),
+    Report(Report),
+}
+
+#[derive(Default)]
+pub(super) struct Outbox {
+    persists: Deque<Record, MAX_OUTBOX>,
+    /// A state is to be written before the records behind it: large, so encoded only when its turn comes.
+    state_next: bool,
+    token: u64,
+    durable: u64,
+    handed_out: u64,
+    waiting: Vec<(u64, Waiting), MAX_OUTBOX>,
+}
+
+impl Outbox {
+    pub(super) fn persisted(&mut self, token: u64) {
+        self.durable = self.durable.max(token.min(self.handed_out));
+    }
+
+    /// The first thing whose records are durable.
+    fn next(&mut self) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|(after, _)| *after <= self.durable)?;
+        Some(self.waiting.remove(at).1)
+    }
+}
+
+impl<K: KeyStore> Validator<K> {
+    /// Makes a record durable; what is queued from now on with `durable` waits for it.
+    pub(super) fn persist(&mut self, record: Record) {
+        if self.outbox.persists.push_back(record).is_ok() {
+            self.outbox.token += 1;
+        } else {
+            self.counters.dropped += 1;
+        }
+    }
+
+    /// Makes the whole state durable.
+    pub(super) fn persist_state(&mut self) {
+        self.outbox.persists.clear();
+        self.outbox.state_next = true;
+        self.outbox.token = self.outbox.handed_out + 1;
+    }
+
+    /// Whether one more record can be queued: a vote is cast only if it can be made durable.
+    pub(super) fn can_persist(&self) -> bool {
+        self.outbox.persists.len() + 8 < MAX_OUTBOX && self.outbox.waiting.len() + 8 < MAX_OUTBOX
+    }
+
+    fn queue(&mut self, after: u64, waiting: Waiting) {
+        if self.outbox.waiting.push((after, waiting)).is_err() {
+            self.counters.dropped += 1;
+        }
+    }
+
+    /// Sends at once.
+    pub(super) fn send(&mut self, message: Message) {
+        self.queue(0, Waiting::Send(message));
+    }
+
+    /// Sends once everything persisted so far is durable.
+    pub(super) fn send_durable(&mut self, message: Message) {
+        self.queue(self.outbox.token, Waiting::Send(message));
+    }
+
+    pub(super) fn cancel(&mut self, cancel: Cancel) {
+        self.outbox.waiting.retain(|(_, waiting)| match (waiting, cancel) {
+            (Waiting::Send(Message::Vote(at, _, _, _)), Cancel::Votes(height)) => *at != height,
+            (Waiting::Send(Message::Vote(at, VoteKind::Prevote, in_round, _)), Cancel::Prevote(height, round)) => {
+                (*at, *in_round) != (height, round)
+            }
+            _ => true,
+        });
+        self.queue(0, Waiting::Cancel(cancel));
+    }
+
+    pub(super) fn decided_durable(&mut self, decision: Decision) {
+        self.queue(self.outbox.token, Waiting::Decided(decision));
+    }
+
+    pub(super) fn ask_signature(&mut self, digest: Hash) {
+        self.queue(self.outbox.token, Waiting::Sign(digest));
+    }
+
+    pub(super) fn ask_grant_check(&mut self, signed: SignedGrant) {
+        self.queue(0, Waiting::CheckGrant(signed));
+    }
+
+    pub(super) fn hand_seal(&mut self, number: u32, seal: Seal) {
+        self.queue(0, Waiting::Sealed(number, seal));
+    }
+
+    pub(super) fn report(&mut self, report: Report) {
+        self.queue(0, Waiting::Report(report));
+    }
+
+    pub(super) fn next_effect<'b>(&mut self, buffer: &'b mut [u8; MAX_MESSAGE]) -> Option<Effect<'b>> {
+        if let Some((token, kind, length)) = self.next_record(buffer) {
+            return Some(Effect::Persist { token, kind, bytes: &buffer[..length] });
+        }
+        loop {
+            return Some(match self.outbox.next()? {
+                Waiting::Send(message) => match self.seal_message(&message, buffer) {
+                    Some((header, length)) => Effect::Send { header, bytes: &buffer[..length] },
+                    None => continue, // what it spoke of is gone
+                },
+                Waiting::Cancel(cancel) => Effect::Cancel(cancel),
+                Waiting::Decided(decision) => Effect::Decided(decision),
+                Waiting::Sign(digest) => Effect::Sign(digest),
+                Waiting::CheckGrant(signed) => Effect::CheckGrant(signed),
+                Waiting::Sealed(number, seal) => Effect::Sealed(number, seal),
+                Waiting::Report(report) => Effect::Report(report),
+            });
+        }
+    }
+
+    fn next_record(&mut self, buffer: &mut [u8]) -> Option<(u64, RecordKind, usize)> {
+        let (kind, length) = if core::mem::take(&mut self.outbox.state_next) {
+            (RecordKind::State, codec::encode(&self.state, buffer)?.len())
+        } else {
+            let record = self.outbox.persists.pop_front()?;
+            (RecordKind::Fact, codec::encode(&record, buffer)?.len())
+        };
+        self.outbox.handed_out += 1;
+        Some((self.outbox.handed_out, kind, length))
+    }
+
+    /// Hands every record that a rewritten journal must hold to `keep`, in order.
+    pub fn live_records(&self, buffer: &mut [u8; MAX_MESSAGE], keep: &mut dyn FnMut(RecordKind, &[u8])) {
+        if let Some(state) = codec::encode(&self.state, buffer) {
+            keep(RecordKind::State, state);
+        }
+        let boot = Some(Record::Boot(self.boot));
+        let amnesiac = self.amnesiac.then_some(Record::Amnesiac);
+        let mut named: Vec<Hash, { crate::limits::MAX_VALUES }> = Vec::new();
+        let votes = [VoteKind::Prevote, VoteKind::Ready, VoteKind::Precommit]
+            .into_iter()
+            .flat_map(|kind| self.current.own_votes(kind).map(move |(round, value)| (kind, round, value)));
+        for record in boot.into_iter().chain(amnesiac) {
+            if let Some(bytes) = codec::encode(&record, buffer) {
+                keep(RecordKind::Fact, bytes);
+            }
+        }
+        for (kind, round, value) in votes {
+            let record = self.vote_record(kind, round, value, |hash| {
+                let first = !named.contains(hash);
+                let _ = named.push(*hash);
+                first
+            });
+            if let Some(bytes) = codec::encode(&Record::Vote(record), buffer) {
+                keep(RecordKind::Fact, bytes);
+            }
+        }
+    }
+
+    /// Header, body and fresh tags into `buffer`; `None` if what the message speaks of is gone.
+    fn seal_message(&mut self, message: &Message, buffer: &mut [u8; MAX_MESSAGE]) -> Option<(Header, usize)> {
+        let nil = Hash::NIL;
+        let (mut header, context, subject, body) = match message {
+            Message::Vote(height, kind, round, value) => {
+                let instance = self.instance(*height)?;
+                let named = instance.find(value).and_then(|id| instance.value(id));
+                let hint = named.map(|value| (value.proposer, &value.hash));
+                let header = Header::new((*kind).into(), *height).round(*round).hint(hint);
+                (header, *instance.parent(), *value, 0)
+            }
+            Message::Propose(height, round, value) => {
+                let instance = self.instance(*height)?;
+                let known = instance.value(instance.find(value)?)?;
+                let body = put_body(buffer, &known.tx)?;
+                let header = Header::new(Kind::Propose, *height).round(*round).hint(Some((self.me, value)));
+                (header, *instance.parent(), *value, body)
+            }
+            Message::Value(to, height, value) => {
+                let instance = self.instance(*height)?;
+                let known = instance.value(instance.find(value)?)?;
+                let body = put_body(buffer, &known.tx)?;
+                let header = Header::new(Kind::Value, *height).round(*to).hint(Some((known.proposer, value)));
+                (header, *instance.parent(), *value, body)
+            }
+            Message::Decided => {
+                let head = *self.state.head();
+                let header = Header::new(Kind::Decided, self.state.height()).hint(Some((0, &head)));
+                (header, self.digest, head, 0)
+            }
+            Message::Hello => (Header::new(Kind::Hello, self.boot).with_nonce(self.nonce), nil, nil, 0),
+            Message::Confirm => {
+                let mut header = Header::new(Kind::Confirm, self.state.height()).round(u8::from(self.amnesiac));
+                header.hint = self.known_peers();
+                (header, nil, nil, 0)
+            }
+            Message::Fetch(to, height, hint) => {
+                let mut header = Header::new(Kind::Fetch, *height).round(*to);
+                header.hint = *hint;
+                (header, nil, nil, 0)
+            }
+            Message::Sync(from) => (Header::new(Kind::Sync, self.state.height()).round(*from), nil, nil, 0),
+            Message::State(to) => {
+                let body = codec::encode(&self.state, buffer.get_mut(HEADER..)?)?.len();
+                let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
+                (Header::new(Kind::State, self.state.height()).round(*to), nil, subject, body)
+            }
+            Message::Grant(digest) => {
+                let held = self.grants.iter().find(|held| held.digest == *digest)?;
+                let body = codec::encode(&held.signed, buffer.get_mut(HEADER..)?)?.len();
+                let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
+                (Header::new(Kind::Grant, self.state.height()), nil, subject, body)
+            }
+            Message::Ack(endpoint, height, sequence) => {
+                let body = put_body(buffer, &sequence.to_le_bytes())?;
+                let subject = hash(Domain::Body, &[&sequence.to_le_bytes()]);
+                (Header::new(Kind::Ack, *height).round(*endpoint), nil, subject, body)
+            }
+            Message::Seal(number, seal) => {
+                let mut bytes = [0; 68];
+                bytes[..4].copy_from_slice(&number.to_le_bytes());
+                bytes[4..].copy_from_slice(&seal.signature.to_bytes());
+                let body = put_body(buffer, &bytes)?;
+                let subject = hash(Domain::Body, &[&bytes]);
+                (Header::new(Kind::Seal, self.state.height()).round(self.gateway), nil, subject, body)
+            }
+        };
+        header.mesh = self.mesh.short();
+        header.suite = self.genesis.suite.code();
+        header.sender = self.me;
+        if header.kind != Kind::Hello {
+            self.counter = self.counter.checked_add(1)?;
+            header.counter = self.counter;
+        }
+        let head = header.to_bytes();
+        buffer[..HEADER].copy_from_slice(&head);
+        let input = wire::tag_input(&head, &context, &subject);
+        let mut at = HEADER + body;
+        let mut put_tag = |key: KeyHandle, keys: &K| -> Option<()> {
+            let slot = buffer.get_mut(at..at + self.tag_len)?;
+            // a peer without a session gets no tag: it could not check one
+            let tag = keys.tag(key, &input).unwrap_or_default();
+            slot.copy_from_slice(&tag[..self.tag_len]);
+            at += self.tag_len;
+            Some(())
+        };
+        match header.kind {
+            Kind::Ack => put_tag(KeyHandle::Pair(Device::Endpoint(header.round)), &self.keys)?,
+            kind if kind.is_addressed() => put_tag(KeyHandle::Session(header.round), &self.keys)?,
+            kind => {
+                for peer in (0..self.quorum.n as ValidatorIndex).filter(|peer| *peer != self.me) {
+                    let key = match kind {
+                        Kind::Hello => KeyHandle::Pair(Device::Validator(peer)),
+                        Kind::Confirm if self.sessions[usize::from(peer)].candidate.is_some() => {
+                            KeyHandle::Candidate(peer)
+                        }
+                        _ => KeyHandle::Session(peer),
+                    };
+                    put_tag(key, &self.keys)?;
+                }
+            }
+        }
+        Some((header, at))
+    }
+}
+
+fn put_body(buffer: &mut [u8; MAX_MESSAGE], body: &[u8]) -> Option<usize> {
+    buffer.get_mut(HEADER..HEADER + body.len())?.copy_from_slice(body);
+    Some(body.len())
+}
+
+/// The class of a message's identifier.
+impl Effect<'_> {
+    /// Which of the own identifiers carries it; `None` if this is no message.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        if let Self::Send { header, .. } = self { Some(header.kind.class()) } else { None }
+    }
+}

@@ -1,0 +1,205 @@
+//! What comes in: split, attributed, verified, counted; then handed to whom it concerns.
+
+use super::{Held, Validator};
+use crate::agreement::Instance;
+use crate::genesis::WIRE_VERSION;
+use crate::hash::{Domain, hash};
+use crate::keys::{Device, KeyHandle, KeyStore};
+use crate::types::{Hash, Height, ValidatorIndex};
+use crate::wire::{self, Class, ENDPOINT_SENDER, Kind, Parts};
+
+/// Whose identifier carried a message, and which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The identifier's owner.
+    pub device: Device,
+    /// The identifier's use.
+    pub class: Class,
+}
+
+/// What checking a tag said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Genuine and new; entered into the session.
+    New,
+    /// Genuine but seen before.
+    Replay,
+    /// No key of the sender made this tag.
+    Bad,
+}
+
+impl<K: KeyStore> Validator<K> {
+    pub(super) fn on_message(&mut self, source: Source, bytes: &[u8]) {
+        let Some(parts) = Parts::split(bytes, self.quorum.n, self.tag_len) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let header = &parts.header;
+        if header.mesh != self.mesh.short() {
+            self.counters.foreign += 1;
+        } else if header.version != WIRE_VERSION || header.suite != self.genesis.suite.code() {
+            self.counters.version += 1;
+        } else if header.kind.class() != source.class || !self.is_from(&parts, source.device) {
+            self.counters.malformed += 1;
+        } else if let Device::Endpoint(endpoint) = source.device {
+            self.on_record(endpoint, &parts);
+        } else if header.kind == Kind::Hello {
+            self.on_hello(header.sender, &parts);
+        } else if !self.has_session(header.sender) {
+            self.counters.unknown += 1;
+        } else {
+            self.dispatch(header.sender, &parts, bytes);
+        }
+    }
+
+    /// Whether the header names the identifier's owner.
+    fn is_from(&self, parts: &Parts<'_>, device: Device) -> bool {
+        match device {
+            Device::Validator(owner) => {
+                parts.header.sender == owner && owner != self.me && usize::from(owner) < self.quorum.n
+            }
+            Device::Endpoint(owner) => {
+                parts.header.sender == ENDPOINT_SENDER
+                    && parts.header.round == owner
+                    && usize::from(owner) < self.genesis.endpoints.len()
+            }
+        }
+    }
+
+    fn has_session(&self, peer: ValidatorIndex) -> bool {
+        let session = &self.sessions[usize::from(peer)];
+        session.nonce.is_some() || session.candidate.is_some()
+    }
+
+    fn dispatch(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
+        if parts.header.kind.is_addressed() && parts.header.round != self.me {
+            return; // somebody else's
+        }
+        match parts.header.kind {
+            Kind::Prevote | Kind::Ready | Kind::Precommit => self.on_vote(peer, parts, bytes),
+            Kind::Propose => self.on_propose(peer, parts, bytes),
+            Kind::Value => self.on_value(peer, parts),
+            Kind::Fetch => self.on_fetch(peer, parts),
+            Kind::Decided => self.on_decided(peer, parts, bytes),
+            Kind::Confirm => self.on_confirm(peer, parts),
+            Kind::Sync => self.on_sync(peer, parts),
+            Kind::State => self.on_state(peer, parts),
+            Kind::Grant => self.on_grant_message(peer, parts),
+            Kind::Seal => self.on_seal(peer, parts),
+            Kind::Hello | Kind::Record | Kind::Ack => self.counters.malformed += 1,
+        }
+    }
+
+    /// The key that made this message's tag for this node, if one did. Changes nothing.
+    pub(super) fn authentic(
+        &self,
+        peer: ValidatorIndex,
+        parts: &Parts<'_>,
+        context: &Hash,
+        subject: &Hash,
+    ) -> Option<KeyHandle> {
+        let slot = if parts.header.kind.is_addressed() { 0 } else { wire::tag_slot(peer, self.me) };
+        let tag = parts.tag(slot, self.tag_len)?;
+        let input = wire::tag_input(parts.head, context, subject);
+        [KeyHandle::Session(peer), KeyHandle::Candidate(peer)]
+            .into_iter()
+            .find(|key| self.keys.verify(*key, &input, tag))
+    }
+
+    /// Enters a genuine message into its session: the candidate proves itself by it, each counter counts once.
+    pub(super) fn accept(&mut self, peer: ValidatorIndex, key: KeyHandle, counter: u32) -> Verdict {
+        if matches!(key, KeyHandle::Candidate(_)) {
+            self.keys.promote(peer);
+            self.sessions[usize::from(peer)].promote();
+            self.met(peer);
+        }
+        let session = &mut self.sessions[usize::from(peer)];
+        if !session.window.take(counter) {
+            self.counters.replayed += 1;
+            return Verdict::Replay;
+        }
+        session.heard = Some(self.now);
+        self.counters.accepted += 1;
+        Verdict::New
+    }
+
+    /// Checks a tag and enters the message into its session, or counts what is wrong.
+    pub(super) fn verify(
+        &mut self,
+        peer: ValidatorIndex,
+        parts: &Parts<'_>,
+        context: &Hash,
+        subject: &Hash,
+    ) -> Verdict {
+        match self.authentic(peer, parts, context, subject) {
+            Some(key) => self.accept(peer, key, parts.header.counter),
+            None => {
+                self.counters.bad_tag += 1;
+                Verdict::Bad
+            }
+        }
+    }
+
+    /// The same for a message whose subject is its body.
+    pub(super) fn verify_body(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) -> bool {
+        let subject = hash(Domain::Body, &[parts.body]);
+        self.verify(peer, parts, &Hash::NIL, &subject) == Verdict::New
+    }
+
+    /// Counts a message that cannot be checked any more: seen before, or just about the past.
+    pub(super) fn count_stale(&mut self, peer: ValidatorIndex, counter: u32) {
+        if self.sessions[usize::from(peer)].window.is_replay(counter) {
+            self.counters.replayed += 1;
+        } else {
+            self.counters.stale += 1;
+        }
+    }
+
+    /// Keeps a message that cannot be checked yet; of each sender the newest few. A copy of one that is kept is a
+    /// replay.
+    pub(super) fn hold(&mut self, peer: ValidatorIndex, bytes: &[u8]) {
+        let held = &mut self.held[usize::from(peer)];
+        if held.iter().any(|known| known.as_slice() == bytes) {
+            self.counters.replayed += 1;
+            return;
+        }
+        let Ok(message) = Held::from_slice(bytes) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        if held.is_full() {
+            held.pop_front();
+        }
+        let _ = held.push_back(message);
+        self.counters.held += 1;
+    }
+
+    /// Tries everything that was kept again: the height or the known values have changed.
+    pub(super) fn release_held(&mut self) {
+        for peer in self.others() {
+            for _ in 0..self.held[usize::from(peer)].len() {
+                let Some(message) = self.held[usize::from(peer)].pop_front() else { break };
+                if let Some(parts) = Parts::split(&message, self.quorum.n, self.tag_len) {
+                    self.dispatch(peer, &parts, &message);
+                }
+            }
+        }
+    }
+
+    /// The instance of a height, where this node still has one.
+    pub(super) fn instance(&self, height: Height) -> Option<&Instance> {
+        if self.current.height() == height {
+            Some(&self.current)
+        } else {
+            self.previous.as_ref().filter(|previous| previous.height() == height)
+        }
+    }
+
+    pub(super) fn instance_mut(&mut self, height: Height) -> Option<&mut Instance> {
+        if self.current.height() == height {
+            Some(&mut self.current)
+        } else {
+            self.previous.as_mut().filter(|previous| previous.height() == height)
+        }
+    }
+}

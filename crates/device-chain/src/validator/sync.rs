@@ -1,0 +1,209 @@
+//! Getting to the present: missing values, and the whole state after a sleep. `docs/protocol.md` chapter 5.
+
+use super::outbox::Message;
+use super::receive::Verdict;
+use super::{Held, Report, Validator};
+use crate::keys::KeyStore;
+use crate::limits::MAX_VALIDATORS;
+use crate::record::Record;
+use crate::state::State;
+use crate::tx::Transaction;
+use crate::types::{Hash, Height, Micros, ValidatorIndex};
+use crate::wire::{Header, Parts};
+
+/// A value that others vote for and this node does not hold.
+pub(super) struct Fetch {
+    voter: ValidatorIndex,
+    height: Height,
+    hint: u16,
+    due: Micros,
+    sent: bool,
+}
+
+impl Fetch {
+    pub(super) const fn due(&self) -> Micros {
+        self.due
+    }
+
+    /// Whether this very value was asked of this very voter: nobody can push values.
+    pub(super) fn asked(&self, voter: ValidatorIndex, height: Height, hint: u16) -> bool {
+        self.sent && (self.voter, self.height, self.hint) == (voter, height, hint)
+    }
+}
+
+/// Catching up with heights that the others have decided.
+#[derive(Default)]
+pub(super) struct CatchUp {
+    /// The last DECIDED of each peer about a height that this node has not reached, unverified.
+    claims: [Option<Held>; MAX_VALIDATORS],
+    /// Whom the state was asked of, and when.
+    asked: Option<(ValidatorIndex, Micros)>,
+    /// A state that was served, with its digest, until f + 1 DECIDED prove it.
+    state: Option<(State, Hash)>,
+    /// When each peer was served last.
+    served: [Option<Micros>; MAX_VALIDATORS],
+}
+
+impl<K: KeyStore> Validator<K> {
+    pub(super) fn want_value(&mut self, voter: ValidatorIndex, height: Height, hint: u16) {
+        if self.fetch.is_none() {
+            // the proposal may be on its way
+            self.fetch = Some(Fetch { voter, height, hint, due: self.now.plus(self.phase_us()), sent: false });
+        }
+    }
+
+    /// Timers of fetching and catching up.
+    pub(super) fn catch_up(&mut self) {
+        let now = self.now;
+        if let Some(fetch) = self.fetch.take_if(|fetch| fetch.due <= now) {
+            let known = self.current.values().iter().any(|value| value.hash.hint() == fetch.hint);
+            if !known && !fetch.sent && fetch.height == self.current.height() {
+                self.send(Message::Fetch(fetch.voter, fetch.height, fetch.hint));
+                self.fetch = Some(Fetch { sent: true, due: now.plus(4 * self.phase_us()), ..fetch });
+            }
+        }
+    }
+
+    pub(super) fn on_fetch(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
+        let (height, hint) = (parts.header.height, parts.header.hint);
+        if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New {
+            return;
+        }
+        let wanted = self.instance(height).and_then(|i| i.values().iter().find(|value| value.hash.hint() == hint));
+        if let Some(hash) = wanted.map(|value| value.hash) {
+            self.send(Message::Value(peer, height, hash));
+        }
+    }
+
+    /// A peer's head (DC-33): the tag covers the state's digest and the decision's hash.
+    pub(super) fn on_decided(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
+        let height = parts.header.height;
+        if height < self.state.height() {
+            return self.count_stale(peer, parts.header.counter);
+        }
+        if height == self.state.height() {
+            let (digest, head) = (self.digest, *self.state.head());
+            self.verify(peer, parts, &digest, &head);
+            return;
+        }
+        // a claim that proves the state in hand is not replaced by one that does not: it may be forged
+        let kept = self.proves(peer) && !self.proves_by(peer, bytes);
+        if !kept {
+            self.catch_up.claims[usize::from(peer)] = Held::from_slice(bytes).ok();
+        }
+        self.ask_for_state();
+        self.adopt_if_proven();
+    }
+
+    /// Drops claims about heights that this node has reached.
+    pub(super) fn forget_claims(&mut self) {
+        let height = self.state.height();
+        for claim in &mut self.catch_up.claims {
+            claim.take_if(|claim| Header::parse(claim).is_none_or(|header| header.height <= height));
+        }
+    }
+
+    /// Whether the peer's DECIDED speaks for the state in hand (DC-33).
+    fn proves(&self, peer: ValidatorIndex) -> bool {
+        self.catch_up.claims[usize::from(peer)].as_ref().is_some_and(|claim| self.proves_by(peer, claim))
+    }
+
+    fn proves_by(&self, peer: ValidatorIndex, claim: &[u8]) -> bool {
+        let (Some((state, digest)), Some(parts)) =
+            (&self.catch_up.state, Parts::split(claim, self.quorum.n, self.tag_len))
+        else {
+            return false;
+        };
+        parts.header.height == state.height() && self.authentic(peer, &parts, digest, state.head()).is_some()
+    }
+
+    /// Asks one of those who claim to be ahead, each in turn, at most once in two heartbeats. A claim is unverified:
+    /// it costs no more than that.
+    fn ask_for_state(&mut self) {
+        let pause = 2 * u64::from(self.genesis.policy.heartbeat_us);
+        let last = match self.catch_up.asked {
+            Some((_, at)) if self.now.since(at) < pause => return,
+            // a height may just be in progress: wait for it once
+            None if self.now.since(self.decided_at) < pause / 2 => return,
+            Some((peer, _)) => peer,
+            None => self.me,
+        };
+        let n = self.quorum.n as ValidatorIndex;
+        let ahead = |peer: &ValidatorIndex| self.catch_up.claims[usize::from(*peer)].is_some();
+        if let Some(peer) = (1..=n).map(|step| (last + step) % n).find(ahead) {
+            self.catch_up.asked = Some((peer, self.now));
+            self.send(Message::Sync(peer));
+        }
+    }
+
+    pub(super) fn on_sync(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
+        let asked = parts.header.round == self.me;
+        if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New
+            || parts.header.height >= self.state.height()
+        {
+            return;
+        }
+        self.send_durable(Message::Decided);
+        let pause = u64::from(self.genesis.policy.heartbeat_us);
+        let last = self.catch_up.served[usize::from(peer)];
+        if asked && last.is_none_or(|last| self.now.since(last) >= pause) {
+            self.catch_up.served[usize::from(peer)] = Some(self.now);
+            self.send_durable(Message::State(peer));
+        }
+    }
+
+    pub(super) fn on_state(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
+        let asked = self.catch_up.asked.is_some_and(|(asked, _)| asked == peer);
+        if !asked || !self.verify_body(peer, parts) {
+            return;
+        }
+        match State::decode(parts.body, &self.genesis) {
+            Some(state) if state.height() > self.state.height() => {
+                let digest = state.digest();
+                self.catch_up.state = Some((state, digest));
+                self.adopt_if_proven();
+            }
+            Some(_) => {}
+            None => self.counters.malformed += 1,
+        }
+    }
+
+    /// C5: f + 1 verified DECIDED of the same height, decision and state, one of them from a correct node.
+    fn adopt_if_proven(&mut self) {
+        if self.others().filter(|peer| self.proves(*peer)).count() < self.quorum.one_correct() {
+            return;
+        }
+        let Some((state, digest)) = self.catch_up.state.take() else { return };
+        let served = self.catch_up.served;
+        self.catch_up = CatchUp { served, ..CatchUp::default() };
+        self.state = state;
+        self.digest = digest;
+        self.persist_state();
+        self.remember();
+        self.leave_height();
+        self.report(Report::CaughtUp(self.state.height()));
+    }
+
+    /// DC-34: an amnesiac votes above the height that readmitted its present boot. Whatever it voted before it lost
+    /// its memory was at or below that height, for the nonce is younger than the loss.
+    pub(super) fn remember(&mut self) {
+        let readmitted = self.state.readmission(self.me).filter(|last| last.nonce == self.nonce);
+        if let Some(last) = readmitted
+            && self.amnesiac
+        {
+            self.amnesiac = false;
+            self.persist(Record::Readmitted);
+            self.current.set_may_vote(true);
+            self.send_durable(Message::Confirm);
+            self.report(Report::Readmitted(last.height));
+        }
+    }
+
+    /// A peer says that it lost its memory: ask the mesh to readmit it, the lower indices first.
+    pub(super) fn vouch_for(&mut self, peer: ValidatorIndex) {
+        if let Some(nonce) = self.sessions[usize::from(peer)].nonce {
+            let place = (u64::from(self.me) + u64::from(self.quorum.n as u8) - u64::from(peer)) % self.quorum.n as u64;
+            self.want(Transaction::Readmit { validator: peer, nonce }, place * 4 * self.phase_us());
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Proposals, votes and decisions: between the rules of [`crate::agreement`] and the wire.
+
+use super::outbox::{Cancel, Message};
+use super::receive::Verdict;
+use super::{Decision, Report, Validator};
+use crate::agreement::{Action, Actions, Instance, Timeouts, Value, ValueId, VoteKind};
+use crate::keys::KeyStore;
+use crate::record::{Record, VoteRecord};
+use crate::tx::{Transaction, decision_hash};
+use crate::types::{Hash, Height, Round, ValidatorIndex};
+use crate::wire::{NIL_PROPOSER, Parts};
+
+impl<K: KeyStore> Validator<K> {
+    /// A proposal of `peer` (L4, F3).
+    pub(super) fn on_propose(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
+        let (height, round) = (parts.header.height, parts.header.round);
+        if height > self.current.height() {
+            return self.hold(peer, bytes);
+        }
+        let Some(instance) = self.instance(height) else { return self.count_stale(peer, parts.header.counter) };
+        let parent = *instance.parent();
+        let hash = decision_hash(&self.mesh, height, &parent, parts.body);
+        if self.verify(peer, parts, &parent, &hash) != Verdict::New || height != self.current.height() {
+            return;
+        }
+        if let Some(id) = self.learn_value(peer, parts.body, false) {
+            self.current.on_proposal(round, peer, id);
+            self.release_held();
+        }
+    }
+
+    /// A value that this node asked for.
+    pub(super) fn on_value(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
+        let height = parts.header.height;
+        let asked = self.fetch.as_ref().is_some_and(|fetch| fetch.asked(peer, height, parts.header.hint));
+        if height != self.current.height() || !asked {
+            return self.count_stale(peer, parts.header.counter);
+        }
+        let parent = *self.current.parent();
+        let hash = decision_hash(&self.mesh, height, &parent, parts.body);
+        if self.verify(peer, parts, &parent, &hash) != Verdict::New {
+            return;
+        }
+        self.fetch = None;
+        let proposer = parts.header.hint_proposer.min(self.quorum.n as u8 - 1);
+        if let Some(id) = self.learn_value(proposer, parts.body, false) {
+            self.current.on_served(id);
+            self.release_held();
+        }
+    }
+
+    /// Remembers a value of the current height, judged by the chain (V1) and by what this node saw itself (V2).
+    pub(super) fn learn_value(&mut self, proposer: ValidatorIndex, bytes: &[u8], mine: bool) -> Option<ValueId> {
+        let Some(tx) = Transaction::decode(bytes) else {
+            self.counters.malformed += 1;
+            return None;
+        };
+        let (height, parent) = (self.current.height(), *self.current.parent());
+        let value = Value {
+            hash: decision_hash(&self.mesh, height, &parent, bytes),
+            tx: crate::tx::TxBytes::from_slice(bytes).ok()?,
+            proposer,
+            // V3: a height may end with nothing only when a round has failed
+            allowed: self.state.check(&tx, &self.genesis).is_ok()
+                && (tx != Transaction::Skip || self.current.round() > 0),
+            evident: mine || self.is_evident(&tx, proposer),
+        };
+        self.current.add_value(value)
+    }
+
+    pub(super) fn on_vote(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
+        let header = &parts.header;
+        let Some(kind) = header.kind.vote() else { return };
+        if header.height > self.current.height() {
+            return self.hold(peer, bytes);
+        }
+        let Some(instance) = self.instance(header.height) else { return self.count_stale(peer, header.counter) };
+        let parent = *instance.parent();
+        let (value, key) = if header.hint_proposer == NIL_PROPOSER {
+            (None, self.authentic(peer, parts, &parent, &Hash::NIL))
+        } else {
+            let hinted = instance.values().iter().filter(|value| value.hash.hint() == header.hint);
+            match hinted
+                .clone()
+                .find_map(|value| Some((value.hash, self.authentic(peer, parts, &parent, &value.hash)?)))
+            {
+                Some((hash, key)) => (instance.find(&hash), Some(key)),
+                // M3: a vote for something that this node does not hold is no bad tag
+                None if hinted.count() == 0 => return self.on_unknown_value(peer, parts, bytes),
+                None => (None, None),
+            }
+        };
+        let Some(key) = key else {
+            self.counters.bad_tag += 1;
+            return;
+        };
+        if self.accept(peer, key, header.counter) != Verdict::New {
+            return;
+        }
+        let mut actions = Actions::new();
+        if let Some(instance) = self.instance_mut(header.height) {
+            instance.on_vote(kind, header.round, peer, value, &mut actions);
+        }
+        self.carry_out(header.height, &actions);
+        if header.height < self.current.height() {
+            self.help(peer);
+        }
+    }
+
+    fn on_unknown_value(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
+        if parts.header.height == self.current.height() {
+            self.want_value(peer, parts.header.height, parts.header.hint);
+            self.hold(peer, bytes);
+        } else {
+            self.count_stale(peer, parts.header.counter);
+        }
+    }
+
+    /// L6: a peer that still votes at the height before, well after this node decided it, gets this node's votes.
+    fn help(&mut self, _peer: ValidatorIndex) {
+        let patience = 4 * self.phase_us();
+        if self.now.since(self.decided_at) < patience || self.now.since(self.helped_at) < patience {
+            return;
+        }
+        self.helped_at = self.now;
+        if let Some(height) = self.previous.as_ref().map(Instance::height) {
+            self.resend_votes(height);
+        }
+        self.send_durable(Message::Decided);
+    }
+
+    /// Lets the rules do what they now can, at both heights.
+    pub(super) fn vote(&mut self) {
+        if let Some(height) = self.previous.as_ref().map(Instance::height) {
+            self.progress(height);
+        }
+        // a decision opens the next height, where votes may be waiting
+        for _ in 0..2 {
+            let height = self.current.height();
+            self.progress(height);
+            if self.current.height() == height {
+                break;
+            }
+        }
+    }
+
+    fn progress(&mut self, height: Height) {
+        if !self.can_persist() {
+            return;
+        }
+        let (now, mut actions) = (self.now, Actions::new());
+        if let Some(instance) = self.instance_mut(height) {
+            instance.progress(now, &mut actions);
+        }
+        self.carry_out(height, &actions);
+    }
+
+    fn carry_out(&mut self, height: Height, actions: &[Action]) {
+        for action in actions {
+            match *action {
+                Action::Vote(kind, round, value) => self.cast(height, kind, round, value),
+                Action::Propose(round, choice) => self.propose(height, round, choice),
+                Action::Decided(round, value) => self.decide(round, value),
+                Action::Equivocation(peer) => self.report(Report::Equivocation(peer)),
+            }
+        }
+    }
+
+    /// P1: durable, then sent.
+    fn cast(&mut self, height: Height, kind: VoteKind, round: Round, value: Option<ValueId>) {
+        let Some(instance) = self.instance(height) else { return };
+        let hash = value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |value| value.hash);
+        if height == self.current.height() {
+            let known = hash == Hash::NIL || self.stored.contains(&hash);
+            let record = self.vote_record(kind, round, value, |_| !known);
+            if !known {
+                let _ = self.stored.push(hash);
+            }
+            self.persist(Record::Vote(record));
+        }
+        if kind == VoteKind::Precommit && value.is_some() {
+            self.cancel(Cancel::Prevote(height, round));
+        }
+        self.send_durable(Message::Vote(height, kind, round, hash));
+        self.arm_retransmit();
+    }
+
+    /// The record of an own vote at the current height; `with_content` says whether this is the first that names it.
+    pub(super) fn vote_record(
+        &self,
+        kind: VoteKind,
+        round: Round,
+        value: Option<ValueId>,
+        mut with_content: impl FnMut(&Hash) -> bool,
+    ) -> VoteRecord {
+        let value = value.and_then(|id| self.current.value(id));
+        let content = value.filter(|value| with_content(&value.hash)).map(|value| value.tx.clone());
+        let value = value.map_or(Hash::NIL, |value| value.hash);
+        VoteRecord { height: self.current.height(), round, kind, value, content }
+    }
+
+    /// L4: as designated proposer of a later round; at the height before only what was decided there.
+    fn propose(&mut self, height: Height, round: Round, choice: Option<ValueId>) {
+        let id = match choice {
+            Some(id) => Some(id),
+            None if height == self.current.height() => {
+                let own = self.first_pending().or_else(|| Transaction::Skip.encode());
+                own.and_then(|bytes| self.learn_value(self.me, &bytes, true))
+            }
+            None => None,
+        };
+        let me = self.me;
+        let Some(instance) = self.instance_mut(height) else { return };
+        let Some((id, hash)) = id.and_then(|id| Some((id, instance.value(id)?.hash))) else { return };
+        instance.on_proposal(round, me, id);
+        self.send(Message::Propose(height, round, hash));
+    }
+
+    /// The own proposal of round 0 is on the wire: from now on it has its place among its rivals.
+    pub(super) fn on_proposed(&mut self, height: Height, round: Round) {
+        if height != self.current.height() || round != 0 {
+            return;
+        }
+        let proposed = self.proposed_at(height);
+        if let Some(id) = proposed.and_then(|hash| self.current.find(&hash)) {
+            self.current.on_proposal(0, self.me, id);
+        }
+    }
+
+    /// C2, P4: a quorum has decided. Durable before anything that follows from it.
+    fn decide(&mut self, round: Round, id: ValueId) {
+        let Some(value) = self.current.value(id).cloned() else { return };
+        let height = self.current.height();
+        let Some(tx) = Transaction::decode(&value.tx) else { return };
+        let before = self.state.clone();
+        if let Err(refusal) = self.state.apply(&value.tx, &tx, &self.genesis) {
+            // more than f liars: stand still rather than leave the chain's rules
+            self.state = before;
+            return self.report(Report::Refused(tx, refusal));
+        }
+        self.digest = self.state.digest();
+        self.persist(Record::Decided(height, value.tx.clone()));
+        self.cancel(Cancel::Votes(height));
+        self.decided_at = self.now;
+        let next = self.next_instance();
+        self.previous = Some(core::mem::replace(&mut self.current, next));
+        let latency_us = self.settle_pending(&value.tx);
+        let decision = Decision { height, hash: value.hash, bytes: value.tx, tx: tx.clone(), round, latency_us };
+        self.decided_durable(decision);
+        self.follow_up(height, &tx);
+        self.begin_height();
+    }
+
+    fn next_instance(&self) -> Instance {
+        let timeouts = Timeouts { phase_us: self.genesis.policy.phase_us };
+        let mut next = Instance::new(self.state.height() + 1, *self.state.head(), self.me, self.quorum, timeouts);
+        next.set_may_vote(!self.amnesiac);
+        next
+    }
+
+    /// Leaves the current height without a decision of its own, for the one after the state's.
+    pub(super) fn leave_height(&mut self) {
+        self.previous = None;
+        self.current = self.next_instance();
+        self.decided_at = self.now;
+        self.begin_height();
+    }
+
+    fn begin_height(&mut self) {
+        self.stored.clear();
+        self.fetch = None;
+        self.retransmit_due = None;
+        self.retransmits = 0;
+        self.forget_claims();
+        self.review_pending();
+        self.release_held();
+    }
+
+    /// What this node saw has changed: values may have become valid.
+    pub(super) fn review_values(&mut self) {
+        for id in 0..self.current.values().len() as ValueId {
+            let Some(value) = self.current.value(id) else { continue };
+            let (proposer, tx) = (value.proposer, Transaction::decode(&value.tx));
+            if tx.is_some_and(|tx| self.is_evident(&tx, proposer)) {
+                self.current.set_evident(id);
+            }
+        }
+    }
+
+    /// M4: who has not decided says its votes again, ever more slowly.
+    pub(super) fn retransmit(&mut self) {
+        if self.retransmit_due.is_some_and(|due| due <= self.now) {
+            self.retransmits = (self.retransmits + 1).min(5);
+            let height = self.current.height();
+            if let (0, Some(proposed)) = (self.current.round(), self.proposed_at(height)) {
+                self.send(Message::Propose(height, 0, proposed));
+            }
+            self.resend_votes(height);
+            self.retransmit_due = None;
+            self.arm_retransmit();
+        }
+    }
+
+    pub(super) fn arm_retransmit(&mut self) {
+        let wait = (4 * self.phase_us()) << self.retransmits;
+        self.retransmit_due.get_or_insert(self.now.plus(wait));
+    }
+
+    /// The latest prevote and precommit, and every READY (M4).
+    fn resend_votes(&mut self, height: Height) {
+        let Some(instance) = self.instance(height) else { return };
+        let hash_of = |value: Option<ValueId>| value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |v| v.hash);
+        let mut votes: heapless::Vec<Message, 24> = heapless::Vec::new();
+        for kind in [VoteKind::Prevote, VoteKind::Precommit] {
+            if let Some((round, value)) = instance.own_votes(kind).last() {
+                let _ = votes.push(Message::Vote(height, kind, round, hash_of(value)));
+            }
+        }
+        for (round, value) in instance.own_votes(VoteKind::Ready) {
+            let _ = votes.push(Message::Vote(height, VoteKind::Ready, round, hash_of(value)));
+        }
+        for vote in votes {
+            self.send_durable(vote);
+        }
+    }
+}
