@@ -4,7 +4,7 @@
 # Installs the packages whose command is missing. Asks on a terminal unless `assume_yes` is set; without a terminal it
 # goes on. Returns 1 with an explanation if something is still missing afterwards.
 need_packages() {
-    local why=$1 pair command missing=()
+    local why=$1 pair missing=()
     local PATH=$PATH:/usr/sbin:/sbin
     shift
     for pair in "$@"; do
