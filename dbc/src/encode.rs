@@ -5,6 +5,10 @@ use std::fmt;
 use crate::decode::Raw;
 use crate::model::{Message, Signal, ValueKind};
 
+/// The first integers beyond `i64` and `u64`; a power of two is exact as `f64`.
+const TWO_POW_63: f64 = (1_u64 << 63) as f64;
+const TWO_POW_64: f64 = 2.0 * TWO_POW_63;
+
 /// Why values do not make a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EncodeError {
@@ -158,6 +162,3 @@ impl Signal {
         self.range.as_ref().map_or((min, max), |range| (min.max(*range.start()), max.min(*range.end())))
     }
 }
-
-const TWO_POW_63: f64 = (1_u64 << 63) as f64;
-const TWO_POW_64: f64 = 2.0 * TWO_POW_63;

@@ -11,8 +11,9 @@ use crate::lists::Lists;
 use crate::model::Database;
 use crate::source::{Source, decode_text};
 
-/// Largest file that is read. The largest matrices of real cars have a few million bytes.
-pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Largest file that is read. The largest matrices of real cars have a few million bytes; parsing takes about 45 times
+/// the file's size in memory.
+pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Vector's tools park signals that belong to no message in this one.
 const PARKED_SIGNALS: &str = "VECTOR__INDEPENDENT_SIG_MSG";

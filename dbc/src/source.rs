@@ -36,11 +36,28 @@ impl<'a> Source<'a> {
         Dbc::try_from(self.text).map_err(|error| (self.failing_line(), describe(error)))
     }
 
-    /// `can-dbc` does not say where a number is bad, so look for the first line with which the text stops being valid.
+    /// `can-dbc` does not say where a number is bad, so halve the text until one line is left. Whatever parses is not
+    /// parsed again: statements do not depend on each other.
     fn failing_line(&self) -> usize {
-        let valid_with = |&(_, start): &(usize, usize)| Dbc::try_from(&self.text[..start]).is_ok();
-        let valid = self.lines.partition_point(valid_with);
-        self.lines[..valid].last().map_or(1, |&(line, _)| line)
+        let (mut statement, mut failing, mut end) = (0, 0, self.lines.len());
+        // Lines from `statement` to before `failing` parse, those to before `end` do not.
+        while end - failing > 1 {
+            let middle = failing + (end - failing) / 2;
+            let (from, to) = (self.lines[statement].1, self.lines[middle].1);
+            if Dbc::try_from(&self.text[from..to]).is_ok() {
+                failing = middle;
+                statement = (statement..=middle).rev().find(|&line| self.starts_statement(line)).unwrap_or(statement);
+            } else {
+                end = middle;
+            }
+        }
+        self.lines.get(failing).map_or(1, |&(line, _)| line)
+    }
+
+    /// Signals belong to the statement before them, and so do indented names.
+    fn starts_statement(&self, line: usize) -> bool {
+        let text = &self.text[self.lines[line].1..];
+        text.starts_with(|first: char| first.is_ascii_alphabetic()) && !text.starts_with("SG_")
     }
 
     /// The lines that define messages, in the order of the text.

@@ -79,6 +79,19 @@ fn what_is_wrong_is_named_with_its_line() {
 }
 
 #[test]
+fn whichever_line_is_damaged_is_the_one_that_is_named() {
+    let lines: Vec<_> = include_str!("../demo-car.dbc").lines().collect();
+    let first_message = lines.iter().position(|line| line.starts_with("BO_ ")).unwrap();
+    for (index, line) in lines.iter().enumerate().skip(first_message).filter(|(_, line)| !line.is_empty()) {
+        let mut damaged = lines.clone();
+        let question = format!("?{line}");
+        damaged[index] = &question;
+        let error = Database::parse("car.dbc", &damaged.join("\n")).unwrap_err();
+        assert_eq!(error.line, Some(index + 1), "{error}");
+    }
+}
+
+#[test]
 fn several_statements_on_a_line_are_refused() {
     let error = parse("BO_ 1 A: 8 ECM BO_ 2 B: 8 ECM").unwrap_err();
     assert_eq!(

@@ -126,6 +126,18 @@ fn mesh_frames_are_can_fd_and_free_in_the_demo_car() {
 }
 
 #[test]
+fn all_validators_send_frames_of_the_same_layout() {
+    let mesh = own("ringfort.dbc");
+    let mut layouts = BTreeMap::new();
+    for message in mesh.messages() {
+        let class = message.name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let layout = layouts.entry(class).or_insert(&message.signals);
+        assert_eq!(*layout, &message.signals, "{}", message.name);
+    }
+    assert_eq!(layouts.into_keys().collect::<Vec<_>>(), ["Bulk", "Control", "Proposals", "Records", "Votes"]);
+}
+
+#[test]
 fn a_mesh_frame_is_readable() {
     let mesh = own("ringfort.dbc");
     let hello = [&[0x34, 0x12, 0x10, 0x52, 7, 0, 0, 0][..], &[0xEE; 8], &[0x11; 8]].concat();
