@@ -1,1 +1,16 @@
 //! The ECU: one pump for process, simulator and firmware.
+//!
+//! [`Ecu`] turns frames into messages for the [`Validator`](device_chain::validator::Validator) and its messages into
+//! frames; [`store`] keeps what it must not forget. Whoever runs it brings a bus, a flash, a clock and randomness:
+//!
+//! 1. [`store::open`] the journal, make a validator from what it gives back, and an [`Ecu`] around it;
+//! 2. [`Ecu::handle`] every bus event and answer, then [`Ecu::poll`] until `None`, carrying each effect out in order;
+//! 3. sleep until the next event, or [`Ecu::deadline`].
+#![cfg_attr(not(any(test, feature = "linux")), no_std)]
+
+pub mod plan;
+pub mod pump;
+pub mod store;
+mod transmit;
+
+pub use pump::{Ecu, Effect, Input};

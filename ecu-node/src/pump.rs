@@ -1,0 +1,314 @@
+//! The pump: frames in, frames out, around the validator.
+
+use can_bus::frame::{Frame, MAX_FD, id_from_raw};
+use can_bus::port::{BusCommand, BusEvent, ErrorState};
+use can_bus::segment::{self, KIND_SEGMENT, Prefix, Reassembler};
+use device_chain::block::Seal;
+use device_chain::grant::SignedGrant;
+use device_chain::keys::{Device, KeyStore};
+use device_chain::limits::{MAX_MESSAGE, MAX_VALIDATORS};
+use device_chain::record::RecordKind;
+use device_chain::tx::Transaction;
+use device_chain::types::{Hash, Micros, Signature};
+use device_chain::validator::{self, Decision, Report, Source, Validator};
+use device_chain::wire::{Class, Header, Kind};
+
+use crate::plan::Plan;
+use crate::transmit::{Mark, Transmit};
+
+/// Longest message on any identifier but for one state at a time.
+const SHORT_MESSAGE: usize = 512;
+/// Longest record of an endpoint.
+const RECORD_MESSAGE: usize = 128;
+/// Endpoints whose records may be under way at one time; the oldest gives way.
+const MAX_RECORDS_UNDER_WAY: usize = 4;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The deadline has come.
+    Tick,
+    /// On a mesh segment.
+    Bus(BusEvent),
+    /// All [`Effect::Persist`] up to this token are durable.
+    Persisted(u64),
+    /// Answer to [`Effect::Sign`].
+    Signed(Hash, Signature),
+    /// Answer to [`Effect::CheckGrant`].
+    GrantChecked(Hash, bool),
+    /// A grant from outside the car.
+    Grant(SignedGrant),
+    /// A transaction that this ECU wants decided.
+    Submit(Transaction),
+}
+
+/// Something to do, in order.
+#[derive(Debug)]
+pub enum Effect<'b> {
+    /// Tell the bus.
+    Bus(BusCommand),
+    /// Append to the journal ([`crate::store::Store::append`]); answer with [`Input::Persisted`].
+    Persist {
+        /// Rises by one.
+        token: u64,
+        /// How the journal marks it.
+        kind: RecordKind,
+        /// The record.
+        bytes: &'b [u8],
+    },
+    /// A quorum decided, and it is durable here: act on it.
+    Decided(Decision),
+    /// Sign a block header's hash, at leisure; answer with [`Input::Signed`].
+    Sign(Hash),
+    /// Check a grant's signature, at leisure; answer with [`Input::GrantChecked`].
+    CheckGrant(SignedGrant),
+    /// At the gateway: a seal of a block, not checked yet.
+    Sealed(u32, Seal),
+    /// Worth a line in a log.
+    Report(Report),
+}
+
+/// Frames counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameCounters {
+    /// Received on identifiers of the mesh.
+    pub received: u32,
+    /// Received on other identifiers: the car's own traffic, diagnostics. Left alone.
+    pub other: u32,
+    /// Of another mesh.
+    pub foreign: u32,
+    /// On an identifier of the mesh, but no mesh frame: classic, remote, too short, or of another version.
+    pub malformed: u32,
+    /// Segments that do not make a message.
+    pub segments: u32,
+    /// Sent: votes.
+    pub sent_votes: u32,
+    /// Sent: frames of proposals.
+    pub sent_proposals: u32,
+    /// Sent: everything else.
+    pub sent_other: u32,
+    /// Taken back before they were sent.
+    pub cancelled: u32,
+    /// Messages that found no room in their queue, and frames that the bus refused.
+    pub dropped: u32,
+    /// Received and lost by the operating system or the controller.
+    pub overrun: u32,
+}
+
+/// Reassembly of records: a few at a time, for there may be 200 endpoints.
+struct RecordPool {
+    slots: [(u8, Reassembler<RECORD_MESSAGE>); MAX_RECORDS_UNDER_WAY],
+    next: usize,
+}
+
+impl RecordPool {
+    fn of(&mut self, endpoint: u8) -> &mut Reassembler<RECORD_MESSAGE> {
+        let at = self.slots.iter().position(|(owner, _)| *owner == endpoint).unwrap_or_else(|| {
+            self.next = (self.next + 1) % MAX_RECORDS_UNDER_WAY;
+            self.slots[self.next] = (endpoint, Reassembler::new());
+            self.next
+        });
+        &mut self.slots[at].1
+    }
+}
+
+/// An ECU of the mesh.
+pub struct Ecu<K> {
+    validator: Validator<K>,
+    plan: Plan,
+    transmit: Transmit,
+    transfer: u8,
+    proposals: [Reassembler<SHORT_MESSAGE>; MAX_VALIDATORS],
+    bulk: [Reassembler<SHORT_MESSAGE>; MAX_VALIDATORS],
+    /// One long message at a time: a state, which only one peer is asked for.
+    long: (u8, Reassembler<MAX_MESSAGE>),
+    records: RecordPool,
+    counters: FrameCounters,
+    bus_state: ErrorState,
+}
+
+impl<K: KeyStore> Ecu<K> {
+    /// The ECU around a validator.
+    #[must_use]
+    pub fn new(validator: Validator<K>) -> Self {
+        Self {
+            plan: Plan::new(validator.genesis()),
+            validator,
+            transmit: Transmit::default(),
+            transfer: 0,
+            proposals: [const { Reassembler::new() }; MAX_VALIDATORS],
+            bulk: [const { Reassembler::new() }; MAX_VALIDATORS],
+            long: (0, Reassembler::new()),
+            records: RecordPool { slots: [const { (0, Reassembler::new()) }; MAX_RECORDS_UNDER_WAY], next: 0 },
+            counters: FrameCounters::default(),
+            bus_state: ErrorState::Active,
+        }
+    }
+
+    /// The validator inside.
+    #[must_use]
+    pub const fn validator(&self) -> &Validator<K> {
+        &self.validator
+    }
+
+    /// Frames counted.
+    #[must_use]
+    pub const fn counters(&self) -> &FrameCounters {
+        &self.counters
+    }
+
+    /// Error state of the controller.
+    #[must_use]
+    pub const fn bus_state(&self) -> ErrorState {
+        self.bus_state
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Micros> {
+        self.validator.deadline()
+    }
+
+    /// Takes an input. Never blocks, never fails on what the bus brings.
+    pub fn handle(&mut self, now: Micros, input: Input) {
+        let input = match input {
+            Input::Bus(event) => return self.on_bus(now, event),
+            Input::Tick => validator::Input::Tick,
+            Input::Persisted(token) => validator::Input::Persisted(token),
+            Input::Signed(digest, signature) => validator::Input::Signed(digest, signature),
+            Input::GrantChecked(digest, genuine) => validator::Input::GrantChecked(digest, genuine),
+            Input::Grant(signed) => validator::Input::Grant(signed),
+            Input::Submit(tx) => validator::Input::Submit(tx),
+        };
+        self.validator.handle(now, input);
+    }
+
+    fn on_bus(&mut self, now: Micros, event: BusEvent) {
+        match event {
+            BusEvent::Received { frame, .. } => self.on_frame(now, &frame),
+            BusEvent::Transmitted { token } => self.on_transmitted(now, token),
+            BusEvent::Dropped { token } => match self.transmit.done(token) {
+                Some(mark) if mark.kind.vote().is_some() => self.counters.cancelled += 1,
+                _ => self.counters.dropped += 1,
+            },
+            BusEvent::Overrun { frames } => self.counters.overrun += frames,
+            BusEvent::State(state) => self.bus_state = state,
+        }
+    }
+
+    fn on_transmitted(&mut self, now: Micros, token: u32) {
+        let Some(mark) = self.transmit.done(token) else { return };
+        match mark.kind.class() {
+            Class::Vote => self.counters.sent_votes += 1,
+            Class::Propose => self.counters.sent_proposals += 1,
+            _ => self.counters.sent_other += 1,
+        }
+        if mark.kind == Kind::Propose && mark.last {
+            self.validator.handle(now, validator::Input::Proposed(mark.height, mark.round));
+        }
+    }
+
+    fn on_frame(&mut self, now: Micros, frame: &Frame) {
+        let Some(source) = self.plan.source(frame.raw_id()) else {
+            self.counters.other += 1;
+            return;
+        };
+        self.counters.received += 1;
+        let mesh = self.validator.mesh().short();
+        let prefix = match Prefix::parse(frame.data()) {
+            Some(prefix) if frame.is_fd() && prefix.mesh != mesh => {
+                self.counters.foreign += 1;
+                return; // another car on this wire, with the same plan perhaps
+            }
+            Some(prefix) if frame.is_fd() => prefix,
+            _ => {
+                self.counters.malformed += 1;
+                return;
+            }
+        };
+        if source.device == Device::Validator(self.validator.index()) {
+            self.validator.handle(now, validator::Input::Impostor(frame.raw_id()));
+        } else if prefix.kind == KIND_SEGMENT {
+            self.on_segment(now, source, prefix, frame.data());
+        } else {
+            self.validator.handle(now, validator::Input::Message { source, bytes: frame.data() });
+        }
+    }
+
+    fn on_segment(&mut self, now: Micros, source: Source, prefix: Prefix, data: &[u8]) {
+        let long =
+            data.get(6..8).is_some_and(|total| u16::from_le_bytes([total[0], total[1]]) as usize > SHORT_MESSAGE);
+        let message = match (source.device, source.class) {
+            (Device::Validator(sender), Class::Propose) => self.proposals[usize::from(sender)].push(data),
+            (Device::Validator(sender), Class::Bulk) if long => {
+                if self.long.0 != sender {
+                    self.long = (sender, Reassembler::new());
+                }
+                self.long.1.push(data)
+            }
+            (Device::Validator(sender), Class::Bulk) => self.bulk[usize::from(sender)].push(data),
+            (Device::Endpoint(endpoint), _) => self.records.of(endpoint).push(data),
+            _ => Err(segment::SegmentError::Kind), // votes and control fit a frame
+        };
+        match message {
+            Ok(None) => {}
+            // the prefix of the segments is the one of the message but for the kind
+            Ok(Some(bytes))
+                if Prefix::parse(bytes).is_some_and(|inner| Prefix { kind: KIND_SEGMENT, ..inner } == prefix) =>
+            {
+                self.validator.handle(now, validator::Input::Message { source, bytes });
+            }
+            Ok(Some(_)) | Err(_) => self.counters.segments += 1,
+        }
+    }
+
+    /// The next effect, its bytes in `buffer`; `None` when there is nothing to do before the next input.
+    pub fn poll<'b>(&mut self, buffer: &'b mut [u8; MAX_MESSAGE]) -> Option<Effect<'b>> {
+        let persist = loop {
+            match self.validator.poll(buffer) {
+                None => return self.transmit.command().map(Effect::Bus),
+                Some(validator::Effect::Send { header, bytes }) => {
+                    let message = (header, bytes.len());
+                    self.enqueue(&message.0, &buffer[..message.1]);
+                }
+                Some(validator::Effect::Cancel(cancel)) => self.transmit.cancel(cancel),
+                Some(validator::Effect::Persist { token, kind, bytes }) => break (token, kind, bytes.len()),
+                Some(validator::Effect::Decided(decision)) => return Some(Effect::Decided(decision)),
+                Some(validator::Effect::Sign(digest)) => return Some(Effect::Sign(digest)),
+                Some(validator::Effect::CheckGrant(signed)) => return Some(Effect::CheckGrant(signed)),
+                Some(validator::Effect::Sealed(number, seal)) => return Some(Effect::Sealed(number, seal)),
+                Some(validator::Effect::Report(report)) => return Some(Effect::Report(report)),
+            }
+        };
+        let (token, kind, length) = persist;
+        Some(Effect::Persist { token, kind, bytes: &buffer[..length] })
+    }
+
+    /// Queues a message as one frame, or as segments.
+    fn enqueue(&mut self, header: &Header, bytes: &[u8]) {
+        let class = header.kind.class();
+        let id = self.plan.identifier(self.validator.index(), class).and_then(id_from_raw);
+        let (Some(id), Some(prefix)) = (id, Prefix::parse(bytes)) else { return };
+        if header.kind.body_len().is_some() && bytes.len() <= MAX_FD {
+            match Frame::fd_padded(id, bytes) {
+                Ok(frame) if self.transmit.has_room(class, 1) => {
+                    self.transmit.push(class, Mark::new(header, true), frame);
+                }
+                _ => self.counters.dropped += 1,
+            }
+            return;
+        }
+        self.transfer = self.transfer.wrapping_add(1);
+        let Ok(payloads) = segment::segments(prefix, self.transfer, bytes) else { return };
+        if !self.transmit.has_room(class, payloads.len()) {
+            self.counters.dropped += 1;
+            return;
+        }
+        let last = payloads.len() - 1;
+        for (at, payload) in payloads.enumerate() {
+            if let Ok(frame) = Frame::fd(id, &payload) {
+                self.transmit.push(class, Mark::new(header, at == last), frame);
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The ECU's journal: what it must not forget, and how it knows that it has.
+
+use device_chain::genesis::Genesis;
+use device_chain::keys::KeyStore;
+use device_chain::limits::MAX_MESSAGE;
+use device_chain::record::{Record, RecordKind, Recovered};
+use journal::{Counter, Error, Flash, Journal, OpenError};
+
+use crate::Ecu;
+
+/// Room that is left when the journal is rewritten: a state and the largest few records.
+const RESERVE: u32 = 6 * 1024;
+
+/// What opening the journal found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diagnosis {
+    /// Everything is there.
+    Intact,
+    /// The end of the last append was cut off by a loss of power; it had not been acted on.
+    TornTail,
+    /// There is no journal: wiped. The node listens until a quorum readmits it.
+    Wiped,
+    /// Older than what this ECU has said: an old image was put back, or its end was lost.
+    Stale {
+        /// Records behind the monotonic counter.
+        missing: u64,
+    },
+    /// A record in the middle is damaged or contradicts the others.
+    Damaged,
+    /// The journal of another ECU or car.
+    Foreign,
+}
+
+impl Diagnosis {
+    /// Whether the node must listen only, until it is readmitted (P5).
+    #[must_use]
+    pub const fn is_amnesia(self) -> bool {
+        !matches!(self, Self::Intact | Self::TornTail)
+    }
+}
+
+/// An open journal.
+pub struct Store<F, C> {
+    journal: Journal<F, C>,
+}
+
+/// Makes the journal of a new ECU, as provisioning does.
+///
+/// # Errors
+/// As [`Journal::format`].
+pub fn format<F: Flash, C: Counter<Error = F::Error>>(
+    flash: &mut F,
+    genesis: &Genesis,
+) -> Result<(), OpenError<F::Error>> {
+    Journal::<_, C>::format(flash, genesis.mesh().0.0)
+}
+
+/// Opens the journal and folds it. Whatever it cannot trust makes the node an amnesiac, never a boot loop: the journal
+/// is then begun anew with that fact.
+///
+/// # Errors
+/// [`OpenError::Io`], [`OpenError::Geometry`] and [`OpenError::Unsupported`] only: nothing that a node could heal.
+pub fn open<F: Flash, C: Counter<Error = F::Error>>(
+    reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
+    genesis: &Genesis,
+) -> Result<(Store<F, C>, Recovered, Diagnosis), OpenError<F::Error>> {
+    let identity = genesis.mesh().0.0;
+    let (flash, counter) = reopen().map_err(OpenError::Io)?;
+    let (mut journal, mut diagnosis) = match Journal::open(flash, counter, identity) {
+        Ok((journal, recovery)) => {
+            let diagnosis = match (recovery.stale, recovery.damaged) {
+                (Some(stale), _) => Diagnosis::Stale { missing: stale.counter - stale.journal },
+                (None, Some(_)) => Diagnosis::Damaged,
+                (None, None) if recovery.torn_tail => Diagnosis::TornTail,
+                (None, None) => Diagnosis::Intact,
+            };
+            (journal, diagnosis)
+        }
+        Err(unusable @ (OpenError::Blank | OpenError::Foreign)) => {
+            let diagnosis = if matches!(unusable, OpenError::Blank) { Diagnosis::Wiped } else { Diagnosis::Foreign };
+            let (mut flash, counter) = reopen().map_err(OpenError::Io)?;
+            Journal::<_, C>::format(&mut flash, identity)?;
+            (Journal::open(flash, counter, identity)?.0, diagnosis)
+        }
+        Err(other) => return Err(other),
+    };
+
+    let mut recovered = Recovered::new(genesis);
+    let mut sound = true;
+    let replayed = journal.for_each(|_, kind, payload| {
+        sound =
+            sound && RecordKind::from_code(kind).is_some_and(|kind| recovered.replay(kind, payload, genesis).is_ok());
+    });
+    if (replayed.is_err() || !sound) && !diagnosis.is_amnesia() {
+        diagnosis = Diagnosis::Damaged;
+    }
+    recovered.amnesiac |= diagnosis.is_amnesia();
+    let mut store = Store { journal };
+    if diagnosis != Diagnosis::Intact {
+        store.begin_anew(&recovered).map_err(|error| match error {
+            Error::Io(error) => OpenError::Io(error),
+            _ => OpenError::Geometry, // too small for one state
+        })?;
+    }
+    Ok((store, recovered, diagnosis))
+}
+
+impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
+    /// Writes what was recovered as the whole of a new journal.
+    fn begin_anew(&mut self, recovered: &Recovered) -> Result<(), Error<F::Error>> {
+        let mut buffer = [0; MAX_MESSAGE];
+        self.journal.rewrite(|writer| {
+            if let Some(state) = device_chain::codec::encode(&recovered.state, &mut buffer) {
+                writer.append(RecordKind::State as u8, state)?;
+            }
+            // each value came with a vote that named it first: there are at least as many votes as values
+            let votes = recovered.votes.iter().enumerate().map(|(at, vote)| {
+                let mut vote = vote.clone();
+                vote.content = recovered.values.get(at).cloned();
+                Record::Vote(vote)
+            });
+            let amnesiac = recovered.amnesiac.then_some(Record::Amnesiac);
+            for record in [Record::Boot(recovered.boot)].into_iter().chain(amnesiac).chain(votes) {
+                if let Some(bytes) = device_chain::codec::encode(&record, &mut buffer) {
+                    writer.append(RecordKind::Fact as u8, bytes)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Appends a record, durable on return; rewrites the journal first when it is nearly full.
+    ///
+    /// # Errors
+    /// The flash failed: the ECU must stay silent about what it could not write.
+    pub fn append<K: KeyStore>(&mut self, ecu: &Ecu<K>, kind: RecordKind, bytes: &[u8]) -> Result<(), Error<F::Error>> {
+        if self.journal.remaining() < RESERVE {
+            self.compact(ecu)?;
+        }
+        self.journal.append(kind as u8, bytes).map(|_| ())
+    }
+
+    fn compact<K: KeyStore>(&mut self, ecu: &Ecu<K>) -> Result<(), Error<F::Error>> {
+        let mut buffer = [0; MAX_MESSAGE];
+        self.journal.rewrite(|writer| {
+            let mut written = Ok(());
+            ecu.validator().live_records(&mut buffer, &mut |kind, bytes| {
+                if written.is_ok() {
+                    written = writer.append(kind as u8, bytes);
+                }
+            });
+            written
+        })
+    }
+}
