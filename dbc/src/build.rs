@@ -1,17 +1,14 @@
 //! One message of the model from `can-dbc`'s syntax tree.
 
-use can_bus::frame::{MAX_CLASSIC, MAX_FD};
+use can_bus::frame::{MAX_CLASSIC, MAX_FD, id_from_raw};
 use can_dbc::{MultiplexIndicator, NumericValue, SignalExtendedValueType, ValueType};
 
 use crate::check;
 use crate::diagnostic::Diagnostic;
 use crate::lists::Lists;
 use crate::load::Reporter;
-use crate::model::{ByteOrder, EXTENDED_FLAG, Message, Selector, Signal, ValueKind};
+use crate::model::{ByteOrder, Message, Selector, Signal, ValueKind};
 use crate::source::MessageLines;
-
-const MAX_STANDARD_ID: u64 = 0x7FF;
-const MAX_EXTENDED_ID: u64 = 0x1FFF_FFFF;
 
 pub(crate) struct MessageBuilder<'a> {
     pub(crate) parsed: &'a can_dbc::Message,
@@ -49,17 +46,10 @@ impl<'a> MessageBuilder<'a> {
 
     fn raw_id(&self) -> Result<u32, Diagnostic> {
         let written = self.lines.written_id;
-        let (id, flag, max) = match written.checked_sub(EXTENDED_FLAG.into()) {
-            Some(id) => (id, EXTENDED_FLAG, MAX_EXTENDED_ID),
-            None => (written, 0, MAX_STANDARD_ID),
-        };
-        if id > max {
+        u32::try_from(written).ok().filter(|&raw_id| id_from_raw(raw_id).is_some()).ok_or_else(|| {
             let what = format!("message {} has identifier {written}, which does not exist", self.parsed.name);
-            return Err(
-                self.error(what, "write at most 2047 for 11 bits, or 2147483648 plus the identifier for 29 bits")
-            );
-        }
-        Ok(id as u32 | flag)
+            self.error(what, "write at most 2047 for 11 bits, or 2147483648 plus the identifier for 29 bits")
+        })
     }
 
     fn length(&mut self) -> Result<u16, Diagnostic> {
@@ -81,7 +71,7 @@ impl<'a> MessageBuilder<'a> {
             match signal.size {
                 0 => {
                     let what = format!("signal {} has no bits", signal.name);
-                    return Err(self.reporter.error(Some(line), what, "write its length, 1 to 64 bits"));
+                    return Err(self.reporter.diagnostic(Some(line), what, "write its length, 1 to 64 bits"));
                 }
                 1..=64 => kept.push((signal, line)),
                 width => {
@@ -102,11 +92,11 @@ impl<'a> MessageBuilder<'a> {
         let (id, name) = (self.parsed.id, signal.name.as_str());
         if !(signal.factor.is_finite() && signal.offset.is_finite()) {
             let what = format!("signal {name} has a factor or offset that is not a finite number");
-            return Err(self.reporter.error(Some(line), what, "correct the number"));
+            return Err(self.reporter.diagnostic(Some(line), what, "correct the number"));
         }
         if signal.start_bit >= u64::from(message_length) * 8 {
             return Err(check::does_not_fit(self.reporter, line, name, &self.parsed.name));
-        };
+        }
         if signal.factor == 0.0 {
             let what = format!("signal {name} has factor 0, so its value is always {}", signal.offset);
             self.reporter.warn(line, what, "write the factor, 1 if the raw value is meant");
@@ -141,7 +131,7 @@ impl<'a> MessageBuilder<'a> {
         };
         if signal.size != width {
             let what = format!("signal {} is an IEEE float of {width} bits but has {}", signal.name, signal.size);
-            return Err(self.reporter.error(Some(line), what, "correct its length or its SIG_VALTYPE_"));
+            return Err(self.reporter.diagnostic(Some(line), what, "correct its length or its SIG_VALTYPE_"));
         }
         Ok(kind)
     }
@@ -157,8 +147,9 @@ impl<'a> MessageBuilder<'a> {
 
     /// What the line of extended multiplexing says, or else the `m` of the signal itself.
     fn selector(&self, (signal, line): Parsed<'a>, signals: &[Parsed<'a>]) -> Result<Option<Selector>, Diagnostic> {
-        let unknown =
-            |what: String| self.reporter.error(Some(line), what, "name the multiplexor in SG_MUL_VAL_, or mark it M");
+        let unknown = |what: String| {
+            self.reporter.diagnostic(Some(line), what, "name the multiplexor in SG_MUL_VAL_, or mark it M")
+        };
         if let Some(extended) = self.lists.selector(self.parsed.id, &signal.name) {
             let name = &extended.multiplexor_signal_name;
             let Some(multiplexor) = signals.iter().position(|(other, _)| other.name == *name) else {
@@ -184,7 +175,7 @@ impl<'a> MessageBuilder<'a> {
     }
 
     fn error(&self, what: String, fix: &str) -> Diagnostic {
-        self.reporter.error(Some(self.lines.line), what, fix)
+        self.reporter.diagnostic(Some(self.lines.line), what, fix)
     }
 }
 

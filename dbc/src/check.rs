@@ -13,7 +13,7 @@ pub(crate) fn signals(message: &Message, lines: &[usize], reporter: &mut Reporte
     for (signal, &line) in message.signals.iter().zip(lines) {
         if let Some(first) = line_of_name.insert(&signal.name, line) {
             let what = format!("message {} already has a signal {} in line {first}", message.name, signal.name);
-            return Err(reporter.error(Some(line), what, "rename or remove one of them"));
+            return Err(reporter.diagnostic(Some(line), what, "rename or remove one of them"));
         }
         if !signal.fits(message.length.into()) {
             return Err(does_not_fit(reporter, line, &signal.name, &message.name));
@@ -21,7 +21,7 @@ pub(crate) fn signals(message: &Message, lines: &[usize], reporter: &mut Reporte
         // A chain longer than the message has signals runs in a circle.
         if message.selectors(signal).take(message.signals.len() + 1).count() > message.signals.len() {
             let what = format!("signal {} depends on multiplexors that select each other", signal.name);
-            return Err(reporter.error(Some(line), what, "correct the message's SG_MUL_VAL_ lines"));
+            return Err(reporter.diagnostic(Some(line), what, "correct the message's SG_MUL_VAL_ lines"));
         }
     }
     overlaps(message, lines, reporter);
@@ -30,7 +30,7 @@ pub(crate) fn signals(message: &Message, lines: &[usize], reporter: &mut Reporte
 
 pub(crate) fn does_not_fit(reporter: &Reporter, line: usize, signal: &str, message: &str) -> Diagnostic {
     let what = format!("signal {signal} does not fit in message {message}");
-    reporter.error(Some(line), what, "correct its start bit, length or byte order, or the message's length")
+    reporter.diagnostic(Some(line), what, "correct its start bit, length or byte order, or the message's length")
 }
 
 /// One warning for each signal that shares a bit with an earlier one of the same frame.

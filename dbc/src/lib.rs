@@ -21,7 +21,7 @@
 //! | [`model`] | messages, signals, value tables, multiplexing |
 //! | [`decode`] | data bytes to signal values |
 //! | [`encode`] | signal values to data bytes, with range checks |
-//! | [`collisions`] | which planned identifiers the car or diagnostics already use |
+//! | [`mod@collisions`] | which planned identifiers the car or diagnostics already use |
 //! | [`diagnostic`] | what is wrong with a file, where, and what to do |
 //!
 //! Not supported: environment variables, signal groups, J1939 parameter groups (identifiers are compared whole), and

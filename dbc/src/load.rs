@@ -25,12 +25,12 @@ impl Database {
     /// The file cannot be read, or what [`parse`](Self::parse) refuses.
     pub fn load(path: &Path) -> Result<Self, Diagnostic> {
         let reporter = Reporter { file: path.display().to_string(), warnings: Vec::new() };
-        let bytes = read_bounded(path).map_err(|(what, fix)| reporter.error(None, what, fix))?;
+        let bytes = read_bounded(path).map_err(|(what, fix)| reporter.diagnostic(None, what, fix))?;
         let (text, is_utf8) = decode_text(&bytes);
         let mut database = Self::parse(&reporter.file, &text)?;
         if !is_utf8 {
             let what = "the file is not UTF-8 and was read as Windows-1252".into();
-            database.warnings.insert(0, reporter.error(None, what, "save it as UTF-8 if its texts look wrong"));
+            database.warnings.insert(0, reporter.diagnostic(None, what, "save it as UTF-8 if its texts look wrong"));
         }
         Ok(database)
     }
@@ -44,14 +44,14 @@ impl Database {
         let source = Source::new(text);
         let mut reporter = Reporter { file: name.into(), warnings: Vec::new() };
         let dbc = source.parse().map_err(|(line, what)| {
-            reporter.error(Some(line), what, "correct the line, or export the file again from its editor")
+            reporter.diagnostic(Some(line), what, "correct the line, or export the file again from its editor")
         })?;
         let lines = source.messages();
         let same_shape = lines.len() == dbc.messages.len()
             && lines.iter().zip(&dbc.messages).all(|(lines, parsed)| lines.signals.len() == parsed.signals.len());
         if !same_shape {
             let what = "several statements share a line".into();
-            return Err(reporter.error(None, what, "start each BO_ and each SG_ on a line of its own"));
+            return Err(reporter.diagnostic(None, what, "start each BO_ and each SG_ on a line of its own"));
         }
 
         let lists = Lists::new(&dbc);
@@ -64,7 +64,7 @@ impl Database {
             let message = MessageBuilder { parsed, lines, lists: &lists, reporter: &mut reporter }.build()?;
             if let Some(first) = line_of_id.insert(message.raw_id, lines.line) {
                 let what = format!("identifier {} is already defined in line {first}", message.id_text());
-                return Err(reporter.error(Some(lines.line), what, "remove one of the two messages"));
+                return Err(reporter.diagnostic(Some(lines.line), what, "remove one of the two messages"));
             }
             messages.push(message);
         }
@@ -94,11 +94,11 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub(crate) fn error(&self, line: Option<usize>, what: String, fix: &str) -> Diagnostic {
+    pub(crate) fn diagnostic(&self, line: Option<usize>, what: String, fix: &str) -> Diagnostic {
         Diagnostic { file: self.file.clone(), line, what, fix: fix.into() }
     }
 
     pub(crate) fn warn(&mut self, line: usize, what: String, fix: &str) {
-        self.warnings.push(self.error(Some(line), what, fix));
+        self.warnings.push(self.diagnostic(Some(line), what, fix));
     }
 }
