@@ -44,6 +44,16 @@ pub struct Store<F, C> {
     journal: Journal<F, C>,
 }
 
+/// What [`open`] gives back.
+pub struct Opened<F, C> {
+    /// The journal, ready for appending.
+    pub store: Store<F, C>,
+    /// What it holds.
+    pub recovered: Recovered,
+    /// What was found.
+    pub diagnosis: Diagnosis,
+}
+
 /// Makes the journal of a new ECU, as provisioning does.
 ///
 /// # Errors
@@ -63,7 +73,7 @@ pub fn format<F: Flash, C: Counter<Error = F::Error>>(
 pub fn open<F: Flash, C: Counter<Error = F::Error>>(
     reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
     genesis: &Genesis,
-) -> Result<(Store<F, C>, Recovered, Diagnosis), OpenError<F::Error>> {
+) -> Result<Opened<F, C>, OpenError<F::Error>> {
     let identity = genesis.mesh().0.0;
     let (flash, counter) = reopen().map_err(OpenError::Io)?;
     let (mut journal, mut diagnosis) = match Journal::open(flash, counter, identity) {
@@ -102,7 +112,7 @@ pub fn open<F: Flash, C: Counter<Error = F::Error>>(
             _ => OpenError::Geometry, // too small for one state
         })?;
     }
-    Ok((store, recovered, diagnosis))
+    Ok(Opened { store, recovered, diagnosis })
 }
 
 impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
