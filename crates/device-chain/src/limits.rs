@@ -40,6 +40,11 @@ pub const MAX_RECORDS: usize = 16;
 /// Transactions of its own a node waits to see decided.
 pub const MAX_PENDING: usize = 16;
 
+/// Decisions that a node can repeat to one that was away; who was away for longer takes over the state as a whole.
+pub const MAX_HISTORY: usize = 128;
+/// Decisions repeated on one request.
+pub const HISTORY_BATCH: u32 = 4;
+
 /// Different values a node keeps for one height.
 pub const MAX_VALUES: usize = 15;
 /// Rounds of one height.

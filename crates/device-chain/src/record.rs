@@ -1,12 +1,12 @@
 //! What a validator makes durable, and how it comes back from it (P1 to P5).
 
-use heapless::Vec;
+use heapless::{Deque, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::VoteKind;
 use crate::codec;
 use crate::genesis::Genesis;
-use crate::limits::{MAX_ROUNDS, MAX_VALUES};
+use crate::limits::{MAX_HISTORY, MAX_ROUNDS, MAX_VALUES};
 use crate::state::State;
 use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Round};
@@ -46,6 +46,8 @@ pub enum Record {
     Amnesiac,
     /// A quorum readmitted this node (DC-34).
     Readmitted,
+    /// A decision at or before the state's height, oldest first, behind the state of a rewritten journal.
+    Past(TxBytes),
 }
 
 /// An own vote.
@@ -67,6 +69,14 @@ pub struct VoteRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadRecord;
 
+/// Adds the newest; the oldest gives way.
+pub(crate) fn push_newest(history: &mut Deque<TxBytes, MAX_HISTORY>, tx: TxBytes) {
+    if history.is_full() {
+        history.pop_front();
+    }
+    let _ = history.push_back(tx);
+}
+
 /// What a journal gives back.
 pub struct Recovered {
     /// State after the last decision.
@@ -75,6 +85,8 @@ pub struct Recovered {
     pub boot: u32,
     /// Listen only until readmitted.
     pub amnesiac: bool,
+    /// The last decisions, up to the state's height.
+    pub history: Deque<TxBytes, MAX_HISTORY>,
     /// Values that the votes name.
     pub values: Vec<TxBytes, MAX_VALUES>,
     /// Own votes of the height after the state's.
@@ -85,7 +97,14 @@ impl Recovered {
     /// A car that has decided nothing yet.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
-        Self { state: State::new(genesis), boot: 0, amnesiac: false, values: Vec::new(), votes: Vec::new() }
+        Self {
+            state: State::new(genesis),
+            boot: 0,
+            amnesiac: false,
+            history: Deque::new(),
+            values: Vec::new(),
+            votes: Vec::new(),
+        }
     }
 
     /// Takes the next record of the journal.
@@ -97,12 +116,14 @@ impl Recovered {
         match kind {
             RecordKind::State => {
                 self.state = State::decode(bytes, genesis).ok_or(BadRecord)?;
+                self.history.clear();
                 self.forget_votes();
             }
             RecordKind::Fact => match codec::decode(bytes).ok_or(BadRecord)? {
                 Record::Boot(boot) => self.boot = boot,
                 Record::Amnesiac => self.amnesiac = true,
                 Record::Readmitted => self.amnesiac = false,
+                Record::Past(tx) => push_newest(&mut self.history, tx),
                 Record::Vote(vote) => self.replay_vote(vote)?,
                 Record::Decided(height, tx) => self.replay_decision(height, &tx, genesis)?,
             },
@@ -121,12 +142,13 @@ impl Recovered {
         Ok(())
     }
 
-    fn replay_decision(&mut self, height: Height, bytes: &[u8], genesis: &Genesis) -> Result<(), BadRecord> {
+    fn replay_decision(&mut self, height: Height, bytes: &TxBytes, genesis: &Genesis) -> Result<(), BadRecord> {
         if height != self.state.height() + 1 {
             return Err(BadRecord);
         }
         let tx = Transaction::decode(bytes).ok_or(BadRecord)?;
         self.state.apply(bytes, &tx, genesis).map_err(|_| BadRecord)?;
+        push_newest(&mut self.history, bytes.clone());
         self.forget_votes();
         Ok(())
     }

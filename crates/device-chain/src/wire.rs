@@ -12,6 +12,8 @@ use crate::types::{Hash, Height, Round};
 pub const HEADER: usize = 16;
 /// Value of `hint_proposer` in a vote for nil.
 pub const NIL_PROPOSER: u8 = 0xff;
+/// Value of `hint_proposer` in a VALUE that says: this was decided.
+pub const DECIDED_VALUE: u8 = 0xfe;
 /// Value of `sender` where the sender is no validator.
 pub const ENDPOINT_SENDER: u8 = 0xf;
 
@@ -47,7 +49,7 @@ pub enum Kind {
     Seal = 12,
     /// The state at the head; body: state.
     State = 13,
-    /// A value on request; body: transaction.
+    /// A value on request, voted for or ([`DECIDED_VALUE`]) decided; body: transaction.
     Value = 14,
 }
 

@@ -21,7 +21,7 @@ use crate::agreement::{Instance, Timeouts};
 use crate::genesis::{Genesis, RawIdentifier, Role};
 use crate::grant::{GrantRefusal, SignedGrant};
 use crate::keys::KeyStore;
-use crate::limits::{MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_VALIDATORS};
+use crate::limits::{MAX_GRANTS, MAX_HELD, MAX_HISTORY, MAX_PENDING, MAX_RECORDS, MAX_VALIDATORS};
 use crate::quorum::Quorum;
 use crate::record::{Record, Recovered};
 use crate::session::Session;
@@ -88,6 +88,9 @@ pub struct Decision {
     pub round: Round,
     /// From the own request to the decision, microseconds; `None` if somebody else asked for it.
     pub latency_us: Option<u64>,
+    /// Decided here, by a quorum of precommits that this node verified. False while catching up: what it allows was
+    /// allowed at another time, so nothing may move because of it.
+    pub live: bool,
 }
 
 /// Worth a line in a log.
@@ -190,6 +193,8 @@ pub struct Validator<K> {
     /// The height before, helped along until n − f are known to have decided it (L6).
     previous: Option<Instance>,
     decided_at: Micros,
+    /// The last decisions, for those who were away.
+    history: Deque<TxBytes, MAX_HISTORY>,
     /// Own votes of these values are durable with content.
     stored: Vec<Hash, { crate::limits::MAX_VALUES }>,
 
@@ -256,6 +261,7 @@ impl<K: KeyStore> Validator<K> {
             current,
             previous: None,
             decided_at: now,
+            history: recovered.history.clone(),
             stored: Vec::new(),
             sessions: core::array::from_fn(|_| Session::default()),
             counter: 0,

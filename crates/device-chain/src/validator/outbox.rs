@@ -12,7 +12,7 @@ use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::{MAX_MESSAGE, MAX_OUTBOX};
 use crate::record::{Record, RecordKind};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
-use crate::wire::{self, Class, HEADER, Header, Kind};
+use crate::wire::{self, Class, DECIDED_VALUE, HEADER, Header, Kind};
 
 /// Something to do, in order.
 #[derive(Debug)]
@@ -68,6 +68,7 @@ pub(super) enum Message {
     Fetch(ValidatorIndex, Height, u16),
     Sync(ValidatorIndex),
     State(ValidatorIndex),
+    Decision(ValidatorIndex, Height),
     Grant(Hash),
     Ack(u8, Height, u64),
     Seal(u32, Seal),
@@ -212,13 +213,13 @@ impl<K: KeyStore> Validator<K> {
         if let Some(state) = codec::encode(&self.state, buffer) {
             keep(RecordKind::State, state);
         }
-        let boot = Some(Record::Boot(self.boot));
-        let amnesiac = self.amnesiac.then_some(Record::Amnesiac);
+        let facts = [Some(Record::Boot(self.boot)), self.amnesiac.then_some(Record::Amnesiac)].into_iter().flatten();
+        let past = self.history.iter().cloned().map(Record::Past);
         let mut named: Vec<Hash, { crate::limits::MAX_VALUES }> = Vec::new();
         let votes = [VoteKind::Prevote, VoteKind::Ready, VoteKind::Precommit]
             .into_iter()
             .flat_map(|kind| self.current.own_votes(kind).map(move |(round, value)| (kind, round, value)));
-        for record in boot.into_iter().chain(amnesiac) {
+        for record in facts.chain(past) {
             if let Some(bytes) = codec::encode(&record, buffer) {
                 keep(RecordKind::Fact, bytes);
             }
@@ -264,6 +265,13 @@ impl<K: KeyStore> Validator<K> {
                 let head = *self.state.head();
                 let header = Header::new(Kind::Decided, self.state.height()).hint(Some((0, &head)));
                 (header, self.digest, head, 0)
+            }
+            Message::Decision(to, height) => {
+                let tx = self.decision_at(*height)?.clone();
+                let body = put_body(buffer, &tx)?;
+                let mut header = Header::new(Kind::Value, *height).round(*to);
+                header.hint_proposer = DECIDED_VALUE;
+                (header, nil, hash(Domain::Body, &[&tx]), body)
             }
             Message::Hello => (Header::new(Kind::Hello, self.boot).with_nonce(self.nonce), nil, nil, 0),
             Message::Confirm => {

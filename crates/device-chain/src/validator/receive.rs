@@ -78,7 +78,7 @@ impl<K: KeyStore> Validator<K> {
         match parts.header.kind {
             Kind::Prevote | Kind::Ready | Kind::Precommit => self.on_vote(peer, parts, bytes),
             Kind::Propose => self.on_propose(peer, parts, bytes),
-            Kind::Value => self.on_value(peer, parts),
+            Kind::Value => self.on_value(peer, parts, bytes),
             Kind::Fetch => self.on_fetch(peer, parts),
             Kind::Decided => self.on_decided(peer, parts, bytes),
             Kind::Confirm => self.on_confirm(peer, parts),

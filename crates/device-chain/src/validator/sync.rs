@@ -3,11 +3,12 @@
 use super::outbox::Message;
 use super::receive::Verdict;
 use super::{Held, Report, Validator};
+use crate::hash::{Domain, hash};
 use crate::keys::KeyStore;
-use crate::limits::MAX_VALIDATORS;
+use crate::limits::{HISTORY_BATCH, MAX_VALIDATORS};
 use crate::record::Record;
 use crate::state::State;
-use crate::tx::Transaction;
+use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
 use crate::wire::{Header, Parts};
 
@@ -36,10 +37,14 @@ impl Fetch {
 pub(super) struct CatchUp {
     /// The last DECIDED of each peer about a height that this node has not reached, unverified.
     claims: [Option<Held>; MAX_VALIDATORS],
-    /// Whom the state was asked of, and when.
-    asked: Option<(ValidatorIndex, Micros)>,
+    /// Whom the present was asked of, when, and from which height.
+    asked: Option<(ValidatorIndex, Micros, Height)>,
     /// A state that was served, with its digest, until f + 1 DECIDED prove it.
     state: Option<(State, Hash)>,
+    /// What each peer says was decided at a height: the hash of the transaction.
+    vouched: [Option<(Height, Hash)>; MAX_VALIDATORS],
+    /// Requests since the last one that helped.
+    fruitless: u8,
     /// When each peer was served last.
     served: [Option<Micros>; MAX_VALIDATORS],
 }
@@ -91,7 +96,7 @@ impl<K: KeyStore> Validator<K> {
         if !kept {
             self.catch_up.claims[usize::from(peer)] = Held::from_slice(bytes).ok();
         }
-        self.ask_for_state();
+        self.ask_for_the_present();
         self.adopt_if_proven();
     }
 
@@ -119,41 +124,89 @@ impl<K: KeyStore> Validator<K> {
 
     /// Asks one of those who claim to be ahead, each in turn, at most once in two heartbeats. A claim is unverified:
     /// it costs no more than that.
-    fn ask_for_state(&mut self) {
+    fn ask_for_the_present(&mut self) {
         let pause = 2 * u64::from(self.genesis.policy.heartbeat_us);
         let last = match self.catch_up.asked {
-            Some((_, at)) if self.now.since(at) < pause => return,
+            // a whole batch has come: the next may be asked for at once
+            Some((_, at, from)) if self.now.since(at) < pause && self.state.height() < from + HISTORY_BATCH => return,
             // a height may just be in progress: wait for it once
             None if self.now.since(self.decided_at) < pause / 2 => return,
-            Some((peer, _)) => peer,
+            Some((peer, _, _)) => peer,
             None => self.me,
         };
         let n = self.quorum.n as ValidatorIndex;
         let ahead = |peer: &ValidatorIndex| self.catch_up.claims[usize::from(*peer)].is_some();
         if let Some(peer) = (1..=n).map(|step| (last + step) % n).find(ahead) {
-            self.catch_up.asked = Some((peer, self.now));
+            self.catch_up.asked = Some((peer, self.now, self.state.height()));
+            self.catch_up.fruitless = self.catch_up.fruitless.saturating_add(1);
             self.send(Message::Sync(peer));
         }
     }
 
+    /// The decision of a height that this node still remembers.
+    pub(super) fn decision_at(&self, height: Height) -> Option<&TxBytes> {
+        let back = self.state.height().checked_sub(height)? as usize;
+        self.history.iter().rev().nth(back)
+    }
+
     pub(super) fn on_sync(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
-        let asked = parts.header.round == self.me;
-        if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New
-            || parts.header.height >= self.state.height()
-        {
+        let (asked, behind) = (parts.header.round, parts.header.height);
+        if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New || behind >= self.state.height() {
             return;
         }
-        self.send_durable(Message::Decided);
-        let pause = u64::from(self.genesis.policy.heartbeat_us);
         let last = self.catch_up.served[usize::from(peer)];
-        if asked && last.is_none_or(|last| self.now.since(last) >= pause) {
-            self.catch_up.served[usize::from(peer)] = Some(self.now);
-            self.send_durable(Message::State(peer));
+        if last.is_some_and(|last| self.now.since(last) < self.phase_us()) {
+            return;
+        }
+        self.catch_up.served[usize::from(peer)] = Some(self.now);
+        if self.decision_at(behind + 1).is_some() {
+            self.repeat_decisions(peer, asked, behind + 1);
+        } else {
+            self.send_durable(Message::Decided);
+            if asked == self.me {
+                self.send_durable(Message::State(peer));
+            }
+        }
+    }
+
+    /// R2: height by height, for as far as the history goes. The peer asked and the f + 1 behind it answer, so that
+    /// f + 1 do even if the asker is among them.
+    fn repeat_decisions(&mut self, peer: ValidatorIndex, asked: u8, from: Height) {
+        let n = self.quorum.n;
+        let place = (usize::from(self.me) + n - usize::from(asked) % n) % n;
+        if place <= self.quorum.one_correct() {
+            for height in from..=self.state.height().min(from + HISTORY_BATCH - 1) {
+                self.send_durable(Message::Decision(peer, height));
+            }
+        }
+    }
+
+    /// A peer says what it decided at a height (C5): f + 1 of them, one correct, are enough.
+    pub(super) fn on_decision(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
+        let height = parts.header.height;
+        if height > self.current.height() {
+            return self.hold(peer, bytes);
+        }
+        if height < self.current.height() {
+            return self.count_stale(peer, parts.header.counter);
+        }
+        if !self.verify_body(peer, parts) {
+            return;
+        }
+        let said = Some((height, hash(Domain::Body, &[parts.body])));
+        self.catch_up.vouched[usize::from(peer)] = said;
+        let agreeing = self.catch_up.vouched.iter().filter(|vouched| **vouched == said).count();
+        let Ok(tx) = TxBytes::from_slice(parts.body) else { return };
+        if agreeing >= self.quorum.one_correct() {
+            self.catch_up.fruitless = 0;
+            self.conclude(tx, 0, false);
+            self.ask_for_the_present();
         }
     }
 
     pub(super) fn on_state(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
-        let asked = self.catch_up.asked.is_some_and(|(asked, _)| asked == peer);
+        // while decisions come one by one, nothing is jumped over
+        let asked = self.catch_up.fruitless >= 2 && self.catch_up.asked.is_some_and(|(asked, ..)| asked == peer);
         if !asked || !self.verify_body(peer, parts) {
             return;
         }
@@ -178,6 +231,7 @@ impl<K: KeyStore> Validator<K> {
         self.catch_up = CatchUp { served, ..CatchUp::default() };
         self.state = state;
         self.digest = digest;
+        self.history.clear();
         self.persist_state();
         self.remember();
         self.leave_height();

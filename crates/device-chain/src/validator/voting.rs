@@ -5,10 +5,10 @@ use super::receive::Verdict;
 use super::{Decision, Report, Validator};
 use crate::agreement::{Action, Actions, Instance, Timeouts, Value, ValueId, VoteKind};
 use crate::keys::KeyStore;
-use crate::record::{Record, VoteRecord};
-use crate::tx::{Transaction, decision_hash};
+use crate::record::{Record, VoteRecord, push_newest};
+use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
-use crate::wire::{NIL_PROPOSER, Parts};
+use crate::wire::{DECIDED_VALUE, NIL_PROPOSER, Parts};
 
 impl<K: KeyStore> Validator<K> {
     /// A proposal of `peer` (L4, F3).
@@ -30,8 +30,11 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// A value that this node asked for.
-    pub(super) fn on_value(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
+    pub(super) fn on_value(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let height = parts.header.height;
+        if parts.header.hint_proposer == DECIDED_VALUE {
+            return self.on_decision(peer, parts, bytes);
+        }
         let asked = self.fetch.as_ref().is_some_and(|fetch| fetch.asked(peer, height, parts.header.hint));
         if height != self.current.height() || !asked {
             return self.count_stale(peer, parts.header.counter);
@@ -229,24 +232,29 @@ impl<K: KeyStore> Validator<K> {
 
     /// C2, P4: a quorum has decided. Durable before anything that follows from it.
     fn decide(&mut self, round: Round, id: ValueId) {
-        let Some(value) = self.current.value(id).cloned() else { return };
+        if let Some(value) = self.current.value(id).cloned() {
+            self.conclude(value.tx, round, true);
+        }
+    }
+
+    /// Ends the current height: by a quorum of precommits (`live`), or by f + 1 who decided it (C5).
+    pub(super) fn conclude(&mut self, bytes: TxBytes, round: Round, live: bool) {
         let height = self.current.height();
-        let Some(tx) = Transaction::decode(&value.tx) else { return };
-        let before = self.state.clone();
-        if let Err(refusal) = self.state.apply(&value.tx, &tx, &self.genesis) {
+        let Some(tx) = Transaction::decode(&bytes) else { return };
+        if let Err(refusal) = self.state.apply(&bytes, &tx, &self.genesis) {
             // more than f liars: stand still rather than leave the chain's rules
-            self.state = before;
             return self.report(Report::Refused(tx, refusal));
         }
         self.digest = self.state.digest();
-        self.persist(Record::Decided(height, value.tx.clone()));
+        push_newest(&mut self.history, bytes.clone());
+        self.persist(Record::Decided(height, bytes.clone()));
         self.cancel(Cancel::Votes(height));
         self.decided_at = self.now;
         let next = self.next_instance();
-        self.previous = Some(core::mem::replace(&mut self.current, next));
-        let latency_us = self.settle_pending(&value.tx);
-        let decision = Decision { height, hash: value.hash, bytes: value.tx, tx: tx.clone(), round, latency_us };
-        self.decided_durable(decision);
+        self.previous = Some(core::mem::replace(&mut self.current, next)).filter(|_| live);
+        let latency_us = self.settle_pending(&bytes);
+        let hash = *self.state.head();
+        self.decided_durable(Decision { height, hash, bytes, tx: tx.clone(), round, latency_us, live });
         self.follow_up(height, &tx);
         self.begin_height();
     }
