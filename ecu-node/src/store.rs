@@ -130,7 +130,8 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
                 Record::Vote(vote)
             });
             let amnesiac = recovered.amnesiac.then_some(Record::Amnesiac);
-            for record in [Record::Boot(recovered.boot)].into_iter().chain(amnesiac).chain(votes) {
+            let past = recovered.history.iter().cloned().map(Record::Past);
+            for record in [Record::Boot(recovered.boot)].into_iter().chain(amnesiac).chain(past).chain(votes) {
                 if let Some(bytes) = device_chain::codec::encode(&record, &mut buffer) {
                     writer.append(RecordKind::Fact as u8, bytes)?;
                 }
