@@ -132,9 +132,12 @@ impl Recovered {
     }
 
     fn replay_vote(&mut self, mut vote: VoteRecord) -> Result<(), BadRecord> {
-        // a vote of the height just decided may lie behind its decision: it is of no more use
-        if vote.height == self.state.height() + 1 && usize::from(vote.round) < MAX_ROUNDS {
-            if let Some(content) = vote.content.take() {
+        // a vote of the height just decided may lie behind its decision: it is of no more use; and a rewritten journal
+        // may already hold what is appended behind it
+        let live = vote.height == self.state.height() + 1 && usize::from(vote.round) < MAX_ROUNDS;
+        let content = vote.content.take();
+        if live && !self.votes.contains(&vote) {
+            if let Some(content) = content.filter(|content| !self.values.contains(content)) {
                 self.values.push(content).map_err(|_| BadRecord)?;
             }
             self.votes.push(vote).map_err(|_| BadRecord)?;
@@ -143,6 +146,9 @@ impl Recovered {
     }
 
     fn replay_decision(&mut self, height: Height, bytes: &TxBytes, genesis: &Genesis) -> Result<(), BadRecord> {
+        if height <= self.state.height() {
+            return Ok(()); // a rewritten journal holds it already
+        }
         if height != self.state.height() + 1 {
             return Err(BadRecord);
         }
