@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::genesis::{Authority, Genesis};
 use crate::hash::{Domain, hash_of};
+use crate::limits::GRANT_WINDOW;
 use crate::sign::{self, SigningKey};
-use crate::types::{Hash, Height, MeshId, PublicKey, Signature};
+use crate::types::{Hash, Height, MeshId, Signature};
 
 /// What an approval lets an ECU do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,9 @@ pub enum Action {
 pub struct Grant {
     /// The one vehicle it is for.
     pub mesh: MeshId,
-    /// Chosen by the issuer, unique per vehicle.
+    /// The fleet authority that signs, by its place in the genesis.
+    pub issuer: u8,
+    /// Rises with each grant that the issuer gives this vehicle.
     pub serial: u64,
     /// What it allows.
     pub action: Action,
@@ -38,6 +41,58 @@ impl Grant {
     #[must_use]
     pub fn digest(&self) -> Hash {
         hash_of(Domain::Grant, self)
+    }
+
+    /// What a transaction says of it.
+    #[must_use]
+    pub fn usage(&self) -> GrantUse {
+        let Self { issuer, serial, action, not_after, .. } = *self;
+        GrantUse { digest: self.digest(), issuer, serial, action, not_after }
+    }
+}
+
+/// The use of a grant: its digest, and what the chain must know to judge it and to remember it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantUse {
+    /// [`Grant::digest`].
+    pub digest: Hash,
+    /// Who signed it, by its place in the genesis.
+    pub issuer: u8,
+    /// The issuer's serial.
+    pub serial: u64,
+    /// What it allows.
+    pub action: Action,
+    /// Last height at which it may be used.
+    pub not_after: Height,
+}
+
+/// The serials of one issuer that were used: each is taken once, in any order within [`GRANT_WINDOW`] (DC-41).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedSerials {
+    highest: u64,
+    seen: u64,
+}
+
+impl UsedSerials {
+    /// Whether a grant with this serial was used, or is too far behind to tell.
+    #[must_use]
+    pub fn contains(&self, serial: u64) -> bool {
+        match self.highest.checked_sub(serial) {
+            None => false,
+            Some(age) => age >= u64::from(GRANT_WINDOW) || self.seen & (1 << age) != 0,
+        }
+    }
+
+    /// Remembers a serial.
+    pub fn insert(&mut self, serial: u64) {
+        if let Some(ahead) = serial.checked_sub(self.highest) {
+            self.seen = if ahead < u64::from(GRANT_WINDOW) { self.seen << ahead } else { 0 };
+            self.highest = serial;
+        }
+        let age = self.highest - serial;
+        if age < u64::from(GRANT_WINDOW) {
+            self.seen |= 1 << age;
+        }
     }
 }
 
@@ -61,12 +116,10 @@ pub enum GrantRefusal {
     Expired,
     /// Its first height is still to come.
     Early,
-    /// Its last height is further away than a car remembers.
-    TooLong,
-    /// Used before.
+    /// Used before, or so much older than the newest one used that nobody remembers.
     Used,
-    /// Too many grants are used and not expired.
-    Full,
+    /// Its issuer is no fleet authority of this car.
+    Issuer,
 }
 
 impl SignedGrant {
@@ -85,11 +138,15 @@ impl SignedGrant {
         if self.grant.mesh == *mesh { Ok(()) } else { Err(GrantRefusal::Foreign) }
     }
 
-    /// Whether one of `keys` signed it. One asymmetric operation a key: never on the approval path.
+    /// Whether its issuer is a fleet authority of the genesis and signed it. An asymmetric operation: never on the
+    /// approval path.
     #[must_use]
-    pub fn is_signed_by<'k>(&self, mut keys: impl Iterator<Item = &'k PublicKey>) -> bool {
-        let digest = self.grant.digest();
-        keys.any(|key| sign::verify(key, Domain::Grant, &digest, &self.signature))
+    pub fn is_genuine(&self, genesis: &Genesis) -> bool {
+        let issuer = genesis.authorities.get(usize::from(self.grant.issuer));
+        issuer.is_some_and(|issuer| {
+            issuer.authority == Authority::Fleet
+                && sign::verify(&issuer.key, Domain::Grant, &self.grant.digest(), &self.signature)
+        })
     }
 
     /// Both checks, against a genesis.
@@ -98,6 +155,24 @@ impl SignedGrant {
     /// [`GrantRefusal::Foreign`] or [`GrantRefusal::Signature`].
     pub fn check(&self, genesis: &Genesis) -> Result<(), GrantRefusal> {
         self.check_vehicle(&genesis.mesh())?;
-        if self.is_signed_by(genesis.keys_of(Authority::Fleet)) { Ok(()) } else { Err(GrantRefusal::Signature) }
+        if self.is_genuine(genesis) { Ok(()) } else { Err(GrantRefusal::Signature) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_serial_is_used_once_in_any_order_within_the_window() {
+        let mut used = UsedSerials::default();
+        for (serial, fresh) in
+            [(1, true), (1, false), (3, true), (2, true), (66, true), (3, false), (4, true), (0, false)]
+        {
+            assert_eq!(!used.contains(serial), fresh, "{serial}");
+            used.insert(serial);
+        }
+        used.insert(u64::MAX);
+        assert!(used.contains(66) && used.contains(u64::MAX) && !used.contains(u64::MAX - 1));
     }
 }

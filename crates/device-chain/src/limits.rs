@@ -22,10 +22,8 @@ pub const MAX_MESSAGE: usize = 4096;
 /// Bytes of the encoded [`crate::state::State`].
 pub const MAX_STATE: usize = MAX_MESSAGE - 16 - 8 * (MAX_VALIDATORS - 1);
 
-/// Grants that may be used and not yet expired at one time; one more is refused until one expires.
-pub const MAX_USED_GRANTS: usize = 16;
-/// How many heights ahead a grant may expire: bounds how long a used grant must be remembered.
-pub const MAX_GRANT_HEIGHTS: u32 = 1 << 20;
+/// How far behind an issuer's highest used serial a grant may still be used (DC-41).
+pub const GRANT_WINDOW: u32 = u64::BITS;
 /// Identifiers with an alarm on the chain at one time; the oldest gives way.
 pub const MAX_ALARMS: usize = 16;
 /// Heights before the same identifier can be recorded again.
@@ -51,6 +49,8 @@ pub const MAX_VALUES: usize = 15;
 pub const MAX_ROUNDS: usize = 64;
 /// Frames of one sender kept until what they speak of is known.
 pub const MAX_HELD: usize = 8;
+/// Sessions of a peer that a node remembers to have ended.
+pub const MAX_RETIRED: usize = 4;
 /// Messages that wait to be sent or persisted.
 pub const MAX_OUTBOX: usize = 96;
 

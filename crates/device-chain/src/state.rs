@@ -6,11 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::block::Finality;
 use crate::codec;
 use crate::genesis::{Genesis, RawIdentifier};
-use crate::grant::GrantRefusal;
+use crate::grant::{GrantRefusal, GrantUse, UsedSerials};
 use crate::hash::{Domain, hash_of};
-use crate::limits::{
-    ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_ENDPOINTS, MAX_GRANT_HEIGHTS, MAX_STATE, MAX_USED_GRANTS, MAX_VALIDATORS,
-};
+use crate::limits::{ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_STATE, MAX_VALIDATORS};
 use crate::merkle::Frontier;
 use crate::tx::{Transaction, decision_hash};
 use crate::types::{Hash, Height, MeshId};
@@ -26,13 +24,6 @@ pub struct EventHead {
     pub tree_size: Height,
     /// Its time, milliseconds of Unix time.
     pub time_ms: u64,
-}
-
-/// A grant that was used and has not expired.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsedGrant {
-    digest: Hash,
-    not_after: Height,
 }
 
 /// An alarm on the chain.
@@ -72,6 +63,8 @@ pub enum Refusal {
     Block(&'static str),
     /// No such validator, or that boot was readmitted already.
     Readmission,
+    /// Nobody may ask for nothing.
+    Nothing,
 }
 
 /// What all validators agree on after a height.
@@ -81,7 +74,7 @@ pub struct State {
     head: Hash,
     tree: Frontier,
     event: EventHead,
-    used_grants: Vec<UsedGrant, MAX_USED_GRANTS>,
+    used_grants: Vec<UsedSerials, MAX_AUTHORITIES>,
     alarms: Vec<AlarmEntry, MAX_ALARMS>,
     readmissions: Vec<Readmission, MAX_VALIDATORS>,
     sequences: Vec<u64, MAX_ENDPOINTS>,
@@ -102,7 +95,8 @@ impl State {
             readmissions: Vec::new(),
             sequences: Vec::new(),
         };
-        // both have the genesis's own bounds
+        // all have the genesis's own bounds
+        let _ = state.used_grants.resize_default(genesis.authorities.len());
         let _ = state.readmissions.resize_default(genesis.validators.len());
         let _ = state.sequences.resize_default(genesis.endpoints.len());
         state
@@ -115,6 +109,7 @@ impl State {
         let state: Self = codec::decode(bytes)?;
         let sound = state.mesh == genesis.mesh()
             && state.tree.is_sound()
+            && state.used_grants.len() == genesis.authorities.len()
             && state.readmissions.len() == genesis.validators.len()
             && state.sequences.len() == genesis.endpoints.len()
             && state.event.tree_size <= state.height();
@@ -181,9 +176,7 @@ impl State {
     /// The rule that it breaks.
     pub fn check(&self, tx: &Transaction, genesis: &Genesis) -> Result<(), Refusal> {
         match tx {
-            Transaction::UseGrant { digest, not_after, .. } => {
-                self.check_grant(digest, *not_after).map_err(Refusal::Grant)
-            }
+            Transaction::UseGrant(order) => self.check_grant(order).map_err(Refusal::Grant),
             Transaction::Record { endpoint, sequence, .. } => match self.sequence(*endpoint) {
                 None => Err(Refusal::UnknownEndpoint),
                 Some(last) if *sequence <= last => Err(Refusal::OldSequence),
@@ -199,21 +192,15 @@ impl State {
         }
     }
 
-    fn check_grant(&self, digest: &Hash, not_after: Height) -> Result<(), GrantRefusal> {
-        let height = self.height() + 1;
-        if not_after < height {
+    fn check_grant(&self, order: &GrantUse) -> Result<(), GrantRefusal> {
+        if order.not_after <= self.height() {
             return Err(GrantRefusal::Expired);
         }
-        if not_after - height > MAX_GRANT_HEIGHTS {
-            return Err(GrantRefusal::TooLong);
+        match self.used_grants.get(usize::from(order.issuer)) {
+            None => Err(GrantRefusal::Issuer),
+            Some(used) if used.contains(order.serial) => Err(GrantRefusal::Used),
+            Some(_) => Ok(()),
         }
-        if self.used_grants.iter().any(|used| used.digest == *digest) {
-            return Err(GrantRefusal::Used);
-        }
-        if self.used_grants.iter().filter(|used| used.not_after >= height).count() == MAX_USED_GRANTS {
-            return Err(GrantRefusal::Full);
-        }
-        Ok(())
     }
 
     fn check_alarm(&self, identifier: RawIdentifier, genesis: &Genesis) -> Result<(), Refusal> {
@@ -258,9 +245,10 @@ impl State {
         let head = self.head;
         self.tree.push(&head.0);
         match tx {
-            Transaction::UseGrant { digest, not_after, .. } => {
-                self.used_grants.retain(|used| used.not_after >= height);
-                let _ = self.used_grants.push(UsedGrant { digest: *digest, not_after: *not_after });
+            Transaction::UseGrant(order) => {
+                if let Some(used) = self.used_grants.get_mut(usize::from(order.issuer)) {
+                    used.insert(order.serial);
+                }
             }
             Transaction::Record { endpoint, sequence, .. } => {
                 if let Some(last) = self.sequences.get_mut(usize::from(*endpoint)) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::BlockHeader;
 use crate::codec;
 use crate::genesis::RawIdentifier;
-use crate::grant::Action;
+use crate::grant::GrantUse;
 use crate::hash::{Domain, hash};
 use crate::limits::{MAX_RECORD_DATA, MAX_TX};
 use crate::types::{Hash, Height, MeshId, ValidatorIndex};
@@ -18,14 +18,7 @@ pub type TxBytes = Vec<u8, MAX_TX>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transaction {
     /// Uses a grant that every voter has verified before (DC-40).
-    UseGrant {
-        /// [`crate::grant::Grant::digest`].
-        digest: Hash,
-        /// The grant's action.
-        action: Action,
-        /// The grant's last height.
-        not_after: Height,
-    },
+    UseGrant(GrantUse),
     /// A record of an endpoint that every voter has verified itself (DC-42).
     Record {
         /// Place in the genesis.
@@ -72,7 +65,7 @@ impl Transaction {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::UseGrant { .. } => "use-grant",
+            Self::UseGrant(_) => "use-grant",
             Self::Record { .. } => "record",
             Self::Alarm { .. } => "alarm",
             Self::EventBlock(_) => "event-block",
@@ -92,6 +85,7 @@ pub fn decision_hash(mesh: &MeshId, height: Height, parent: &Hash, tx: &[u8]) ->
 mod tests {
     use super::*;
     use crate::block::Finality;
+    use crate::grant::Action;
 
     #[test]
     fn the_largest_transactions_fit() {
@@ -107,7 +101,13 @@ mod tests {
         };
         let largest = [
             Transaction::EventBlock(header),
-            Transaction::UseGrant { digest: Hash([255; 32]), action: Action::Lock, not_after: u32::MAX },
+            Transaction::UseGrant(GrantUse {
+                digest: Hash([255; 32]),
+                issuer: 255,
+                serial: u64::MAX,
+                action: Action::Lock,
+                not_after: u32::MAX,
+            }),
             Transaction::Record { endpoint: 255, sequence: u64::MAX, data: [255; MAX_RECORD_DATA].into() },
             Transaction::Alarm { identifier: u32::MAX, count: u32::MAX },
             Transaction::Readmit { validator: 255, nonce: u64::MAX },

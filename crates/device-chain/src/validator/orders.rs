@@ -18,11 +18,14 @@ use crate::wire::{self, Parts};
 
 /// Frames on an own identifier by somebody else before the owner speaks of it: one may be a bit error's ghost.
 const IMPOSTOR_FRAMES: u32 = 3;
+/// A proposal that comes to nothing is tried again after 2, 4, .. 2^10 heartbeats.
+const MAX_BACK_OFF: u32 = 10;
 
 impl<K: KeyStore> Validator<K> {
     /// A transaction that this node wants decided.
     pub(super) fn submit(&mut self, tx: Transaction) {
-        if let Err(refusal) = self.state.check(&tx, &self.genesis) {
+        let nothing = if tx == Transaction::Skip { Err(Refusal::Nothing) } else { Ok(()) };
+        if let Err(refusal) = nothing.and(self.state.check(&tx, &self.genesis)) {
             return self.report(Report::Refused(tx, refusal));
         }
         if matches!(tx, Transaction::EventBlock(_)) {
@@ -43,7 +46,11 @@ impl<K: KeyStore> Validator<K> {
         if self.pending.iter().any(|pending| pending.bytes == bytes) {
             return;
         }
-        let pending = Pending { tx, bytes, due: self.now.plus(wait_us), asked: self.now, own };
+        if own && self.pending.is_full() {
+            // what others want, too, must not keep this node's own orders out
+            self.drop_one_wanted();
+        }
+        let pending = Pending { tx, bytes, due: self.now.plus(wait_us), failures: 0, asked: self.now, own };
         if self.pending.push_back(pending).is_err() {
             self.counters.dropped += 1;
         }
@@ -69,6 +76,22 @@ impl<K: KeyStore> Validator<K> {
             }
             // no room among the values of this height
             None => self.postpone(&bytes),
+        }
+    }
+
+    fn drop_one_wanted(&mut self) {
+        let mut found = false;
+        self.pending.retain(|pending| found || pending.own || !core::mem::replace(&mut found, true));
+    }
+
+    /// The own proposal of a height that ended with nothing could not be agreed on: too few have its evidence. Next
+    /// time later, and ever more so.
+    pub(super) fn back_off(&mut self, height: Height) {
+        let proposed = self.proposed_at(height).and_then(|hash| self.current.value(self.current.find(&hash)?));
+        let pending = proposed.and_then(|value| self.pending.iter_mut().find(|pending| pending.bytes == value.tx));
+        if let Some(pending) = pending {
+            pending.failures = (pending.failures + 1).min(MAX_BACK_OFF);
+            pending.due = self.now.plus(u64::from(self.genesis.policy.heartbeat_us) << pending.failures);
         }
     }
 
@@ -116,11 +139,9 @@ impl<K: KeyStore> Validator<K> {
     /// V2: whether this node has seen itself what the transaction claims.
     pub(super) fn is_evident(&self, tx: &Transaction, proposer: ValidatorIndex) -> bool {
         match tx {
-            Transaction::UseGrant { digest, action, not_after } => self.grants.iter().any(|held| {
+            Transaction::UseGrant(order) => self.grants.iter().any(|held| {
                 let grant = &held.signed.grant;
-                held.genuine
-                    && (held.digest, grant.action, grant.not_after) == (*digest, *action, *not_after)
-                    && grant.not_before <= self.current.height()
+                held.genuine && grant.usage() == *order && grant.not_before <= self.current.height()
             }),
             Transaction::Record { endpoint, sequence, data } => self
                 .records
@@ -147,6 +168,10 @@ impl<K: KeyStore> Validator<K> {
         if let Err(refusal) = signed.check_vehicle(&self.mesh) {
             return self.report(Report::GrantRefused(digest, refusal));
         }
+        let order = Transaction::UseGrant(signed.grant.usage());
+        if let Err(Refusal::Grant(refusal)) = self.state.check(&order, &self.genesis) {
+            return self.report(Report::GrantRefused(digest, refusal));
+        }
         if let Some(held) = self.grants.iter_mut().find(|held| held.digest == digest) {
             held.relay |= relay;
             if held.genuine && relay {
@@ -154,6 +179,11 @@ impl<K: KeyStore> Validator<K> {
                 self.report(Report::GrantReady(digest));
             }
             return;
+        }
+        if self.grants.is_full() {
+            // a liar's unsigned grants push out each other before they push out one that may be used
+            let mut found = !self.grants.iter().any(|held| !held.genuine);
+            self.grants.retain(|held| found || held.genuine || core::mem::replace(&mut found, true));
         }
         if self.grants.is_full() {
             self.grants.pop_front();
@@ -202,18 +232,23 @@ impl<K: KeyStore> Validator<K> {
             return;
         };
         match self.state.sequence(endpoint) {
-            Some(last) if sequence < last => self.counters.replayed += 1,
-            // the endpoint has not heard that its record is decided
-            Some(last) if sequence == last => self.acknowledge(endpoint, self.state.height(), sequence),
+            Some(last) if sequence <= last => {
+                self.counters.replayed += 1;
+                if sequence == last {
+                    // perhaps the endpoint has not heard that its record is decided
+                    self.acknowledge(endpoint, self.state.height(), sequence);
+                }
+            }
             _ => self.keep_record(HeldRecord { endpoint, sequence, data }),
         }
     }
 
     fn keep_record(&mut self, record: HeldRecord) {
-        self.counters.accepted += 1;
         if self.records.iter().any(|held| *held == record) {
+            self.counters.replayed += 1;
             return;
         }
+        self.counters.accepted += 1;
         let tx =
             Transaction::Record { endpoint: record.endpoint, sequence: record.sequence, data: record.data.clone() };
         if self.records.is_full() {
@@ -238,9 +273,12 @@ impl<K: KeyStore> Validator<K> {
     /// DC-44: the owner of an identifier says that somebody else sends on it. No device is accused.
     pub(super) fn on_impostor(&mut self, identifier: RawIdentifier) {
         self.counters.impostor += 1;
+        if !self.genesis.validators[usize::from(self.me)].identifiers.all().contains(&identifier) {
+            return;
+        }
         let count = match self.impostors.iter_mut().find(|(known, _)| *known == identifier) {
             Some((_, count)) => {
-                *count += 1;
+                *count = count.saturating_add(1);
                 *count
             }
             None => {
@@ -250,8 +288,7 @@ impl<K: KeyStore> Validator<K> {
         };
         let pending =
             self.pending.iter().any(|p| matches!(p.tx, Transaction::Alarm { identifier: i, .. } if i == identifier));
-        let own = self.genesis.validators[usize::from(self.me)].identifiers.all().contains(&identifier);
-        if own && count >= IMPOSTOR_FRAMES && !pending {
+        if count >= IMPOSTOR_FRAMES && !pending {
             self.want(Transaction::Alarm { identifier, count }, 0);
         }
     }
@@ -264,7 +301,7 @@ impl<K: KeyStore> Validator<K> {
                 self.records.retain(|held| held.endpoint != *endpoint || held.sequence > *sequence);
                 self.acknowledge(*endpoint, height, *sequence);
             }
-            Transaction::UseGrant { digest, .. } => self.grants.retain(|held| held.digest != *digest),
+            Transaction::UseGrant(order) => self.grants.retain(|held| held.digest != order.digest),
             Transaction::Readmit { .. } => self.remember(),
             _ => {}
         }
@@ -303,7 +340,7 @@ impl<K: KeyStore> Validator<K> {
         if grant.not_before > self.current.height() {
             return Err(GrantRefusal::Early);
         }
-        let tx = Transaction::UseGrant { digest: *digest, action: grant.action, not_after: grant.not_after };
+        let tx = Transaction::UseGrant(grant.usage());
         match self.state.check(&tx, &self.genesis) {
             Err(Refusal::Grant(refusal)) => Err(refusal),
             _ => Ok(tx),
