@@ -8,7 +8,7 @@ use crate::codec;
 use crate::genesis::Genesis;
 use crate::limits::{MAX_HISTORY, MAX_ROUNDS, MAX_VALUES};
 use crate::state::State;
-use crate::tx::{Transaction, TxBytes};
+use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Round};
 
 /// How a journal marks a record of this module.
@@ -124,14 +124,14 @@ impl Recovered {
                 Record::Amnesiac => self.amnesiac = true,
                 Record::Readmitted => self.amnesiac = false,
                 Record::Past(tx) => push_newest(&mut self.history, tx),
-                Record::Vote(vote) => self.replay_vote(vote)?,
+                Record::Vote(vote) => self.replay_vote(vote, genesis)?,
                 Record::Decided(height, tx) => self.replay_decision(height, &tx, genesis)?,
             },
         }
         Ok(())
     }
 
-    fn replay_vote(&mut self, mut vote: VoteRecord) -> Result<(), BadRecord> {
+    fn replay_vote(&mut self, mut vote: VoteRecord, genesis: &Genesis) -> Result<(), BadRecord> {
         // a vote of the height just decided may lie behind its decision: it is of no more use; and a rewritten journal
         // may already hold what is appended behind it
         let live = vote.height == self.state.height() + 1 && usize::from(vote.round) < MAX_ROUNDS;
@@ -139,6 +139,11 @@ impl Recovered {
         if live && !self.votes.contains(&vote) {
             if let Some(content) = content.filter(|content| !self.values.contains(content)) {
                 self.values.push(content).map_err(|_| BadRecord)?;
+            }
+            // a vote for something unknown would be forgotten, and could be contradicted (P1)
+            let hash_of = |content| decision_hash(&genesis.mesh(), vote.height, self.state.head(), content);
+            if vote.value != Hash::NIL && !self.values.iter().any(|content| hash_of(content) == vote.value) {
+                return Err(BadRecord);
             }
             self.votes.push(vote).map_err(|_| BadRecord)?;
         }

@@ -1,5 +1,8 @@
 //! Sessions: who of the others is really there, and which of its messages were seen before. `docs/protocol.md` ch. 4.
 
+use heapless::Deque;
+
+use crate::limits::MAX_RETIRED;
 use crate::types::Micros;
 
 /// What is known of one other validator.
@@ -13,6 +16,10 @@ pub struct Session {
     pub boot: u32,
     /// Boot number that the candidate claims.
     pub candidate_boot: u32,
+    /// When the candidate came.
+    pub candidate_at: Option<Micros>,
+    /// Nonces of the last sessions before this one: a HELLO with one of them is a recording.
+    pub retired: Deque<u64, MAX_RETIRED>,
     /// The peer said in CONFIRM that it knows our nonce.
     pub knows_me: bool,
     /// The peer has lost its memory and does not vote (P5).
@@ -30,8 +37,30 @@ impl Session {
         self.nonce.is_some()
     }
 
+    /// Whether a HELLO, whose tag is right, may open a candidate session (DC-22). If its boot number does not rise it
+    /// is a recording, or the peer's store was wiped: a peer that comes up is not being heard, and its nonce is new.
+    #[must_use]
+    pub fn admits(&self, boot: u32, nonce: u64, now: Micros, patience_us: u64) -> bool {
+        let newest = self.candidate.map_or(self.boot, |_| self.boot.max(self.candidate_boot));
+        let silent = self.heard.max(self.candidate_at).is_none_or(|last| now.since(last) > patience_us);
+        boot > newest || (silent && self.retired.iter().all(|retired| *retired != nonce))
+    }
+
+    /// A HELLO opens a candidate session.
+    pub fn propose(&mut self, boot: u32, nonce: u64, now: Micros) {
+        self.candidate = Some(nonce);
+        self.candidate_boot = boot;
+        self.candidate_at = Some(now);
+    }
+
     /// The candidate proved itself.
     pub fn promote(&mut self) {
+        if let Some(retired) = self.nonce {
+            if self.retired.is_full() {
+                self.retired.pop_front();
+            }
+            let _ = self.retired.push_back(retired);
+        }
         self.nonce = self.candidate.take();
         self.boot = self.candidate_boot;
         self.window = ReplayWindow::default();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use votes::{Ballot, VoteCount};
 
-use crate::limits::{MAX_ROUNDS, MAX_VALUES};
+use crate::limits::{MAX_ROUNDS, MAX_VALIDATORS, MAX_VALUES};
 use crate::quorum::Quorum;
 use crate::tx::TxBytes;
 use crate::types::{Hash, Height, Micros, Round, ValidatorIndex};
@@ -40,8 +40,8 @@ pub struct Value {
     pub tx: TxBytes,
     /// Who proposed it first, as far as this node knows.
     pub proposer: ValidatorIndex,
-    /// The chain's rules allow it here.
-    pub allowed: bool,
+    /// First round in which the chain's rules allow it at this height (V1, V3); `None` is never.
+    pub allowed_from: Option<Round>,
     /// This node holds the evidence itself (grant verified, record received); else f + 1 voters must vouch (V2).
     pub evident: bool,
 }
@@ -63,8 +63,10 @@ pub enum Action {
     Equivocation(ValidatorIndex),
 }
 
+/// Most actions of one call of [`Instance::progress`]; a full list means that there may be more to do.
+pub const MAX_ACTIONS: usize = 8;
 /// Actions of one call.
-pub type Actions = Vec<Action, 32>;
+pub type Actions = Vec<Action, MAX_ACTIONS>;
 
 /// Times of an instance, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,8 @@ pub struct Instance {
     proposals: [Option<ValueId>; MAX_ROUNDS],
     /// Values proposed in round 0, first seen first.
     open: Vec<ValueId, MAX_VALUES>,
+    /// Who has proposed in round 0 (F3).
+    openers: [bool; MAX_VALIDATORS],
     round: Round,
     /// Highest round with a vote: nothing needs to be looked for above it.
     top: Round,
@@ -123,6 +127,7 @@ impl Instance {
             ballots: [Ballot::default(); MAX_ROUNDS],
             proposals: [None; MAX_ROUNDS],
             open: Vec::new(),
+            openers: [false; MAX_VALIDATORS],
             round: 0,
             top: 0,
             lock: None,
@@ -201,7 +206,7 @@ impl Instance {
     }
 
     /// Remembers a value; a known one keeps its place and gains the evidence. `None` when the table is full of values
-    /// that votes or locks name.
+    /// that must be kept.
     pub fn add_value(&mut self, value: Value) -> Option<ValueId> {
         if let Some(id) = self.find(&value.hash) {
             if value.evident {
@@ -212,28 +217,54 @@ impl Instance {
         if self.values.push(value.clone()).is_ok() {
             return Some((self.values.len() - 1) as ValueId);
         }
-        let idle = (0..MAX_VALUES as ValueId).find(|id| !self.is_named(*id))?;
-        self.open.retain(|open| *open != idle);
+        let idle = (0..MAX_VALUES as ValueId).find(|id| !self.is_kept(*id))?;
+        self.forget(idle);
         self.values[usize::from(idle)] = value;
         Some(idle)
     }
 
-    fn is_named(&self, id: ValueId) -> bool {
+    /// A value that this node voted for or proposed, may have to vote for, or that a correct voter vouches for. Others
+    /// may go, and the votes for them: f liars could fill the table with values that only they vote for.
+    fn is_kept(&self, id: ValueId) -> bool {
         self.lock.is_some_and(|(_, locked)| locked == id)
             || self.decided.is_some_and(|(_, decided)| decided == id)
-            || self.proposals.contains(&Some(id))
-            || self.ballots.iter().any(|ballot| ballot.names(id))
+            || self.proposals[usize::from(self.round)..].contains(&Some(id))
+            || self.value(id).is_some_and(|value| value.proposer == self.me)
+            || self.seen(0).iter().any(|ballot| ballot.is_for(self.me, id))
+            || self.voters_for(id) >= self.quorum.one_correct()
     }
 
-    /// A verified proposal. Of round 0 one per proposer (F3); of later rounds the designated proposer's first.
+    /// As if nothing had been heard of the value: a loss, which retransmission repairs.
+    fn forget(&mut self, id: ValueId) {
+        self.open.retain(|open| *open != id);
+        for proposal in &mut self.proposals {
+            proposal.take_if(|proposed| *proposed == id);
+        }
+        for ballot in &mut self.ballots {
+            ballot.forget(id);
+        }
+    }
+
+    /// Whether a proposal would count: of round 0 the proposer's first (F3), of later rounds the designated
+    /// proposer's first.
+    #[must_use]
+    pub fn takes_proposal(&self, round: Round, proposer: ValidatorIndex) -> bool {
+        match round {
+            0 => self.openers.get(usize::from(proposer)) == Some(&false),
+            _ => proposer == self.proposer(round) && self.proposals.get(usize::from(round)) == Some(&None),
+        }
+    }
+
+    /// A verified proposal, if it counts ([`Self::takes_proposal`]).
     pub fn on_proposal(&mut self, round: Round, proposer: ValidatorIndex, id: ValueId) {
+        if !self.takes_proposal(round, proposer) {
+            return;
+        }
         if round == 0 {
-            let again = self.open.iter().any(|open| self.values[usize::from(*open)].proposer == proposer);
-            if !again && !self.open.contains(&id) {
-                let _ = self.open.push(id);
-            }
-        } else if proposer == self.proposer(round) && usize::from(round) < MAX_ROUNDS {
-            self.proposals[usize::from(round)].get_or_insert(id);
+            self.openers[usize::from(proposer)] = true;
+            self.on_served(id);
+        } else {
+            self.proposals[usize::from(round)] = Some(id);
         }
     }
 
@@ -291,11 +322,22 @@ impl Instance {
             || self.voters_from(0).count() >= self.quorum.one_correct()
     }
 
-    /// V1, V2: the chain allows it, and this node or one correct voter has seen the evidence.
+    /// Whether a quorum of *others* precommitted what is decided: nobody needs this node's votes any more.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.decided.is_some_and(|(round, id)| {
+            let ballot = &self.ballots[usize::from(round)];
+            let mine = ballot.of(VoteKind::Precommit, self.me) == Some(Some(id));
+            ballot.precommits(Some(id)).of >= self.quorum.votes() + usize::from(mine)
+        })
+    }
+
+    /// V1, V2, V3: the chain allows it in this round, and this node or one correct voter has seen the evidence.
     #[must_use]
     pub fn is_valid(&self, id: ValueId) -> bool {
         let Some(value) = self.value(id) else { return false };
-        value.allowed && (value.evident || self.voters_for(id) >= self.quorum.one_correct())
+        value.allowed_from.is_some_and(|first| first <= self.round)
+            && (value.evident || self.voters_for(id) >= self.quorum.one_correct())
     }
 
     /// Validators other than this one with a vote of any kind for the value.

@@ -138,8 +138,9 @@ impl Instance {
         if self.has_cast(VoteKind::Prevote, round) || self.has_cast(VoteKind::Precommit, round) {
             return false;
         }
-        if round == 0 && self.propose_until.is_none() && self.is_active() {
-            self.propose_until = Some(now.plus(self.timeouts.of(0)));
+        // round 0 has no beginning but the first thing heard; a later round was entered, or came from the journal
+        if self.propose_until.is_none() && self.is_active() {
+            self.propose_until = Some(now.plus(self.timeouts.of(round)));
         }
         let choice = match self.decided {
             Some((_, id)) => (round > 0).then_some(id),

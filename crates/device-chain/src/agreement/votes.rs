@@ -102,10 +102,14 @@ impl Ballot {
         voted(&self.prevotes) || voted(&self.precommits) || self.readies.get(at).is_some_and(|mask| *mask != 0)
     }
 
-    /// Whether any vote names the value.
-    #[must_use]
-    pub fn names(&self, value: ValueId) -> bool {
-        (0..MAX_VALIDATORS as ValidatorIndex).any(|voter| self.is_for(voter, value))
+    /// Erases all votes for the value.
+    pub fn forget(&mut self, value: ValueId) {
+        for slot in self.prevotes.iter_mut().chain(&mut self.precommits) {
+            slot.take_if(|vote| *vote == Some(value));
+        }
+        for mask in &mut self.readies {
+            *mask &= !(1 << value);
+        }
     }
 }
 

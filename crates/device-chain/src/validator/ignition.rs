@@ -9,6 +9,8 @@ use crate::wire::{self, Parts};
 
 /// HELLOs while somebody is missing: doubling from one heartbeat up to 2^5 of them.
 const MAX_HELLO_BACKOFF: u32 = 5;
+/// Heartbeats without a word after which a peer counts as silent.
+pub(super) const SILENCE_HEARTBEATS: u64 = 3;
 /// Flag of CONFIRM: the sender has lost its memory.
 const FLAG_AMNESIAC: u8 = 1;
 
@@ -19,6 +21,7 @@ impl<K: KeyStore> Validator<K> {
         if due(self.hello_due, self.now) {
             self.send_durable(Message::Hello);
             self.hello_due = None;
+            self.hello_sent = Some(self.now);
             if self.others().any(|peer| !self.sessions[usize::from(peer)].is_confirmed()) {
                 let wait = u64::from(self.genesis.policy.heartbeat_us) << self.hello_backoff;
                 self.hello_backoff = (self.hello_backoff + 1).min(MAX_HELLO_BACKOFF);
@@ -44,26 +47,43 @@ impl<K: KeyStore> Validator<K> {
             self.counters.bad_tag += 1;
             return;
         }
+        self.hello_again();
         let (boot, nonce) = (parts.header.height, parts.header.nonce());
         let session = &mut self.sessions[usize::from(peer)];
         if session.nonce == Some(nonce) || session.candidate == Some(nonce) {
             // the peer has not heard our CONFIRM, or this is a replay of its HELLO: answering is cheap
+            self.counters.accepted += 1;
             self.confirm_soon();
             return;
         }
-        if session.is_confirmed() && boot <= session.boot {
+        let patience = SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
+        if !session.admits(boot, nonce, self.now, patience) {
             self.counters.replayed += 1;
+            return;
         }
-        session.candidate = Some(nonce);
-        session.candidate_boot = boot;
+        session.propose(boot, nonce, self.now);
         let nonces = if self.me < peer { [self.nonce, nonce] } else { [nonce, self.nonce] };
         self.keys.derive(peer, nonces);
         self.counters.accepted += 1;
         self.confirm_soon();
     }
 
+    /// Who says HELLO may have been away when this node said it; at most four times a heartbeat, for it may be a
+    /// replay.
+    fn hello_again(&mut self) {
+        let pause = u64::from(self.genesis.policy.heartbeat_us) / 4;
+        if self.hello_sent.is_some_and(|sent| self.now.since(sent) >= pause) {
+            self.hello_soon();
+        }
+    }
+
+    fn hello_soon(&mut self) {
+        let soon = self.now.plus(self.phase_us());
+        self.hello_due = Some(self.hello_due.map_or(soon, |due| due.min(soon)));
+    }
+
     /// Answers of several HELLOs go into one CONFIRM.
-    fn confirm_soon(&mut self) {
+    pub(super) fn confirm_soon(&mut self) {
         self.confirm_due.get_or_insert(self.now.plus(self.phase_us()));
     }
 
@@ -75,13 +95,12 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn on_confirm(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         let knows_me = parts.header.hint & (1 << self.me) != 0;
         if !knows_me {
-            if self.sessions[usize::from(peer)].is_confirmed() {
-                return; // somebody pretends: a peer that had rebooted would say HELLO
+            self.counters.unknown += 1;
+            let session = &self.sessions[usize::from(peer)];
+            if session.is_confirmed() && session.candidate.is_none() {
+                return; // somebody pretends: a peer that had rebooted would have said HELLO
             }
-            // it has no tag for us; it needs our HELLO. Unverified, so at most one a phase
-            let soon = self.now.plus(self.phase_us());
-            self.hello_due = Some(self.hello_due.map_or(soon, |due| due.min(soon)));
-            return;
+            return self.hello_soon(); // it has no tag for us; it needs our HELLO. Unverified, so at most one a phase
         }
         if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New {
             return;

@@ -118,27 +118,27 @@ pub enum Report {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Verified and taken.
-    pub accepted: u32,
+    pub accepted: u64,
     /// The tag is wrong.
-    pub bad_tag: u32,
+    pub bad_tag: u64,
     /// Seen before in this session.
-    pub replayed: u32,
+    pub replayed: u64,
     /// About a height that is long decided: late, or recorded.
-    pub stale: u32,
+    pub stale: u64,
     /// Of another mesh.
-    pub foreign: u32,
+    pub foreign: u64,
     /// Another wire version or MAC suite.
-    pub version: u32,
+    pub version: u64,
     /// Not a message: length, kind, sender or encoding.
-    pub malformed: u32,
+    pub malformed: u64,
     /// Not checkable yet and kept.
-    pub held: u32,
+    pub held: u64,
     /// A peer without a session spoke.
-    pub unknown: u32,
+    pub unknown: u64,
     /// Somebody else on an own identifier.
-    pub impostor: u32,
+    pub impostor: u64,
     /// An own message did not fit the outbox.
-    pub dropped: u32,
+    pub dropped: u64,
 }
 
 /// A transaction that this node wants decided.
@@ -147,6 +147,8 @@ struct Pending {
     bytes: TxBytes,
     /// Not proposed before: who is further back in line waits for those in front.
     due: Micros,
+    /// Heights on which its proposal came to nothing.
+    failures: u32,
     asked: Micros,
     /// Asked for at this node, so that a refusal is told.
     own: bool,
@@ -208,6 +210,7 @@ pub struct Validator<K> {
 
     outbox: outbox::Outbox,
     hello_due: Option<Micros>,
+    hello_sent: Option<Micros>,
     hello_backoff: u32,
     confirm_due: Option<Micros>,
     heartbeat_due: Micros,
@@ -272,6 +275,7 @@ impl<K: KeyStore> Validator<K> {
             impostors: Vec::new(),
             outbox: outbox::Outbox::default(),
             hello_due: Some(now),
+            hello_sent: None,
             hello_backoff: 0,
             confirm_due: None,
             heartbeat_due: now.plus(u64::from(genesis.policy.heartbeat_us)),
@@ -284,6 +288,10 @@ impl<K: KeyStore> Validator<K> {
             genesis,
         };
         validator.restore(recovered);
+        if validator.amnesiac {
+            // whoever starts once more before it is readmitted still is one
+            validator.persist(Record::Amnesiac);
+        }
         validator.persist(Record::Boot(validator.boot));
         Ok(validator)
     }
@@ -324,7 +332,6 @@ impl<K: KeyStore> Validator<K> {
         }
         self.ignite();
         self.catch_up();
-        self.propose_pending();
         self.vote();
         self.retransmit();
         self.update_mode();
@@ -344,7 +351,8 @@ impl<K: KeyStore> Validator<K> {
             Some(self.heartbeat_due),
             self.retransmit_due,
             self.fetch.as_ref().map(sync::Fetch::due),
-            self.current.deadline(),
+            // nothing is voted, and no timer of a vote runs out, while the journal is behind
+            self.current.deadline().filter(|_| self.can_persist()),
             self.next_proposal(),
         ];
         timers.into_iter().flatten().min()
@@ -428,7 +436,7 @@ impl<K: KeyStore> Validator<K> {
     /// Whether a verified message of the peer came in within three heartbeats.
     #[must_use]
     pub fn is_heard(&self, peer: ValidatorIndex) -> bool {
-        let limit = 3 * u64::from(self.genesis.policy.heartbeat_us);
+        let limit = ignition::SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
         self.session(peer).and_then(|session| session.heard).is_some_and(|heard| self.now.since(heard) <= limit)
     }
 

@@ -3,7 +3,7 @@
 use heapless::{Deque, Vec};
 
 use super::{Decision, Report, Validator};
-use crate::agreement::VoteKind;
+use crate::agreement::{MAX_ACTIONS, VoteKind};
 use crate::block::Seal;
 use crate::codec;
 use crate::grant::SignedGrant;
@@ -58,6 +58,7 @@ pub enum Cancel {
 }
 
 /// A message before it is sealed.
+#[derive(PartialEq, Eq)]
 pub(super) enum Message {
     Vote(Height, VoteKind, Round, Hash),
     Propose(Height, Round, Hash),
@@ -85,11 +86,19 @@ enum Waiting {
     Report(Report),
 }
 
+/// Effects that one input may add while there is room ([`Validator::can_persist`]).
+const ROOM: usize = 3 * MAX_ACTIONS;
+
+/// What waits to be written.
+enum Write {
+    Fact(Record),
+    /// The state: large, so encoded only when its turn comes. By then it may hold decisions whose records follow.
+    State,
+}
+
 #[derive(Default)]
 pub(super) struct Outbox {
-    persists: Deque<Record, MAX_OUTBOX>,
-    /// A state is to be written before the records behind it: large, so encoded only when its turn comes.
-    state_next: bool,
+    persists: Deque<Write, MAX_OUTBOX>,
     token: u64,
     durable: u64,
     handed_out: u64,
@@ -111,26 +120,50 @@ impl Outbox {
 impl<K: KeyStore> Validator<K> {
     /// Makes a record durable; what is queued from now on with `durable` waits for it.
     pub(super) fn persist(&mut self, record: Record) {
-        if self.outbox.persists.push_back(record).is_ok() {
+        self.write(Write::Fact(record));
+    }
+
+    /// Makes a decision durable, and lets DECIDED wait for it (P4).
+    pub(super) fn persist_head(&mut self, decision: Record) {
+        self.write(Write::Fact(decision));
+        self.hold_back_head();
+    }
+
+    /// Makes the whole state durable, and lets DECIDED wait for it (P4).
+    pub(super) fn persist_state(&mut self) {
+        self.write(Write::State);
+        self.hold_back_head();
+    }
+
+    fn write(&mut self, write: Write) {
+        if self.outbox.persists.push_back(write).is_ok() {
             self.outbox.token += 1;
         } else {
             self.counters.dropped += 1;
         }
     }
 
-    /// Makes the whole state durable.
-    pub(super) fn persist_state(&mut self) {
-        self.outbox.persists.clear();
-        self.outbox.state_next = true;
-        self.outbox.token = self.outbox.handed_out + 1;
+    /// DECIDED and STATE speak of the head at the time they are sealed.
+    fn hold_back_head(&mut self) {
+        let token = self.outbox.token;
+        for (after, waiting) in &mut self.outbox.waiting {
+            if matches!(waiting, Waiting::Send(Message::Decided | Message::State(_))) {
+                *after = token;
+            }
+        }
     }
 
-    /// Whether one more record can be queued: a vote is cast only if it can be made durable.
+    /// Whether what one input adds finds room: a vote is cast, a decision taken only if it can be made durable.
     pub(super) fn can_persist(&self) -> bool {
-        self.outbox.persists.len() + 8 < MAX_OUTBOX && self.outbox.waiting.len() + 8 < MAX_OUTBOX
+        self.outbox.persists.len() + ROOM <= MAX_OUTBOX && self.outbox.waiting.len() + ROOM <= MAX_OUTBOX
     }
 
     fn queue(&mut self, after: u64, waiting: Waiting) {
+        if let Waiting::Send(message) = &waiting
+            && self.outbox.waiting.iter().any(|(_, other)| matches!(other, Waiting::Send(same) if same == message))
+        {
+            return; // it is sealed when it leaves: once is enough
+        }
         if self.outbox.waiting.push((after, waiting)).is_err() {
             self.counters.dropped += 1;
         }
@@ -198,11 +231,9 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn next_record(&mut self, buffer: &mut [u8]) -> Option<(u64, RecordKind, usize)> {
-        let (kind, length) = if core::mem::take(&mut self.outbox.state_next) {
-            (RecordKind::State, codec::encode(&self.state, buffer)?.len())
-        } else {
-            let record = self.outbox.persists.pop_front()?;
-            (RecordKind::Fact, codec::encode(&record, buffer)?.len())
+        let (kind, length) = match self.outbox.persists.pop_front()? {
+            Write::State => (RecordKind::State, codec::encode(&self.state, buffer)?.len()),
+            Write::Fact(record) => (RecordKind::Fact, codec::encode(&record, buffer)?.len()),
         };
         self.outbox.handed_out += 1;
         Some((self.outbox.handed_out, kind, length))
@@ -227,7 +258,9 @@ impl<K: KeyStore> Validator<K> {
         for (kind, round, value) in votes {
             let record = self.vote_record(kind, round, value, |hash| {
                 let first = !named.contains(hash);
-                let _ = named.push(*hash);
+                if first {
+                    let _ = named.push(*hash);
+                }
                 first
             });
             if let Some(bytes) = codec::encode(&Record::Vote(record), buffer) {

@@ -46,7 +46,9 @@ impl<K: KeyStore> Validator<K> {
         } else if header.kind == Kind::Hello {
             self.on_hello(header.sender, &parts);
         } else if !self.has_session(header.sender) {
+            // it lacks this node's HELLO, or this node its: a CONFIRM without its bit asks for it
             self.counters.unknown += 1;
+            self.confirm_soon();
         } else {
             self.dispatch(header.sender, &parts, bytes);
         }

@@ -155,11 +155,14 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         let last = self.catch_up.served[usize::from(peer)];
-        if last.is_some_and(|last| self.now.since(last) < self.phase_us()) {
+        let remembered = self.decision_at(behind + 1).is_some();
+        // a state is long: a liar's requests must not fill the bus
+        let pause = if remembered { self.phase_us() } else { u64::from(self.genesis.policy.heartbeat_us) };
+        if last.is_some_and(|last| self.now.since(last) < pause) {
             return;
         }
         self.catch_up.served[usize::from(peer)] = Some(self.now);
-        if self.decision_at(behind + 1).is_some() {
+        if remembered {
             self.repeat_decisions(peer, asked, behind + 1);
         } else {
             self.send_durable(Message::Decided);
@@ -197,7 +200,7 @@ impl<K: KeyStore> Validator<K> {
         self.catch_up.vouched[usize::from(peer)] = said;
         let agreeing = self.catch_up.vouched.iter().filter(|vouched| **vouched == said).count();
         let Ok(tx) = TxBytes::from_slice(parts.body) else { return };
-        if agreeing >= self.quorum.one_correct() {
+        if agreeing >= self.quorum.one_correct() && self.can_persist() {
             self.catch_up.fruitless = 0;
             self.conclude(tx, 0, false);
             self.ask_for_the_present();
@@ -223,7 +226,8 @@ impl<K: KeyStore> Validator<K> {
 
     /// C5: f + 1 verified DECIDED of the same height, decision and state, one of them from a correct node.
     fn adopt_if_proven(&mut self) {
-        if self.others().filter(|peer| self.proves(*peer)).count() < self.quorum.one_correct() {
+        let proofs = self.others().filter(|peer| self.proves(*peer)).count();
+        if proofs < self.quorum.one_correct() || !self.can_persist() {
             return;
         }
         let Some((state, digest)) = self.catch_up.state.take() else { return };

@@ -20,7 +20,10 @@ impl<K: KeyStore> Validator<K> {
         let Some(instance) = self.instance(height) else { return self.count_stale(peer, parts.header.counter) };
         let parent = *instance.parent();
         let hash = decision_hash(&self.mesh, height, &parent, parts.body);
-        if self.verify(peer, parts, &parent, &hash) != Verdict::New || height != self.current.height() {
+        if self.verify(peer, parts, &parent, &hash) != Verdict::New
+            || height != self.current.height()
+            || !self.current.takes_proposal(round, peer)
+        {
             return;
         }
         if let Some(id) = self.learn_value(peer, parts.body, false) {
@@ -45,8 +48,8 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         self.fetch = None;
-        let proposer = parts.header.hint_proposer.min(self.quorum.n as u8 - 1);
-        if let Some(id) = self.learn_value(proposer, parts.body, false) {
+        // who serves a value is not believed about who proposed it: evidence may hang on that
+        if let Some(id) = self.learn_value(peer, parts.body, false) {
             self.current.on_served(id);
             self.release_held();
         }
@@ -64,8 +67,7 @@ impl<K: KeyStore> Validator<K> {
             tx: crate::tx::TxBytes::from_slice(bytes).ok()?,
             proposer,
             // V3: a height may end with nothing only when a round has failed
-            allowed: self.state.check(&tx, &self.genesis).is_ok()
-                && (tx != Transaction::Skip || self.current.round() > 0),
+            allowed_from: self.state.check(&tx, &self.genesis).is_ok().then_some(u8::from(tx == Transaction::Skip)),
             evident: mine || self.is_evident(&tx, proposer),
         };
         self.current.add_value(value)
@@ -106,7 +108,8 @@ impl<K: KeyStore> Validator<K> {
         }
         self.carry_out(header.height, &actions);
         if header.height < self.current.height() {
-            self.help(peer);
+            self.cancel_if_settled(header.height);
+            self.help();
         }
     }
 
@@ -120,7 +123,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// L6: a peer that still votes at the height before, well after this node decided it, gets this node's votes.
-    fn help(&mut self, _peer: ValidatorIndex) {
+    fn help(&mut self) {
         let patience = 4 * self.phase_us();
         if self.now.since(self.decided_at) < patience || self.now.since(self.helped_at) < patience {
             return;
@@ -137,9 +140,10 @@ impl<K: KeyStore> Validator<K> {
         if let Some(height) = self.previous.as_ref().map(Instance::height) {
             self.progress(height);
         }
-        // a decision opens the next height, where votes may be waiting
-        for _ in 0..2 {
+        // a decision opens the next height, where votes and own proposals may be waiting
+        loop {
             let height = self.current.height();
+            self.propose_pending();
             self.progress(height);
             if self.current.height() == height {
                 break;
@@ -148,14 +152,16 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn progress(&mut self, height: Height) {
-        if !self.can_persist() {
-            return;
+        while self.can_persist() {
+            let (now, mut actions) = (self.now, Actions::new());
+            if let Some(instance) = self.instance_mut(height) {
+                instance.progress(now, &mut actions);
+            }
+            self.carry_out(height, &actions);
+            if !actions.is_full() {
+                break;
+            }
         }
-        let (now, mut actions) = (self.now, Actions::new());
-        if let Some(instance) = self.instance_mut(height) {
-            instance.progress(now, &mut actions);
-        }
-        self.carry_out(height, &actions);
     }
 
     fn carry_out(&mut self, height: Height, actions: &[Action]) {
@@ -185,7 +191,16 @@ impl<K: KeyStore> Validator<K> {
             self.cancel(Cancel::Prevote(height, round));
         }
         self.send_durable(Message::Vote(height, kind, round, hash));
-        self.arm_retransmit();
+        if height == self.current.height() {
+            self.arm_retransmit();
+        }
+    }
+
+    /// A quorum of precommits of others was on the wire: everybody can do without this node's.
+    fn cancel_if_settled(&mut self, height: Height) {
+        if self.instance(height).is_some_and(Instance::is_settled) {
+            self.cancel(Cancel::Votes(height));
+        }
     }
 
     /// The record of an own vote at the current height; `with_content` says whether this is the first that names it.
@@ -247,11 +262,14 @@ impl<K: KeyStore> Validator<K> {
         }
         self.digest = self.state.digest();
         push_newest(&mut self.history, bytes.clone());
-        self.persist(Record::Decided(height, bytes.clone()));
-        self.cancel(Cancel::Votes(height));
+        if tx == Transaction::Skip {
+            self.back_off(height);
+        }
+        self.persist_head(Record::Decided(height, bytes.clone()));
         self.decided_at = self.now;
         let next = self.next_instance();
         self.previous = Some(core::mem::replace(&mut self.current, next)).filter(|_| live);
+        self.cancel_if_settled(height);
         let latency_us = self.settle_pending(&bytes);
         let hash = *self.state.head();
         self.decided_durable(Decision { height, hash, bytes, tx: tx.clone(), round, latency_us, live });
