@@ -117,8 +117,7 @@ impl Car {
 
     /// Decides the use of a grant.
     pub fn use_grant(&mut self, grant: &Grant) {
-        let (digest, action, not_after) = (grant.digest(), grant.action, grant.not_after);
-        self.decide(&Transaction::UseGrant { digest, action, not_after });
+        self.decide(&Transaction::UseGrant(grant.usage()));
     }
 
     /// Attests a speed.

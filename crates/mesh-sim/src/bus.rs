@@ -98,6 +98,14 @@ impl SimBus {
         }
     }
 
+    /// Drops everything that a node has waiting, as when it loses power.
+    ///
+    /// # Panics
+    /// `node` was not attached.
+    pub fn silence(&mut self, node: usize) {
+        self.nodes[node] = TransmitQueue::new();
+    }
+
     /// When the next frame ends if nothing else is submitted, in ns.
     pub fn next_at(&self) -> Option<u64> {
         match self.wire {

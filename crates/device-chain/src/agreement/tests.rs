@@ -1,1 +1,145 @@
+//! The rules of one height as scenarios. `n4` and `n7` are meshes of four and seven; node 0 is the one looked at.
 
+mod scenarios;
+mod simulation;
+
+use super::*;
+
+const START: Micros = Micros(1_000);
+const TIMEOUTS: Timeouts = Timeouts { phase_us: 1_000 };
+const P: Hash = Hash([0x50; 32]);
+const Q: Hash = Hash([0x51; 32]);
+const NIL: Option<Hash> = None;
+
+/// One validator's view of a height, driven by hand.
+struct Node {
+    instance: Instance,
+    now: Micros,
+}
+
+/// What a node did, with values by their hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Did {
+    Vote(VoteKind, Round, Option<Hash>),
+    Propose(Round, Option<Hash>),
+    Decided(Round, Hash),
+    Equivocation(ValidatorIndex),
+}
+
+fn prevote(round: Round, value: Option<Hash>) -> Did {
+    Did::Vote(VoteKind::Prevote, round, value)
+}
+
+fn ready(round: Round, value: Hash) -> Did {
+    Did::Vote(VoteKind::Ready, round, Some(value))
+}
+
+fn precommit(round: Round, value: Option<Hash>) -> Did {
+    Did::Vote(VoteKind::Precommit, round, value)
+}
+
+fn value(hash: Hash, proposer: ValidatorIndex) -> Value {
+    let tx = TxBytes::from_slice(&hash.0[..1]).unwrap();
+    Value { hash, tx, proposer, allowed_from: Some(0), evident: true }
+}
+
+impl Node {
+    /// Node `me` of a mesh of `n` at height 1.
+    fn new(n: usize, me: ValidatorIndex) -> Self {
+        Self { instance: Instance::new(1, Hash::NIL, me, Quorum::full(n), TIMEOUTS), now: START }
+    }
+
+    /// Everything the rules allow now.
+    fn run(&mut self) -> std::vec::Vec<Did> {
+        let mut did = std::vec::Vec::new();
+        loop {
+            let mut out = Actions::new();
+            self.instance.progress(self.now, &mut out);
+            did.extend(out.iter().map(|action| self.did(action)));
+            if !out.is_full() {
+                return did;
+            }
+        }
+    }
+
+    fn did(&self, action: &Action) -> Did {
+        let hash = |id: ValueId| self.instance.value(id).unwrap().hash;
+        match *action {
+            Action::Vote(kind, round, id) => Did::Vote(kind, round, id.map(hash)),
+            Action::Propose(round, id) => Did::Propose(round, id.map(hash)),
+            Action::Decided(round, id) => Did::Decided(round, hash(id)),
+            Action::Equivocation(voter) => Did::Equivocation(voter),
+        }
+    }
+
+    /// Until the next deadline.
+    fn wait(&mut self) -> std::vec::Vec<Did> {
+        self.now = self.instance.deadline().expect("something to wait for");
+        self.run()
+    }
+
+    fn proposed(&mut self, round: Round, by: ValidatorIndex, hash: Hash) -> std::vec::Vec<Did> {
+        let id = self.instance.add_value(value(hash, by)).expect("room");
+        self.instance.on_proposal(round, by, id);
+        self.run()
+    }
+
+    /// Votes of others; a value that is new becomes known without evidence.
+    fn votes(
+        &mut self,
+        kind: VoteKind,
+        round: Round,
+        hash: Option<Hash>,
+        by: impl IntoIterator<Item = ValidatorIndex>,
+    ) -> std::vec::Vec<Did> {
+        let mut did = std::vec::Vec::new();
+        for voter in by {
+            let id = hash.map(|hash| {
+                self.instance.add_value(Value { evident: false, ..value(hash, voter) }).expect("room")
+            });
+            let mut out = Actions::new();
+            self.instance.on_vote(kind, round, voter, id, &mut out);
+            did.extend(out.iter().map(|action| self.did(action)));
+            did.extend(self.run());
+        }
+        did
+    }
+
+    fn prevotes(
+        &mut self,
+        round: Round,
+        hash: Option<Hash>,
+        by: impl IntoIterator<Item = ValidatorIndex>,
+    ) -> std::vec::Vec<Did> {
+        self.votes(VoteKind::Prevote, round, hash, by)
+    }
+
+    fn readies(
+        &mut self,
+        round: Round,
+        hash: Hash,
+        by: impl IntoIterator<Item = ValidatorIndex>,
+    ) -> std::vec::Vec<Did> {
+        self.votes(VoteKind::Ready, round, Some(hash), by)
+    }
+
+    fn precommits(
+        &mut self,
+        round: Round,
+        hash: Option<Hash>,
+        by: impl IntoIterator<Item = ValidatorIndex>,
+    ) -> std::vec::Vec<Did> {
+        self.votes(VoteKind::Precommit, round, hash, by)
+    }
+
+    /// After a power cut: what the journal gives back is `votes`.
+    fn reboot(n: usize, me: ValidatorIndex, votes: &[Did]) -> Self {
+        let mut node = Self::new(n, me);
+        for did in votes {
+            let Did::Vote(kind, round, hash) = *did else { continue };
+            let id = hash.map(|hash| node.instance.add_value(value(hash, me)).expect("room"));
+            node.instance.restore_vote(kind, round, id);
+        }
+        node
+    }
+}

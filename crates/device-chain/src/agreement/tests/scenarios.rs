@@ -1,0 +1,292 @@
+//! The rules, one scenario each; the traces T1 to T8 of the protocol's safety notes among them.
+
+use super::*;
+
+#[test]
+fn fast_path_of_four_and_seven() {
+    for (n, others) in [(4, 1..3), (7, 1..5)] {
+        let mut node = Node::new(n, 0);
+        assert_eq!(node.proposed(0, 1, P), [prevote(0, Some(P))]);
+        assert_eq!(node.prevotes(0, Some(P), others.clone()), [precommit(0, Some(P))], "n = {n}: a quorum locks");
+        assert_eq!(node.precommits(0, Some(P), others), [Did::Decided(0, P)], "n = {n}: a quorum decides");
+        assert_eq!(node.instance.deadline(), None, "nothing is left to wait for");
+    }
+}
+
+#[test]
+fn of_two_rivals_the_first_seen_gets_the_vote() {
+    let mut node = Node::new(7, 0);
+    assert_eq!(node.proposed(0, 1, P), [prevote(0, Some(P))]);
+    assert_eq!(node.proposed(0, 2, Q), []);
+    // the others saw Q first: a quorum of them decides it here, too
+    assert_eq!(node.prevotes(0, Some(Q), 2..7), [precommit(0, Some(Q))]);
+    assert_eq!(node.precommits(0, Some(Q), 2..6), [Did::Decided(0, Q)]);
+}
+
+#[test]
+fn of_one_proposer_only_the_first_proposal_of_round_0_counts() {
+    let mut node = Node::new(4, 0);
+    node.instance.add_value(Value { evident: false, ..value(P, 1) });
+    assert_eq!(node.proposed(0, 1, P), [prevote(0, Some(P))]);
+    assert!(!node.instance.takes_proposal(0, 1), "F3");
+    assert!(node.instance.takes_proposal(0, 2));
+    assert!(!node.instance.takes_proposal(1, 1), "of round 1 only the designated proposer's counts");
+    assert!(node.instance.takes_proposal(1, 2));
+}
+
+#[test]
+fn a_precommit_counts_as_its_senders_prevote() {
+    let mut node = Node::new(7, 0);
+    node.proposed(0, 1, P);
+    assert_eq!(node.prevotes(0, Some(P), 1..3), []);
+    assert_eq!(node.precommits(0, Some(P), [3]), []);
+    assert_eq!(node.precommits(0, Some(P), [4]), [precommit(0, Some(P))], "3 prevotes and 2 precommits");
+    assert_eq!(node.precommits(0, Some(P), 1..3), [Did::Decided(0, P)]);
+}
+
+#[test]
+fn votes_are_not_needed_once_a_quorum_of_others_has_precommitted() {
+    let mut node = Node::new(4, 0);
+    node.proposed(0, 1, P);
+    node.prevotes(0, Some(P), 1..3);
+    node.precommits(0, Some(P), 1..3);
+    assert!(node.instance.decided().is_some() && !node.instance.is_settled(), "its own precommit is one of the three");
+    node.precommits(0, Some(P), [3]);
+    assert!(node.instance.is_settled());
+}
+
+#[test]
+fn a_lock_yields_only_to_a_newer_certificate() {
+    // designated proposer of round r at height 1 of 4 is (1 + r) % 4
+    let mut node = Node::new(4, 0);
+    node.proposed(0, 1, P);
+    assert_eq!(node.prevotes(0, Some(P), 1..3), [precommit(0, Some(P))]);
+    assert_eq!(node.precommits(0, NIL, 1..4), []);
+    assert_eq!(node.instance.round(), 1, "a quorum of nil ends the round");
+    assert_eq!(node.proposed(1, 2, Q), [], "locked on P");
+    assert_eq!(node.wait(), [prevote(1, NIL)]);
+    // Q is certified in round 1 all the same
+    assert_eq!(node.readies(1, Q, 1..3), [ready(1, Q), precommit(1, Some(Q))], "f + 1 READYs, then q_R with its own");
+    assert_eq!(node.instance.lock().map(|(round, value)| (round, value.hash)), Some((1, Q)));
+    // and now P is what it must not vote for
+    node.precommits(1, NIL, 1..4);
+    assert_eq!(node.instance.round(), 2);
+    assert_eq!(node.proposed(2, 3, P), []);
+    assert_eq!(node.wait(), [prevote(2, NIL)]);
+}
+
+#[test]
+fn a_certificate_of_an_old_round_that_comes_late_unlocks_too() {
+    let mut node = Node::new(4, 0);
+    node.proposed(0, 1, P);
+    node.prevotes(0, Some(P), 1..3);
+    node.precommits(0, NIL, 1..4);
+    node.prevotes(1, NIL, 1..4);
+    node.precommits(1, NIL, 1..4);
+    assert_eq!(node.instance.round(), 2);
+    assert_eq!(node.proposed(2, 3, Q), [], "locked on P");
+    // the READYs of round 1 arrive now (M5): this node amplifies them, which completes the certificate
+    assert_eq!(node.readies(1, Q, 1..3), [ready(1, Q), prevote(2, Some(Q))]);
+}
+
+#[test]
+fn ready_is_sent_on_a_polka_and_on_f_plus_1_readies_also_for_old_rounds() {
+    let mut node = Node::new(7, 0);
+    assert_eq!(node.prevotes(2, Some(P), 1..4), [], "f + 1 voters take it along to round 2");
+    assert_eq!(node.instance.round(), 2);
+    assert_eq!(node.readies(1, Q, 1..3), [], "f are not enough");
+    assert_eq!(node.readies(1, Q, [3]), [ready(1, Q)]);
+    assert!(node.prevotes(2, Some(P), 4..6).contains(&ready(2, P)), "a polka");
+}
+
+#[test]
+fn f_plus_1_voters_of_a_higher_round_take_a_node_along() {
+    for (n, f) in [(4, 1), (7, 2)] {
+        let mut node = Node::new(n, 0);
+        node.prevotes(5, NIL, 1..=f);
+        assert_eq!(node.instance.round(), 0, "n = {n}: f may lie");
+        node.precommits(7, NIL, [f + 1]);
+        assert_eq!(node.instance.round(), 5, "n = {n}: the highest round that f + 1 have reached");
+    }
+}
+
+#[test]
+fn a_round_without_agreement_ends_in_nil_and_the_next_proposer_proposes() {
+    let mut node = Node::new(4, 2);
+    assert_eq!(node.proposed(0, 1, P), [prevote(0, Some(P))]);
+    assert_eq!(node.prevotes(0, NIL, [0, 3]), [], "a quorum of prevotes, of which none has a quorum");
+    assert_eq!(node.wait(), [precommit(0, NIL)]);
+    assert_eq!(
+        node.precommits(0, NIL, [0, 3]),
+        [Did::Propose(1, Some(P))],
+        "a quorum of nil ends the round at once; what was voted for most is proposed again"
+    );
+    assert_eq!(node.instance.round(), 1);
+}
+
+#[test]
+fn nothing_valid_is_proposed_and_f_plus_1_wait_nil_by_timeout() {
+    let mut node = Node::new(4, 0);
+    assert_eq!(node.prevotes(0, NIL, [1]), []);
+    assert_eq!(node.instance.deadline(), None, "one voter may lie: no reason to begin");
+    assert_eq!(node.prevotes(0, NIL, [2]), []);
+    assert_eq!(node.wait(), [prevote(0, NIL), precommit(0, NIL)]);
+    assert_eq!(node.now, START.plus(TIMEOUTS.of(0)));
+}
+
+#[test]
+fn an_older_round_can_still_decide() {
+    let mut node = Node::new(7, 0);
+    node.proposed(0, 1, P);
+    node.prevotes(0, Some(P), 1..5);
+    node.prevotes(4, NIL, 1..4);
+    assert_eq!(node.instance.round(), 4);
+    assert_eq!(node.precommits(0, Some(P), 1..5), [Did::Decided(0, P), prevote(4, Some(P))], "and helps on (L6)");
+}
+
+#[test]
+fn who_votes_twice_is_reported_and_counted_once() {
+    let mut node = Node::new(4, 0);
+    node.proposed(0, 1, P);
+    assert_eq!(node.prevotes(0, Some(P), [1]), []);
+    assert_eq!(node.prevotes(0, Some(P), [1]), [], "saying it again is no fault");
+    assert_eq!(node.prevotes(0, Some(Q), [1]), [Did::Equivocation(1)]);
+    assert_eq!(node.prevotes(0, Some(Q), [2]), []);
+    assert_eq!(node.prevotes(0, Some(Q), [3]), [], "2 for Q and 2 for P: 1 is counted once");
+    assert_eq!(node.precommits(0, Some(P), [1]), []);
+    assert_eq!(node.precommits(0, NIL, [1]), [Did::Equivocation(1)]);
+}
+
+#[test]
+fn without_evidence_of_its_own_a_node_follows_f_plus_1_voters() {
+    for (n, f) in [(4, 1), (7, 2)] {
+        let mut node = Node::new(n, 0);
+        let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }).unwrap();
+        node.instance.on_proposal(0, 1, id);
+        assert_eq!(node.run(), [], "n = {n}: the proposer alone proves nothing");
+        assert_eq!(node.prevotes(0, Some(P), 1..=f), [], "n = {n}: f may lie");
+        let did = node.prevotes(0, Some(P), [f + 1]);
+        assert_eq!(did.first(), Some(&prevote(0, Some(P))), "n = {n}: one of f + 1 has seen it");
+    }
+}
+
+#[test]
+fn what_the_chain_forbids_gets_no_vote_whoever_vouches() {
+    let mut node = Node::new(7, 0);
+    node.instance.add_value(Value { allowed_from: None, ..value(P, 1) });
+    assert_eq!(node.proposed(0, 1, P), []);
+    assert_eq!(node.prevotes(0, Some(P), 1..4), []);
+    assert_eq!(node.wait(), [prevote(0, NIL)]);
+}
+
+#[test]
+fn what_is_allowed_only_later_is_valid_only_later_even_if_heard_of_early() {
+    // SKIP of a faster node's round 1 arrives while this one is in round 0 (V3)
+    let mut node = Node::new(4, 0);
+    node.instance.add_value(Value { allowed_from: Some(1), ..value(P, 2) });
+    assert_eq!(node.proposed(0, 1, P), []);
+    assert_eq!(node.proposed(1, 2, P), []);
+    assert_eq!(node.prevotes(1, NIL, [1, 3]), [prevote(1, Some(P))], "taken along to round 1, where it may be voted for");
+}
+
+#[test]
+fn a_liar_cannot_fill_the_table_of_values() {
+    let mut node = Node::new(4, 0);
+    for i in 0..200u8 {
+        // votes for ever new values, in ever new rounds, as far as there are any
+        node.prevotes(i % MAX_ROUNDS as u8, Some(Hash([i; 32])), [3]);
+    }
+    assert_eq!(node.proposed(0, 1, Hash([0xff; 32])), [prevote(0, Some(Hash([0xff; 32])))]);
+    // and what this node has voted for stays
+    for i in 100..200u8 {
+        node.prevotes(i % MAX_ROUNDS as u8, Some(Hash([i; 32])), [3]);
+    }
+    assert_eq!(node.prevotes(0, Some(Hash([0xff; 32])), 1..3), [precommit(0, Some(Hash([0xff; 32])))]);
+}
+
+#[test]
+fn votes_for_a_value_that_gave_way_are_not_counted_for_its_successor() {
+    let mut node = Node::new(7, 0);
+    for i in 1..=MAX_VALUES as u8 {
+        node.prevotes(1, Some(Hash([i; 32])), [6]);
+        node.prevotes(2, Some(Hash([i; 32])), [5]);
+    }
+    let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }).expect("room is made");
+    for round in 1..3 {
+        assert_eq!(node.instance.ballots[round].prevotes(Some(id)).of, 0);
+    }
+}
+
+#[test]
+fn an_amnesiac_follows_and_casts_nothing() {
+    let mut node = Node::new(4, 0);
+    node.instance.set_may_vote(false);
+    assert_eq!(node.proposed(0, 1, P), []);
+    assert_eq!(node.prevotes(0, Some(P), 1..4), []);
+    assert_eq!(node.instance.deadline(), None);
+    assert_eq!(node.precommits(0, Some(P), 1..4), [Did::Decided(0, P)]);
+}
+
+#[test]
+fn timers_are_running_again_after_a_power_cut_in_a_later_round() {
+    // only a READY of round 3 was cast before the cut
+    let mut node = Node::reboot(4, 0, &[ready(3, P)]);
+    node.run();
+    assert_eq!(node.instance.round(), 3);
+    assert_eq!(node.wait(), [prevote(3, NIL)]);
+}
+
+#[test]
+fn t1_an_unlocked_node_asks_for_no_certificate() {
+    // r0: only A (1) saw a polka of P, with the help of a tag that only A could check, and is locked. The designated
+    // proposer of round 4 is A
+    let mut node = Node::new(4, 0);
+    node.proposed(0, 1, P);
+    for round in 0..4 {
+        node.prevotes(round, NIL, 2..4);
+        node.precommits(round, NIL, 2..4);
+        while node.instance.round() == round {
+            node.wait();
+        }
+    }
+    assert_eq!((node.instance.proposer(4), node.instance.lock()), (1, None));
+    assert_eq!(node.proposed(4, 1, P), [prevote(4, Some(P))], "without a polka of round 0");
+}
+
+#[test]
+fn t5_the_lock_survives_a_power_cut() {
+    let before = {
+        let mut node = Node::new(4, 0);
+        let mut did = node.proposed(0, 1, P);
+        did.extend(node.prevotes(0, Some(P), [1, 3]));
+        did
+    };
+    assert_eq!(before, [prevote(0, Some(P)), precommit(0, Some(P))]);
+    let mut node = Node::reboot(4, 0, &before);
+    assert_eq!(node.instance.lock().map(|(round, value)| (round, value.hash)), Some((0, P)));
+    node.prevotes(1, Some(Q), [2, 3]);
+    assert_eq!(node.proposed(1, 2, Q), [], "nothing but nil in round 1");
+    assert_eq!(node.wait(), [prevote(1, NIL)]);
+}
+
+#[test]
+fn t8_no_vote_is_cast_again_after_a_power_cut() {
+    let mut node = Node::reboot(4, 0, &[prevote(0, Some(P))]);
+    assert_eq!(node.proposed(0, 2, Q), [], "the prevote of round 0 is cast");
+    assert_eq!(node.prevotes(0, Some(Q), 1..4), [precommit(0, Some(Q))], "others' polka may still lock it");
+    let mut node = Node::reboot(4, 0, &[prevote(0, Some(P)), precommit(0, NIL)]);
+    assert_eq!(node.prevotes(0, Some(Q), 1..4), [], "the precommit is cast");
+    assert_eq!(node.precommits(0, Some(Q), 1..4), [Did::Decided(0, Q)], "but it sees what the others decide");
+}
+
+#[test]
+fn t6_who_has_decided_keeps_voting_for_it_in_later_rounds() {
+    let mut node = Node::new(4, 0);
+    node.proposed(0, 1, P);
+    node.prevotes(0, Some(P), 1..3);
+    assert_eq!(node.precommits(0, Some(P), [1, 3]), [Did::Decided(0, P)]);
+    // 1 and 2 did not see the third precommit and go on; they are two of three without this node
+    let did = node.prevotes(1, Some(P), [1, 2]);
+    assert_eq!(did, [prevote(1, Some(P)), ready(1, P)]);
+    assert_eq!(node.readies(1, P, [1, 2]), [precommit(1, Some(P))]);
+}

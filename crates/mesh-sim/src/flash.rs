@@ -1,0 +1,79 @@
+//! Flash and counter of a simulated ECU: they outlive a crash of whoever uses them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use journal::{Counter, Flash, Geometry, MemCounter, MemError, MemFlash};
+
+/// Two banks of 32 KiB in pages of 2 KiB, programmed by 8 bytes (as on an STM32G4).
+pub const GEOMETRY: Geometry = Geometry { erase_size: 2048, write_size: 8, capacity: 64 * 1024 };
+
+/// A flash that several owners hold.
+#[derive(Clone)]
+pub struct SharedFlash(pub Rc<RefCell<MemFlash>>);
+
+/// A monotonic counter that several owners hold.
+#[derive(Clone)]
+pub struct SharedCounter(pub Rc<RefCell<MemCounter>>);
+
+impl SharedFlash {
+    /// An erased flash.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Rc::new(RefCell::new(MemFlash::new(GEOMETRY))))
+    }
+
+    /// Puts back an image, or erases everything.
+    pub fn restore(&self, image: Option<Vec<u8>>) {
+        let image = image.unwrap_or_else(|| vec![0xFF; GEOMETRY.capacity as usize]);
+        *self.0.borrow_mut() = MemFlash::from_image(GEOMETRY, image);
+    }
+
+    /// All bytes as they are.
+    #[must_use]
+    pub fn image(&self) -> Vec<u8> {
+        self.0.borrow().image().to_vec()
+    }
+}
+
+impl Default for SharedFlash {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Flash for SharedFlash {
+    type Error = MemError;
+
+    fn geometry(&self) -> Geometry {
+        self.0.borrow().geometry()
+    }
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), MemError> {
+        self.0.borrow_mut().read(offset, bytes)
+    }
+
+    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), MemError> {
+        self.0.borrow_mut().program(offset, bytes)
+    }
+
+    fn erase(&mut self, offset: u32, length: u32) -> Result<(), MemError> {
+        self.0.borrow_mut().erase(offset, length)
+    }
+
+    fn sync(&mut self) -> Result<(), MemError> {
+        self.0.borrow_mut().sync()
+    }
+}
+
+impl Counter for SharedCounter {
+    type Error = MemError;
+
+    fn value(&self) -> u64 {
+        self.0.borrow().value()
+    }
+
+    fn raise(&mut self, to: u64) -> Result<(), MemError> {
+        self.0.borrow_mut().raise(to)
+    }
+}

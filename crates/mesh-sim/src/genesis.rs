@@ -1,0 +1,127 @@
+//! The genesis of a simulated car: keys from seeds, identifiers by the default plan.
+
+use device_chain::genesis::{
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, ValidatorEntry, WIRE_VERSION,
+};
+use device_chain::keys::{Device, SoftKeys};
+use device_chain::mac::Suite;
+use device_chain::sign::SigningKey;
+use device_chain::types::{PublicKey, ValidatorIndex};
+
+const ROLES: [Role; 8] = [
+    Role::Gateway,
+    Role::Powertrain,
+    Role::Chassis,
+    Role::Adas,
+    Role::Body,
+    Role::Telematics,
+    Role::Battery,
+    Role::Other,
+];
+
+/// What a simulated car is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Tells cars apart.
+    pub seed: u8,
+    /// 4 to 8.
+    pub validators: u8,
+    /// Endpoints.
+    pub endpoints: u8,
+    /// MAC.
+    pub suite: Suite,
+    /// Bound of one phase, µs.
+    pub phase_us: u32,
+    /// Interval of heartbeats, µs.
+    pub heartbeat_us: u32,
+}
+
+impl Default for Plan {
+    /// Seven validators and a door sensor; Δ for 500k/2M (W1 with U = 0.4), heartbeats every 100 ms.
+    fn default() -> Self {
+        Self { seed: 1, validators: 7, endpoints: 1, suite: Suite::Cmac, phase_us: 7_700, heartbeat_us: 100_000 }
+    }
+}
+
+impl Plan {
+    /// Identity of a validator.
+    #[must_use]
+    pub fn validator_key(&self, at: ValidatorIndex) -> SigningKey {
+        self.key(1, at)
+    }
+
+    /// Identity of an endpoint.
+    #[must_use]
+    pub fn endpoint_key(&self, at: u8) -> SigningKey {
+        self.key(2, at)
+    }
+
+    /// The fleet authority.
+    #[must_use]
+    pub fn fleet_key(&self) -> SigningKey {
+        self.key(3, 0)
+    }
+
+    fn key(&self, use_of: u8, at: u8) -> SigningKey {
+        let mut seed = [0x5a; 32];
+        seed[..3].copy_from_slice(&[self.seed, use_of, at]);
+        SigningKey::from_seed(seed)
+    }
+
+    /// The genesis.
+    ///
+    /// # Panics
+    /// If the plan exceeds the limits of a genesis.
+    #[must_use]
+    pub fn genesis(&self) -> Genesis {
+        let name = |text: String| text.as_str().try_into().expect("short");
+        let validators = (0..self.validators).map(|at| {
+            let id = u32::from(at);
+            ValidatorEntry {
+                name: name(format!("ecu-{at}")),
+                role: ROLES[usize::from(at)],
+                key: self.validator_key(at).public(),
+                identifiers: Identifiers {
+                    vote: 0x090 + id,
+                    propose: 0x098 + id,
+                    control: 0x0A0 + id,
+                    bulk: 0x4E8 + id,
+                },
+            }
+        });
+        let endpoints = (0..self.endpoints).map(|at| EndpointEntry {
+            name: name(format!("sensor-{at}")),
+            key: self.endpoint_key(at).public(),
+            identifier: 0x5C0 + u32::from(at),
+        });
+        let authorities = [AuthorityEntry { authority: Authority::Fleet, key: self.fleet_key().public() }];
+        let genesis = Genesis {
+            version: WIRE_VERSION,
+            suite: self.suite,
+            vehicle: name(format!("SIM-{}", self.seed)),
+            validators: validators.collect(),
+            endpoints: endpoints.collect(),
+            authorities: authorities.into_iter().collect(),
+            policy: Policy { phase_us: self.phase_us, heartbeat_us: self.heartbeat_us },
+        };
+        genesis.check().expect("a plan within the limits");
+        genesis
+    }
+
+    /// The pairwise keys of a device with everybody else.
+    ///
+    /// # Panics
+    /// If the plan exceeds the limits of a genesis.
+    #[must_use]
+    pub fn keys(&self, genesis: &Genesis, identity: &SigningKey) -> SoftKeys {
+        let mut keys = SoftKeys::new(self.suite);
+        let validators = genesis.validators.iter().zip(0..).map(|(entry, at)| (Device::Validator(at), entry.key));
+        let endpoints = genesis.endpoints.iter().zip(0..).map(|(entry, at)| (Device::Endpoint(at), entry.key));
+        let peers: Vec<(Device, PublicKey)> = validators.chain(endpoints).collect();
+        for (device, key) in peers.into_iter().filter(|(_, key)| *key != identity.public()) {
+            let pair = identity.pair_key(&key, &genesis.mesh().0).expect("sound keys");
+            assert!(keys.load(device, pair), "within the limits");
+        }
+        keys
+    }
+}
