@@ -1,1 +1,3 @@
-//! The vehicle gateway: a validator that builds the Event Chain and runs the uplink.
+//! The vehicle gateway: a validator of the mesh that builds the Event Chain, listens to the car and runs the uplink.
+
+pub mod chain;

@@ -1,0 +1,401 @@
+//! The Event Chain as the gateway makes it: inputs in, effects out, no clock and no file.
+//!
+//! 1. Every decision of the mesh goes in, in order, and every record that the gateway alone attests. Both are made
+//!    durable ([`Effect::Persist`]) and put into the open block.
+//! 2. When a block is due, its header is made durable and submitted. If the mesh decides something else first, the
+//!    header does not fit any more: a new one is made at once.
+//! 3. The decision of the header closes the block. Its seals are collected; with a quorum of them, or after a bounded
+//!    time with f + 1, the block goes to the uplink. Later seals go after it.
+//!
+//! One block is being sealed at a time: validators seal the newest block only, so the next one waits for its f + 1.
+
+mod log;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use device_chain::block::{BlockHeader, Finality, Seal};
+use device_chain::genesis::Genesis;
+use device_chain::state::{Refusal, State};
+use device_chain::tx::{Transaction, TxBytes};
+use device_chain::types::{Height, Micros};
+use event_chain::block::{Block, MAX_ATTESTED, MAX_DECISIONS};
+use event_chain::build::{BlockBuilder, BuildError};
+use event_chain::record::{AttestedRecord, RecordKind};
+use serde::{Deserialize, Serialize};
+
+pub use log::{Found, Log, LogError};
+pub use status::{ChainStatus, SealingStatus};
+
+/// A block with so many decisions or records is closed at once: half of what fits is left for the time it takes.
+const MANY_DECISIONS: usize = MAX_DECISIONS / 2;
+const MANY_ATTESTED: usize = MAX_ATTESTED / 2;
+/// When a header without an answer is submitted again, microseconds.
+const RESUBMIT_US: u64 = 5_000_000;
+
+/// When blocks are closed and forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// From block to block while there is something new, microseconds.
+    pub close_us: u64,
+    /// From block to block as a sign of life, microseconds.
+    pub idle_us: u64,
+    /// How long a block waits for its quorum of seals before f + 1 are enough, microseconds.
+    pub seal_us: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { close_us: 2_000_000, idle_us: 15_000_000, seal_us: 3_000_000 }
+    }
+}
+
+/// Both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Since boot, for timers.
+    pub at: Micros,
+    /// Unix time in milliseconds, for what is recorded.
+    pub unix_ms: u64,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The deadline has come.
+    Tick,
+    /// The mesh decided. What is known already is passed over.
+    Decided(Height, TxBytes),
+    /// The node has taken over a state of this height: all decisions up to it should have come before.
+    CaughtUp(Height),
+    /// The gateway alone saw something.
+    Attest(RecordKind),
+    /// A seal of a block, not checked yet.
+    Seal(u32, Seal),
+}
+
+/// Something to do, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Append to the log; durable before any effect behind it is carried out.
+    Persist(Entry),
+    /// Ask the mesh to decide this.
+    Submit(Transaction),
+    /// Give the block to the uplink, or its additional seals; durable before any effect behind it.
+    Forward(Box<Block>, Finality),
+    /// From here on the chain cannot be continued.
+    Broken(Broken),
+}
+
+/// What the log holds. Append variants, never reorder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Entry {
+    /// Everything up to here: the first entry of a log.
+    Snapshot(Box<Snapshot>),
+    /// The next decision.
+    Decided(TxBytes),
+    /// A record for the open block.
+    Attested(AttestedRecord),
+    /// The header of the open block, before it is submitted: the same one is submitted after a restart.
+    Proposed(BlockHeader),
+    /// A valid seal of the closed block.
+    Sealed(Seal),
+    /// The uplink has the closed block with so many seals.
+    Forwarded(Finality),
+}
+
+/// All that a [`Chain`] must not forget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    state: State,
+    builder: BlockBuilder,
+    proposed: Option<BlockHeader>,
+    sealing: Option<Sealing>,
+}
+
+/// The newest closed block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Sealing {
+    block: Block,
+    forwarded: Option<Finality>,
+}
+
+/// Why no block can follow any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// Decisions are missing and no node has kept them.
+    Gap {
+        /// The last one known.
+        after: Height,
+        /// The next one known.
+        to: Height,
+    },
+    /// A decision that does not follow from those before.
+    Decision(Height, Option<Refusal>),
+    /// The mesh closed a block whose attested records are not here.
+    Records(Height),
+    /// So many decisions were made without a block being sealed that none could hold them.
+    Full(Height),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gap { after, to } => write!(
+                f,
+                "the decisions after height {after} and before {to} are lost: the gateway was away for longer than the \
+                 mesh remembers, or its chain.log was removed or replaced by an older one"
+            )?,
+            Self::Decision(height, _) => {
+                write!(f, "the decision at height {height} does not follow from those in chain.log")?;
+            }
+            Self::Records(height) => write!(
+                f,
+                "the mesh closed a block at height {height} whose records are not in chain.log: an older one was put back"
+            )?,
+            Self::Full(height) => {
+                write!(f, "at height {height} there are more decisions than a block holds, and none was sealed")?;
+            }
+        }
+        f.write_str("; blocks made so far stay valid, no more will follow; provision the car anew")
+    }
+}
+
+/// The Event Chain in the making.
+pub struct Chain {
+    genesis: Genesis,
+    policy: Policy,
+    kept: Snapshot,
+    broken: Option<Broken>,
+    /// The newest block was closed, or this process began.
+    closed_at: Micros,
+    submitted_at: Option<Micros>,
+    bad_seals: u64,
+    dropped_records: u64,
+    effects: VecDeque<Effect>,
+}
+
+impl Chain {
+    /// The chain of a car that has decided nothing yet.
+    #[must_use]
+    pub fn new(genesis: Genesis, policy: Policy, now: Micros) -> Self {
+        let kept = Snapshot {
+            state: State::new(&genesis),
+            builder: BlockBuilder::new(genesis.mesh()),
+            proposed: None,
+            sealing: None,
+        };
+        Self {
+            genesis,
+            policy,
+            kept,
+            broken: None,
+            closed_at: now,
+            submitted_at: None,
+            bad_seals: 0,
+            dropped_records: 0,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next entry of the log, before any input.
+    fn replay(&mut self, entry: Entry) {
+        if let Err(broken) = self.apply(entry) {
+            self.give_up(broken);
+        }
+    }
+
+    /// All of it, as the first entry of a new log.
+    fn snapshot(&self) -> Entry {
+        Entry::Snapshot(Box::new(self.kept.clone()))
+    }
+
+    /// The state after the last decision.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.kept.state
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Tick => {}
+            Input::Decided(height, bytes) => self.on_decided(now.at, height, bytes),
+            Input::CaughtUp(height) => self.on_height(height),
+            Input::Attest(kind) => self.attest(AttestedRecord { time_ms: now.unix_ms, kind }),
+            Input::Seal(number, seal) => self.on_seal(number, seal),
+        }
+        self.forward(now.at);
+        self.close(now);
+    }
+
+    /// The next effect; `None` when there is nothing to do before the next input.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Micros> {
+        let unforwarded = self.kept.sealing.as_ref().filter(|sealing| sealing.forwarded.is_none());
+        let provisional = unforwarded.filter(|sealing| self.is_provisional(&sealing.block));
+        [provisional.map(|_| self.closed_at.plus(self.policy.seal_us)), self.close_due()].into_iter().flatten().min()
+    }
+
+    fn on_decided(&mut self, now: Micros, height: Height, bytes: TxBytes) {
+        if height <= self.state().height() {
+            return;
+        }
+        self.on_height(height - 1);
+        if self.broken.is_some() {
+            return;
+        }
+        let before = self.state().event().number;
+        match self.record(Entry::Decided(bytes)) {
+            Ok(()) if self.state().event().number > before => self.closed_at = now,
+            Ok(()) => {}
+            Err(broken) => self.give_up(broken),
+        }
+        self.submitted_at = None;
+    }
+
+    /// Everything up to `height` must be known.
+    fn on_height(&mut self, height: Height) {
+        let after = self.state().height();
+        if height > after {
+            self.give_up(Broken::Gap { after, to: height + 1 });
+        }
+    }
+
+    fn give_up(&mut self, broken: Broken) {
+        if self.broken.is_none() {
+            self.effects.push_back(Effect::Broken(broken.clone()));
+            self.broken = Some(broken);
+        }
+    }
+
+    fn attest(&mut self, record: AttestedRecord) {
+        let full = self.kept.builder.attested() == MAX_ATTESTED;
+        if full || self.broken.is_some() || self.record(Entry::Attested(record)).is_err() {
+            self.dropped_records += 1;
+        }
+    }
+
+    /// The signature is checked here: in the gateway's own loop, which no approval waits for.
+    fn on_seal(&mut self, number: u32, seal: Seal) {
+        let Some(sealing) = &mut self.kept.sealing else { return };
+        if sealing.block.header.number != number || sealing.block.seals.iter().any(|s| s.validator == seal.validator) {
+            return;
+        }
+        if sealing.block.add_seal(seal, &self.genesis) {
+            self.effects.push_back(Effect::Persist(Entry::Sealed(seal)));
+        } else {
+            self.bad_seals += 1;
+        }
+    }
+
+    fn is_provisional(&self, block: &Block) -> bool {
+        block.seals.len() >= self.genesis.quorum().one_correct()
+    }
+
+    /// Gives the closed block to the uplink when its seals make it final, or provisional for long enough.
+    fn forward(&mut self, now: Micros) {
+        let Some(sealing) = &self.kept.sealing else { return };
+        let block = &sealing.block;
+        let patient = now < self.closed_at.plus(self.policy.seal_us);
+        let finality = match block.seals.len() {
+            seals if seals >= self.genesis.quorum().votes() => Some(Finality::Final),
+            _ if self.is_provisional(block) && !patient => Some(Finality::Provisional),
+            _ => None,
+        };
+        if let Some(finality) = finality.filter(|_| finality > sealing.forwarded) {
+            self.effects.push_back(Effect::Forward(Box::new(block.clone()), finality));
+            let _ = self.record(Entry::Forwarded(finality)); // cannot break anything
+        }
+    }
+
+    /// When a block is to be closed, or its header to be submitted again.
+    fn close_due(&self) -> Option<Micros> {
+        let builder = &self.kept.builder;
+        let sealed = self.kept.sealing.as_ref().is_none_or(|sealing| sealing.forwarded.is_some());
+        if self.broken.is_some() || !sealed {
+            return None;
+        }
+        if self.kept.proposed.is_some() {
+            return Some(self.submitted_at.map_or(self.closed_at, |at| at.plus(RESUBMIT_US)));
+        }
+        // the first decision of a block is the approval of the block before: no news
+        let known = usize::from(self.state().event().number > 0);
+        let wait = if builder.decisions() >= MANY_DECISIONS || builder.attested() >= MANY_ATTESTED {
+            0
+        } else if builder.decisions() > known || builder.attested() > 0 {
+            self.policy.close_us
+        } else {
+            self.policy.idle_us
+        };
+        Some(self.closed_at.plus(wait))
+    }
+
+    fn close(&mut self, now: Now) {
+        if self.close_due().is_none_or(|due| due > now.at) {
+            return;
+        }
+        let header = self.kept.proposed.clone().unwrap_or_else(|| {
+            let header = self.kept.builder.header(&self.kept.state, now.unix_ms);
+            let _ = self.record(Entry::Proposed(header.clone())); // cannot break anything
+            header
+        });
+        self.submitted_at = Some(now.at);
+        self.effects.push_back(Effect::Submit(Transaction::EventBlock(header)));
+    }
+
+    /// Changes what is kept, now and at the next start.
+    fn record(&mut self, entry: Entry) -> Result<(), Broken> {
+        self.apply(entry.clone())?;
+        self.effects.push_back(Effect::Persist(entry));
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: Entry) -> Result<(), Broken> {
+        let kept = &mut self.kept;
+        match entry {
+            Entry::Snapshot(snapshot) => *kept = *snapshot,
+            Entry::Decided(bytes) => return self.apply_decision(bytes),
+            Entry::Attested(record) => {
+                kept.builder.attest(record).map_err(|_| Broken::Full(kept.state.height()))?;
+            }
+            Entry::Proposed(header) => kept.proposed = Some(header),
+            Entry::Sealed(seal) => {
+                if let Some(sealing) = &mut kept.sealing {
+                    sealing.block.add_seal(seal, &self.genesis);
+                }
+            }
+            Entry::Forwarded(finality) => {
+                if let Some(sealing) = &mut kept.sealing {
+                    sealing.forwarded = Some(finality);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_decision(&mut self, bytes: TxBytes) -> Result<(), Broken> {
+        let kept = &mut self.kept;
+        let height = kept.state.height() + 1;
+        let tx = Transaction::decode(&bytes).ok_or(Broken::Decision(height, None))?;
+        kept.state.check(&tx, &self.genesis).map_err(|refusal| Broken::Decision(height, Some(refusal)))?;
+        let closed = kept.builder.decide(bytes.clone()).map_err(|error| match error {
+            BuildError::Full => Broken::Full(height),
+            BuildError::UnknownHeader => Broken::Records(height),
+        })?;
+        kept.state.apply(&bytes, &tx, &self.genesis).map_err(|refusal| Broken::Decision(height, Some(refusal)))?;
+        kept.proposed = None;
+        if let Some(block) = closed {
+            kept.sealing = Some(Sealing { block, forwarded: None });
+        }
+        Ok(())
+    }
+}
