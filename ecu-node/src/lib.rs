@@ -8,6 +8,8 @@
 //! 3. sleep until the next event, or [`Ecu::deadline`].
 #![cfg_attr(not(any(test, feature = "linux")), no_std)]
 
+#[cfg(feature = "linux")]
+pub mod linux;
 pub mod plan;
 pub mod pump;
 pub mod store;

@@ -1,12 +1,9 @@
 //! The ECU's journal: what it must not forget, and how it knows that it has.
 
 use device_chain::genesis::Genesis;
-use device_chain::keys::KeyStore;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::{Record, RecordKind, Recovered};
 use journal::{Counter, Error, Flash, Journal, OpenError};
-
-use crate::Ecu;
 
 /// Room that is left when the journal is rewritten: a state and the largest few records.
 const RESERVE: u32 = 6 * 1024;
@@ -140,22 +137,30 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
         })
     }
 
-    /// Appends a record, durable on return; rewrites the journal first when it is nearly full.
+    /// Appends a record, durable on return.
     ///
     /// # Errors
-    /// The flash failed: the ECU must stay silent about what it could not write.
-    pub fn append<K: KeyStore>(&mut self, ecu: &Ecu<K>, kind: RecordKind, bytes: &[u8]) -> Result<(), Error<F::Error>> {
-        if self.journal.remaining() < RESERVE {
-            self.compact(ecu)?;
-        }
+    /// The flash failed or is full: the ECU must stay silent about what it could not write.
+    pub fn append(&mut self, kind: RecordKind, bytes: &[u8]) -> Result<(), Error<F::Error>> {
         self.journal.append(kind as u8, bytes).map(|_| ())
     }
 
-    fn compact<K: KeyStore>(&mut self, ecu: &Ecu<K>) -> Result<(), Error<F::Error>> {
-        let mut buffer = [0; MAX_MESSAGE];
+    /// Whether it is time to [rewrite](Self::rewrite); what one input makes durable still fits.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.journal.remaining() < RESERVE
+    }
+
+    /// Replaces everything by the records that `write` hands to its argument, in one atomic step, durable on return.
+    /// They are those of `Validator::live_records` when every effect has been polled: what was handed out but not
+    /// appended yet is then among them.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; the old records then still count.
+    pub fn rewrite(&mut self, write: impl FnOnce(&mut dyn FnMut(RecordKind, &[u8]))) -> Result<(), Error<F::Error>> {
         self.journal.rewrite(|writer| {
             let mut written = Ok(());
-            ecu.validator().live_records(&mut buffer, &mut |kind, bytes| {
+            write(&mut |kind, bytes| {
                 if written.is_ok() {
                     written = writer.append(kind as u8, bytes);
                 }

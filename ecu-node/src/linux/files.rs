@@ -1,0 +1,110 @@
+//! Files that are whole after a power cut, and hexadecimal text in them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use device_chain::types::{Hash, PublicKey};
+
+/// Mode of a file with secrets: its owner's.
+pub const SECRET: u32 = 0o600;
+/// Mode of a file that everybody may read.
+pub const PUBLIC: u32 = 0o644;
+
+/// Writes a file that did not exist, durable on return.
+///
+/// # Errors
+/// The file exists, or the file system says no.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Replaces a file by another in one step, so that readers see the old one or the new one. Not durable.
+///
+/// # Errors
+/// Of the file system.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, bytes)?;
+    fs::rename(new, path)
+}
+
+/// Makes the names in a folder durable.
+///
+/// # Errors
+/// Of the file system.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("cannot sync {}", folder.display()))
+}
+
+/// Reads a file of which no more than `limit` bytes make sense.
+///
+/// # Errors
+/// It cannot be read or is longer.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let length = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    anyhow::ensure!(length <= limit, "{}: {length} bytes, but at most {limit} make sense", path.display());
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Lower-case hexadecimal text of 32 bytes.
+#[must_use]
+pub fn to_hex(bytes: &[u8; 32]) -> String {
+    Hash(*bytes).to_string()
+}
+
+/// 32 bytes from 64 hexadecimal digits, white space around them left out.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim().as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut bytes = [0; 32];
+    if text.len() != 2 * bytes.len() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks(2)) {
+        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+    }
+    Some(bytes)
+}
+
+/// A file with one public key in hexadecimal text.
+///
+/// # Errors
+/// It cannot be read, or holds something else.
+pub fn read_public_key(path: &Path) -> Result<PublicKey> {
+    let text = String::from_utf8_lossy(&read(path, 1024)?).into_owned();
+    let key = from_hex(&text).with_context(|| format!("{}: 64 hexadecimal digits expected", path.display()))?;
+    Ok(PublicKey(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_text() {
+        let bytes: [u8; 32] = core::array::from_fn(|at| 7 * at as u8);
+        assert_eq!(from_hex(&format!(" {}\n", to_hex(&bytes))), Some(bytes));
+        for bad in ["", "00", &"0".repeat(63), &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_never_overwritten_by_create() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        create(&path, b"one", SECRET).unwrap();
+        assert!(create(&path, b"two", SECRET).unwrap_err().to_string().contains("key"));
+        assert_eq!(read(&path, 3).unwrap(), b"one");
+        assert!(read(&path, 2).is_err());
+    }
+}

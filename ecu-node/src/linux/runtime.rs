@@ -1,0 +1,252 @@
+//! The loop around a node: bus, journal, signatures, commands and the clock in; frames, records and events out.
+//!
+//! Nothing in it waits for a disk or a signature. Towards whoever takes the events it is bounded and never blocks:
+//!
+//! - reports beyond [`MAX_REPORTS`] that nobody takes are dropped and counted;
+//! - decisions and seals are never dropped. If [`MAX_BACKLOG`] of them wait, the node stops with an error: the others go
+//!   on without it, and at the next start [`Node::history`] hands out again what was not taken.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use device_chain::block::Seal;
+use device_chain::genesis::Genesis;
+use device_chain::grant::{GrantRefusal, SignedGrant};
+use device_chain::hash::Domain;
+use device_chain::keys::SoftKeys;
+use device_chain::limits::{MAX_GRANTS, MAX_HISTORY, MAX_MESSAGE};
+use device_chain::sign::SigningKey;
+use device_chain::tx::Transaction;
+use device_chain::types::{Hash, Micros};
+use device_chain::validator::{Decision, Report};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, sleep_until};
+
+use super::bus::Bus;
+use super::node::Node;
+use super::status::{Status, Tally};
+use super::writer::Writer;
+use crate::{Ecu, Effect, Input};
+
+/// Reports that wait for somebody to take them.
+pub const MAX_REPORTS: usize = 64;
+/// Events that wait for somebody to take them before the node gives up: no more than a restart can hand out again.
+pub const MAX_BACKLOG: usize = MAX_HISTORY;
+/// Signatures made or checked at a time.
+const MAX_ASYMMETRIC: usize = 2 * MAX_GRANTS;
+/// How often the status is renewed.
+const STATUS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What somebody wants from a node.
+#[derive(Clone, Debug)]
+pub enum NodeCommand {
+    /// A grant from outside the car: check it, keep it, pass it on.
+    Grant(SignedGrant),
+    /// Use the grant with this digest.
+    UseGrant(Hash),
+    /// Have a transaction decided.
+    Submit(Transaction),
+}
+
+/// What a node has to say.
+#[derive(Clone, Debug)]
+pub enum NodeEvent {
+    /// Decided, and durable here.
+    Decided(Decision),
+    /// At the gateway: a validator's seal of the block with this number. Its signature is not checked yet.
+    Sealed(u32, Seal),
+    /// The grant of [`NodeCommand::UseGrant`] cannot be used now.
+    GrantRefused(Hash, GrantRefusal),
+    /// Worth a line in a log.
+    Report(Report),
+}
+
+/// Why a node had to stop.
+#[derive(Debug)]
+pub enum RunError {
+    /// The bus is gone.
+    Bus(io::Error),
+    /// What the node did could not be made durable: it must not say it.
+    Journal(journal::Error<io::Error>),
+    /// Nobody takes its events.
+    Backlog,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bus(error) => write!(f, "bus: {error}"),
+            Self::Journal(error) => write!(f, "journal: {error}; stopped, for nothing may be said that is not durable"),
+            Self::Backlog => write!(f, "{MAX_BACKLOG} decisions and seals wait and nobody takes them"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Runs a node until `shutdown` is ready. What is under way in the journal is finished, and its files are unlocked on return.
+///
+/// # Errors
+/// [`RunError`]; the node has then stopped.
+pub async fn run<B: Bus>(
+    node: Node,
+    bus: B,
+    commands: mpsc::Receiver<NodeCommand>,
+    events: mpsc::Sender<NodeEvent>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let writer = Writer::start(node.store).map_err(|error| RunError::Journal(journal::Error::Io(error)))?;
+    let mut runtime = Runtime {
+        genesis: Arc::new(node.ecu.validator().genesis().clone()),
+        ecu: node.ecu,
+        bus,
+        writer,
+        identity: node.identity,
+        asymmetric: JoinSet::new(),
+        events,
+        backlog: VecDeque::new(),
+        status: node.status,
+        epoch: node.epoch,
+        tally: Tally::default(),
+        buffer: Box::new([0; MAX_MESSAGE]),
+    };
+    let ended = runtime.run(commands, shutdown).await;
+    runtime.publish();
+    runtime.writer.close().await;
+    ended
+}
+
+struct Runtime<B> {
+    genesis: Arc<Genesis>,
+    ecu: Box<Ecu<SoftKeys>>,
+    bus: B,
+    writer: Writer,
+    identity: Arc<SigningKey>,
+    asymmetric: JoinSet<Input>,
+    events: mpsc::Sender<NodeEvent>,
+    backlog: VecDeque<NodeEvent>,
+    status: watch::Sender<Status>,
+    epoch: Instant,
+    tally: Tally,
+    buffer: Box<[u8; MAX_MESSAGE]>,
+}
+
+impl<B: Bus> Runtime<B> {
+    async fn run(
+        &mut self,
+        mut commands: mpsc::Receiver<NodeCommand>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
+        let mut renew = tokio::time::interval(STATUS_INTERVAL);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(shutdown);
+        loop {
+            self.carry_out();
+            if self.backlog.len() > MAX_BACKLOG {
+                return Err(RunError::Backlog);
+            }
+            self.writer.next_job(&self.ecu);
+            let deadline = self.ecu.deadline().map(|at| self.epoch + Duration::from_micros(at.0));
+            let input = tokio::select! {
+                () = &mut shutdown => return Ok(()),
+                event = self.bus.event() => Input::Bus(event.map_err(RunError::Bus)?),
+                written = self.writer.written() => Input::Persisted(written.map_err(RunError::Journal)?),
+                Some(Ok(answer)) = self.asymmetric.join_next() => answer,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => Input::Tick,
+                Some(command) = commands.recv() => match self.command(command) {
+                    Some(input) => input,
+                    None => continue,
+                },
+                () = deliver(&self.events, &mut self.backlog), if !self.backlog.is_empty() => continue,
+                _ = renew.tick() => {
+                    self.publish();
+                    continue;
+                }
+            };
+            let now = self.now();
+            self.ecu.handle(now, input);
+        }
+    }
+
+    fn now(&self) -> Micros {
+        Micros(self.epoch.elapsed().as_micros() as u64)
+    }
+
+    fn command(&mut self, command: NodeCommand) -> Option<Input> {
+        match command {
+            NodeCommand::Grant(signed) => Some(Input::Grant(signed)),
+            NodeCommand::Submit(tx) => Some(Input::Submit(tx)),
+            NodeCommand::UseGrant(digest) => match self.ecu.validator().use_of(&digest) {
+                Ok(tx) => Some(Input::Submit(tx)),
+                Err(refusal) => {
+                    self.tell(NodeEvent::GrantRefused(digest, refusal));
+                    None
+                }
+            },
+        }
+    }
+
+    /// Carries out every effect.
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.ecu.poll(&mut self.buffer) {
+            match effect {
+                Effect::Bus(command) => self.bus.command(command),
+                Effect::Persist { token, kind, bytes } => self.writer.push(token, kind, bytes),
+                Effect::Decided(decision) => {
+                    self.tally.decided(&decision);
+                    self.tell(NodeEvent::Decided(decision));
+                }
+                Effect::Sealed(number, seal) => self.tell(NodeEvent::Sealed(number, seal)),
+                Effect::Report(report) => self.report(report),
+                Effect::Sign(digest) => {
+                    let identity = self.identity.clone();
+                    self.asymmetric
+                        .spawn_blocking(move || Input::Signed(digest, identity.sign(Domain::Block, &digest)));
+                }
+                Effect::CheckGrant(signed) => self.check_grant(signed),
+            }
+        }
+    }
+
+    fn check_grant(&mut self, signed: SignedGrant) {
+        let digest = signed.grant.digest();
+        if self.asymmetric.len() < MAX_ASYMMETRIC {
+            let genesis = self.genesis.clone();
+            self.asymmetric.spawn_blocking(move || Input::GrantChecked(digest, signed.is_genuine(&genesis)));
+        } else {
+            // somebody floods: refused, so that it may be sent again
+            self.asymmetric.spawn(async move { Input::GrantChecked(digest, false) });
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.tally.reported(&report, self.epoch.elapsed());
+        if self.backlog.len() < MAX_REPORTS {
+            self.tell(NodeEvent::Report(report));
+        } else {
+            self.tally.reports_dropped += 1;
+        }
+    }
+
+    /// Behind what waits already, so that the order is kept.
+    fn tell(&mut self, event: NodeEvent) {
+        self.backlog.push_back(event);
+    }
+
+    fn publish(&mut self) {
+        let (ecu, tally) = (&self.ecu, &self.tally);
+        self.status.send_modify(|status| status.renew(ecu, tally));
+    }
+}
+
+/// Hands the first event over as soon as there is room. Cancel-safe.
+async fn deliver(events: &mpsc::Sender<NodeEvent>, backlog: &mut VecDeque<NodeEvent>) {
+    match (events.reserve().await, backlog.pop_front()) {
+        (Ok(permit), Some(event)) => permit.send(event),
+        _ => backlog.clear(), // nobody will ever take them
+    }
+}

@@ -1,0 +1,379 @@
+//! What a running node shows of itself: a value to watch, and a file that any process can read, also on the other side of
+//! a user-mode Linux, which a socket would not cross.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use can_bus::port::ErrorState;
+use device_chain::keys::KeyStore;
+use device_chain::types::ValidatorIndex;
+use device_chain::validator::{Counters, Decision, Mode, Report};
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use crate::Ecu;
+use crate::pump::FrameCounters;
+use crate::store::Diagnosis;
+
+/// A status file that is older was left behind by a process that does not run any more.
+pub const MAX_AGE: Duration = Duration::from_secs(3);
+/// Decisions that the status lists, the newest last.
+pub const LISTED_DECISIONS: usize = 32;
+/// Latencies of which the median is taken, the newest.
+const LATENCIES: usize = 1024;
+/// Name of the file in the node's folder.
+const FILE: &str = "status.json";
+const MAX_FILE: u64 = 256 * 1024;
+
+/// The status of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Vehicle identification.
+    pub vehicle: String,
+    /// Name in the genesis.
+    pub name: String,
+    /// Role in the genesis.
+    pub role: String,
+    /// Mesh identity, hexadecimal.
+    pub mesh: String,
+    /// `trusted` or `isolated`.
+    pub mode: String,
+    /// Height of the last decision.
+    pub height: u32,
+    /// Round of the height being agreed on.
+    pub round: u8,
+    /// Hash of the last decision, hexadecimal.
+    pub head: String,
+    /// Number of this boot.
+    pub boot: u32,
+    /// Listens only, until a quorum readmits it.
+    pub amnesiac: bool,
+    /// What was found in the journal at the start.
+    pub diagnosis: String,
+    /// The other validators.
+    pub peers: Vec<Peer>,
+    /// Messages by what became of them.
+    pub messages: BTreeMap<String, u64>,
+    /// Frames by what became of them.
+    pub frames: BTreeMap<String, u64>,
+    /// Error state of the controller.
+    pub bus: String,
+    /// What this node had approved.
+    pub approvals: ApprovalStatus,
+    /// The last decisions, the newest last.
+    pub decisions: Vec<DecisionStatus>,
+    /// Reports that nobody took.
+    pub reports_dropped: u64,
+    /// From the start of the process to the first mode `trusted`, milliseconds.
+    pub ignition_ms: Option<u64>,
+    /// At the body ECU: `unlocked` or `locked`.
+    pub door: Option<String>,
+    /// Process.
+    pub pid: u32,
+    /// When this was written, milliseconds of Unix time.
+    pub written_at_ms: u64,
+}
+
+/// Another validator, as this node sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    /// Name in the genesis.
+    pub name: String,
+    /// A verified message came in within three heartbeats.
+    pub heard: bool,
+    /// It has proved that it shares a session.
+    pub confirmed: bool,
+    /// It says that it has lost its memory.
+    pub amnesiac: bool,
+}
+
+/// Decisions that this node had asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalStatus {
+    /// How many.
+    pub count: u64,
+    /// Median from request to decision, of the newest 1024, microseconds.
+    pub median_us: Option<u64>,
+    /// Longest, microseconds.
+    pub worst_us: Option<u64>,
+}
+
+/// A decision in the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionStatus {
+    /// Height.
+    pub height: u32,
+    /// What was decided, in a word.
+    pub kind: String,
+    /// Hash, hexadecimal.
+    pub hash: String,
+    /// Round that decided.
+    pub round: u8,
+    /// Decided here by a quorum, not taken over while catching up.
+    pub live: bool,
+    /// From request to decision, if this node had asked for it, microseconds.
+    pub latency_us: Option<u64>,
+}
+
+/// What a node has done since it started.
+#[derive(Default)]
+pub(super) struct Tally {
+    count: u64,
+    worst_us: Option<u64>,
+    latencies_us: VecDeque<u64>,
+    decisions: VecDeque<DecisionStatus>,
+    ignition_ms: Option<u64>,
+    /// Reports that nobody took.
+    pub reports_dropped: u64,
+}
+
+impl Tally {
+    pub fn decided(&mut self, decision: &Decision) {
+        push_newest(
+            &mut self.decisions,
+            LISTED_DECISIONS,
+            DecisionStatus {
+                height: decision.height,
+                kind: decision.tx.name().into(),
+                hash: decision.hash.to_string(),
+                round: decision.round,
+                live: decision.live,
+                latency_us: decision.latency_us,
+            },
+        );
+        if let Some(latency) = decision.latency_us {
+            self.count += 1;
+            self.worst_us = self.worst_us.max(Some(latency));
+            push_newest(&mut self.latencies_us, LATENCIES, latency);
+        }
+    }
+
+    pub fn reported(&mut self, report: &Report, since_start: Duration) {
+        if *report == Report::Mode(Mode::Trusted) {
+            self.ignition_ms.get_or_insert(since_start.as_millis() as u64);
+        }
+    }
+
+    fn approvals(&self) -> ApprovalStatus {
+        let mut sorted: Vec<u64> = self.latencies_us.iter().copied().collect();
+        sorted.sort_unstable();
+        ApprovalStatus { count: self.count, median_us: sorted.get(sorted.len() / 2).copied(), worst_us: self.worst_us }
+    }
+}
+
+fn push_newest<T>(list: &mut VecDeque<T>, limit: usize, item: T) {
+    if list.len() == limit {
+        list.pop_front();
+    }
+    list.push_back(item);
+}
+
+impl Status {
+    /// Of a node that has not run yet.
+    pub(super) fn new<K: KeyStore>(ecu: &Ecu<K>, diagnosis: Diagnosis) -> Self {
+        let validator = ecu.validator();
+        let entry = &validator.genesis().validators[usize::from(validator.index())];
+        let mut status = Self {
+            vehicle: validator.genesis().vehicle.to_string(),
+            name: entry.name.to_string(),
+            role: format!("{:?}", entry.role).to_lowercase(),
+            mesh: validator.mesh().0.to_string(),
+            diagnosis: describe(diagnosis),
+            boot: validator.boot(),
+            pid: std::process::id(),
+            mode: String::new(),
+            height: 0,
+            round: 0,
+            head: String::new(),
+            amnesiac: false,
+            peers: Vec::new(),
+            messages: BTreeMap::new(),
+            frames: BTreeMap::new(),
+            bus: String::new(),
+            approvals: ApprovalStatus::default(),
+            decisions: Vec::new(),
+            reports_dropped: 0,
+            ignition_ms: None,
+            door: None,
+            written_at_ms: 0,
+        };
+        status.renew(ecu, &Tally::default());
+        status
+    }
+
+    pub(super) fn renew<K: KeyStore>(&mut self, ecu: &Ecu<K>, tally: &Tally) {
+        let validator = ecu.validator();
+        self.mode = match validator.mode() {
+            Mode::Trusted => "trusted",
+            Mode::Isolated => "isolated",
+        }
+        .into();
+        self.height = validator.state().height();
+        self.round = validator.round();
+        self.head = validator.state().head().to_string();
+        self.amnesiac = validator.is_amnesiac();
+        let entries = (0..).zip(&validator.genesis().validators).filter(|(at, _)| *at != validator.index());
+        self.peers = entries.map(|(at, entry)| peer(ecu, at, &entry.name)).collect();
+        self.messages = message_counters(validator.counters());
+        self.frames = frame_counters(ecu.counters());
+        self.bus = match ecu.bus_state() {
+            ErrorState::Active => "active",
+            ErrorState::Warning => "warning",
+            ErrorState::Passive => "passive",
+            ErrorState::BusOff => "bus-off",
+        }
+        .into();
+        self.approvals = tally.approvals();
+        self.decisions = tally.decisions.iter().cloned().collect();
+        self.reports_dropped = tally.reports_dropped;
+        self.ignition_ms = tally.ignition_ms;
+        self.written_at_ms = unix_ms();
+    }
+
+    /// Replaces the status file in a node's folder.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        files::replace(&folder.join(FILE), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// Reads the status file in a node's folder.
+    ///
+    /// # Errors
+    /// There is none, or it is no status.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        let bytes = files::read(&path, MAX_FILE)?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{}: this is no status", path.display()))
+    }
+
+    /// How long ago it was written.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(unix_ms().saturating_sub(self.written_at_ms))
+    }
+}
+
+fn peer<K: KeyStore>(ecu: &Ecu<K>, at: ValidatorIndex, name: &str) -> Peer {
+    let session = ecu.validator().session(at);
+    Peer {
+        name: name.into(),
+        heard: ecu.validator().is_heard(at),
+        confirmed: session.is_some_and(|session| session.is_confirmed()),
+        amnesiac: session.is_some_and(|session| session.amnesiac),
+    }
+}
+
+fn message_counters(counters: &Counters) -> BTreeMap<String, u64> {
+    let Counters { accepted, bad_tag, replayed, stale, foreign, version, malformed, held, unknown, impostor, dropped } =
+        *counters;
+    named([
+        ("accepted", accepted),
+        ("bad_tag", bad_tag),
+        ("replayed", replayed),
+        ("stale", stale),
+        ("foreign", foreign),
+        ("version", version),
+        ("malformed", malformed),
+        ("held", held),
+        ("unknown", unknown),
+        ("impostor", impostor),
+        ("dropped", dropped),
+    ])
+}
+
+fn frame_counters(counters: &FrameCounters) -> BTreeMap<String, u64> {
+    let FrameCounters {
+        received,
+        other,
+        foreign,
+        malformed,
+        segments,
+        sent_votes,
+        sent_proposals,
+        sent_other,
+        cancelled,
+        dropped,
+        overrun,
+    } = *counters;
+    named([
+        ("received", received),
+        ("other", other),
+        ("foreign", foreign),
+        ("malformed", malformed),
+        ("segments", segments),
+        ("sent_votes", sent_votes),
+        ("sent_proposals", sent_proposals),
+        ("sent_other", sent_other),
+        ("cancelled", cancelled),
+        ("dropped", dropped),
+        ("overrun", overrun),
+    ])
+}
+
+fn named<C: Into<u64>, const N: usize>(counters: [(&str, C); N]) -> BTreeMap<String, u64> {
+    counters.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+}
+
+/// What a diagnosis means, for a person.
+#[must_use]
+pub fn describe(diagnosis: Diagnosis) -> String {
+    match diagnosis {
+        Diagnosis::Intact => "intact".into(),
+        Diagnosis::TornTail => "intact but for an append that a power cut interrupted".into(),
+        Diagnosis::Wiped => "wiped: there was no journal; listening until a quorum readmits this node".into(),
+        Diagnosis::Stale { missing } => {
+            format!("stale: {missing} records behind the counter (an old copy?); listening until readmitted")
+        }
+        Diagnosis::Damaged => "damaged: listening until a quorum readmits this node".into(),
+        Diagnosis::Foreign => "the journal was another car's; listening until a quorum readmits this node".into(),
+    }
+}
+
+/// Now, milliseconds of Unix time.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ignition = self.ignition_ms.map_or_else(String::new, |ms| format!(" ({ms} ms after the start)"));
+        writeln!(f, "{:<12}{} ({}) of {}, process {}", "node", self.name, self.role, self.vehicle, self.pid)?;
+        writeln!(f, "{:<12}{}{}{ignition}", "mode", self.mode, if self.amnesiac { ", amnesiac" } else { "" })?;
+        writeln!(f, "{:<12}height {}, round {}, head {}", "chain", self.height, self.round, &self.head)?;
+        writeln!(f, "{:<12}boot {}; {}", "journal", self.boot, self.diagnosis)?;
+        if let Some(door) = &self.door {
+            writeln!(f, "{:<12}{door}", "door")?;
+        }
+        let ApprovalStatus { count, median_us, worst_us } = self.approvals;
+        write!(f, "{:<12}{count}", "approvals")?;
+        if let (Some(median), Some(worst)) = (median_us, worst_us) {
+            write!(f, ", median {median} us, worst {worst} us")?;
+        }
+        writeln!(f, "\n{:<12}{}", "bus", self.bus)?;
+        for (name, counters) in [("messages", &self.messages), ("frames", &self.frames)] {
+            let shown: Vec<_> = counters.iter().filter(|(_, count)| **count > 0).collect();
+            let text: Vec<_> = shown.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            writeln!(f, "{name:<12}{}", text.join(", "))?;
+        }
+        writeln!(f, "\n{:<16}{:<8}{:<11}amnesiac", "peer", "heard", "confirmed")?;
+        let yes = |yes| if yes { "yes" } else { "no" };
+        for peer in &self.peers {
+            let (heard, confirmed, amnesiac) = (yes(peer.heard), yes(peer.confirmed), yes(peer.amnesiac));
+            writeln!(f, "{:<16}{heard:<8}{confirmed:<11}{amnesiac}", peer.name)?;
+        }
+        writeln!(f, "\n{:>8}  {:<12}{:<18}{:>6}{:>12}", "height", "decision", "hash", "round", "latency us")?;
+        for decision in &self.decisions {
+            let DecisionStatus { height, kind, hash, round, latency_us, .. } = decision;
+            let latency = latency_us.map_or_else(|| "-".into(), |us| us.to_string());
+            writeln!(f, "{height:>8}  {kind:<12}{:<18}{round:>6}{latency:>12}", hash.get(..16).unwrap_or(hash))?;
+        }
+        Ok(())
+    }
+}

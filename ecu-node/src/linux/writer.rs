@@ -1,0 +1,108 @@
+//! The journal on a thread of its own: what is durable is told, and frames are taken meanwhile.
+//!
+//! The thread has one job at a time: everything that was queued while it wrote makes the next one.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use device_chain::keys::KeyStore;
+use device_chain::limits::MAX_MESSAGE;
+use device_chain::record::RecordKind;
+use journal::{Error, FileCounter, FileFlash};
+use tokio::sync::mpsc;
+
+use crate::Ecu;
+use crate::store::Store;
+
+type Records = Vec<(RecordKind, Vec<u8>)>;
+type Written = Result<bool, Error<io::Error>>;
+
+enum Job {
+    Append(Records),
+    Rewrite(Records),
+}
+
+/// The loop's end of the thread.
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    answers: mpsc::Receiver<Written>,
+    thread: JoinHandle<()>,
+    queue: Records,
+    /// Last token handed to [`Self::push`].
+    token: u64,
+    /// Token up to which the job under way makes durable.
+    under_way: Option<u64>,
+    nearly_full: bool,
+}
+
+impl Writer {
+    pub fn start(mut store: Store<FileFlash, FileCounter>) -> io::Result<Self> {
+        let (jobs, mut job_receiver) = mpsc::channel(1);
+        let (answer_sender, answers) = mpsc::channel(1);
+        let thread = thread::Builder::new().name("journal".into()).spawn(move || {
+            while let Some(job) = job_receiver.blocking_recv() {
+                if answer_sender.blocking_send(write(&mut store, &job)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { jobs, answers, thread, queue: Vec::new(), token: 0, under_way: None, nearly_full: false })
+    }
+
+    /// Takes a record. The validator bounds how many wait: it acts only while it can make durable what it does.
+    pub fn push(&mut self, token: u64, kind: RecordKind, bytes: &[u8]) {
+        self.token = token;
+        self.queue.push((kind, bytes.to_vec()));
+    }
+
+    /// Gives the thread its next job if it has none. All effects of `ecu` must have been polled, for a rewrite stands for
+    /// everything it has handed out.
+    pub fn next_job<K: KeyStore>(&mut self, ecu: &Ecu<K>) {
+        if self.under_way.is_some() {
+            return;
+        }
+        let job = if self.nearly_full {
+            self.queue.clear();
+            Job::Rewrite(live_records(ecu))
+        } else if self.queue.is_empty() {
+            return;
+        } else {
+            Job::Append(std::mem::take(&mut self.queue))
+        };
+        // there is room, for nothing is under way; a dead thread shows in `written`
+        let _ = self.jobs.try_send(job);
+        self.under_way = Some(self.token);
+    }
+
+    /// Waits for the job under way, for ever if there is none; the token up to which everything is durable. Cancel-safe.
+    pub async fn written(&mut self) -> Result<u64, Error<io::Error>> {
+        let Some(token) = self.under_way else { return std::future::pending().await };
+        let dead = || Err(Error::Io(io::Error::other("the journal's thread has died")));
+        self.nearly_full = self.answers.recv().await.unwrap_or_else(dead)?;
+        self.under_way = None;
+        Ok(token)
+    }
+
+    /// Ends the thread, the job under way done and the files unlocked.
+    pub async fn close(self) {
+        drop((self.jobs, self.answers));
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+fn write(store: &mut Store<FileFlash, FileCounter>, job: &Job) -> Written {
+    match job {
+        Job::Append(records) => records.iter().try_for_each(|(kind, bytes)| store.append(*kind, bytes))?,
+        Job::Rewrite(records) => {
+            store.rewrite(|keep| records.iter().for_each(|(kind, bytes)| keep(*kind, bytes)))?;
+        }
+    }
+    Ok(store.is_nearly_full())
+}
+
+fn live_records<K: KeyStore>(ecu: &Ecu<K>) -> Records {
+    let mut records = Records::new();
+    let mut buffer = Box::new([0; MAX_MESSAGE]);
+    ecu.validator().live_records(&mut buffer, &mut |kind, bytes| records.push((kind, bytes.to_vec())));
+    records
+}
