@@ -1,7 +1,7 @@
-"""Print what crates take on a chip: sizes.py NAME=RLIB...
+"""Print what crates and images take on a chip: sizes.py NAME=FILE...
 
-The numbers are those of each crate's own compiled code, before linking; generic code counts where it is used. `readelf`
-(binutils) reads any processor's object files.
+The numbers of a crate (.rlib) are those of its own compiled code, before linking; generic code counts where it is used.
+Those of a linked image are the whole. `readelf` (binutils) reads any processor's object files.
 """
 
 import subprocess

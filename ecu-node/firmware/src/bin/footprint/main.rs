@@ -1,0 +1,13 @@
+//! The whole ECU (pump, validator, journal, software keys) linked for a Cortex-M4: what it takes of flash and RAM.
+//!
+//! It runs on no board: its bus is a word of memory. `scripts/test` links it and prints its sections.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+mod image;
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("build this for a chip: cargo build -p ecu-firmware --release --target thumbv7em-none-eabihf");
+    std::process::exit(2);
+}
