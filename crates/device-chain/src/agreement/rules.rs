@@ -115,16 +115,17 @@ impl Instance {
         due.is_some_and(|(round, id)| self.cast(VoteKind::Ready, round, Some(id), out))
     }
 
-    /// L2: lock and precommit on a polka in round 0, on a certificate in later rounds.
+    /// L2: lock and precommit on a polka in round 0, on a certificate in later rounds. Who has decided precommits that
+    /// in every round that the others come to, the present one included (L6): nothing else can be decided any more, and
+    /// those who could not check a liar's vote need this one.
     fn precommit(&mut self, out: &mut Actions) -> bool {
         let round = self.round;
         if self.has_cast(VoteKind::Precommit, round) {
             return false;
         }
-        let Some(id) = self.ids().find(|id| self.certificate(round, *id)) else { return false };
-        if self.decided.is_some_and(|(_, decided)| decided != id)
-            || !self.cast(VoteKind::Precommit, round, Some(id), out)
-        {
+        let certified = || self.ids().find(|id| self.certificate(round, *id));
+        let Some(id) = self.decided.map(|(_, id)| id).or_else(certified) else { return false };
+        if !self.cast(VoteKind::Precommit, round, Some(id), out) {
             return false;
         }
         self.lock = Some((round, id));
@@ -132,20 +133,22 @@ impl Instance {
     }
 
     /// L1: prevote the first valid proposal of round 0, or the designated proposer's of a later round, unless locked on
-    /// another value without a newer certificate. Who has decided prevotes that (L6).
+    /// another value without a newer certificate.
     fn prevote(&mut self, now: Micros, out: &mut Actions) -> bool {
         let round = self.round;
-        if self.has_cast(VoteKind::Prevote, round) || self.has_cast(VoteKind::Precommit, round) {
+        if self.decided.is_some()
+            || self.has_cast(VoteKind::Prevote, round)
+            || self.has_cast(VoteKind::Precommit, round)
+        {
             return false;
         }
         // round 0 has no beginning but the first thing heard; a later round was entered, or came from the journal
         if self.propose_until.is_none() && self.is_active() {
             self.propose_until = Some(now.plus(self.timeouts.of(round)));
         }
-        let choice = match self.decided {
-            Some((_, id)) => (round > 0).then_some(id),
-            None if round == 0 => self.open.iter().copied().find(|id| self.accepts(*id)),
-            None => self.proposals[usize::from(round)].filter(|id| self.accepts(*id)),
+        let choice = match round {
+            0 => self.open.iter().copied().find(|id| self.accepts(*id)),
+            _ => self.proposals[usize::from(round)].filter(|id| self.accepts(*id)),
         };
         choice.is_some() && self.cast(VoteKind::Prevote, round, choice, out)
     }

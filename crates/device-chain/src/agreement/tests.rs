@@ -94,9 +94,8 @@ impl Node {
     ) -> std::vec::Vec<Did> {
         let mut did = std::vec::Vec::new();
         for voter in by {
-            let id = hash.map(|hash| {
-                self.instance.add_value(Value { evident: false, ..value(hash, voter) }).expect("room")
-            });
+            let id =
+                hash.map(|hash| self.instance.add_value(Value { evident: false, ..value(hash, voter) }).expect("room"));
             let mut out = Actions::new();
             self.instance.on_vote(kind, round, voter, id, &mut out);
             did.extend(out.iter().map(|action| self.did(action)));

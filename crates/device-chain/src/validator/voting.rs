@@ -190,6 +190,9 @@ impl<K: KeyStore> Validator<K> {
         if kind == VoteKind::Precommit && value.is_some() {
             self.cancel(Cancel::Prevote(height, round));
         }
+        if self.instance(height).is_some_and(Instance::is_settled) {
+            return;
+        }
         self.send_durable(Message::Vote(height, kind, round, hash));
         if height == self.current.height() {
             self.arm_retransmit();

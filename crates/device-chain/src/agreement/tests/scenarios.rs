@@ -141,7 +141,7 @@ fn an_older_round_can_still_decide() {
     node.prevotes(0, Some(P), 1..5);
     node.prevotes(4, NIL, 1..4);
     assert_eq!(node.instance.round(), 4);
-    assert_eq!(node.precommits(0, Some(P), 1..5), [Did::Decided(0, P), prevote(4, Some(P))], "and helps on (L6)");
+    assert_eq!(node.precommits(0, Some(P), 1..5), [Did::Decided(0, P), precommit(4, Some(P))], "and helps on (L6)");
 }
 
 #[test]
@@ -186,7 +186,11 @@ fn what_is_allowed_only_later_is_valid_only_later_even_if_heard_of_early() {
     node.instance.add_value(Value { allowed_from: Some(1), ..value(P, 2) });
     assert_eq!(node.proposed(0, 1, P), []);
     assert_eq!(node.proposed(1, 2, P), []);
-    assert_eq!(node.prevotes(1, NIL, [1, 3]), [prevote(1, Some(P))], "taken along to round 1, where it may be voted for");
+    assert_eq!(
+        node.prevotes(1, NIL, [1, 3]),
+        [prevote(1, Some(P))],
+        "taken along to round 1, where it may be voted for"
+    );
 }
 
 #[test]
@@ -286,7 +290,13 @@ fn t6_who_has_decided_keeps_voting_for_it_in_later_rounds() {
     node.prevotes(0, Some(P), 1..3);
     assert_eq!(node.precommits(0, Some(P), [1, 3]), [Did::Decided(0, P)]);
     // 1 and 2 did not see the third precommit and go on; they are two of three without this node
-    let did = node.prevotes(1, Some(P), [1, 2]);
-    assert_eq!(did, [prevote(1, Some(P)), ready(1, P)]);
-    assert_eq!(node.readies(1, P, [1, 2]), [precommit(1, Some(P))]);
+    assert_eq!(node.prevotes(1, Some(P), [1, 2]), [precommit(1, Some(P)), ready(1, P)]);
+    assert_eq!(node.prevotes(2, NIL, [1, 2]), [precommit(2, Some(P))]);
+}
+
+#[test]
+fn who_decides_without_a_vote_of_its_own_still_casts_one() {
+    // the liar's precommit was valid only here: without this node's, the other two are two of three for ever
+    let mut node = Node::new(4, 0);
+    assert_eq!(node.precommits(0, Some(P), 1..4), [Did::Decided(0, P), precommit(0, Some(P))]);
 }
