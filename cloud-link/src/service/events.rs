@@ -1,0 +1,96 @@
+//! A car's history as lines, each with who stands behind it.
+
+use device_chain::tx::Transaction;
+use event_chain::block::Block;
+use event_chain::record::{Attestation, AttestedRecord, RecordKind};
+use serde_json::{Value, json};
+
+use super::archive::{Archive, ArchiveError, find, newest_final, rows};
+use crate::hex;
+use crate::wire::{Event, EventPage, Finality};
+
+/// Blocks of one page.
+const PAGE_BLOCKS: usize = 16;
+
+/// How sure block `number` is: final if it or a later one was sealed by a quorum.
+#[must_use]
+pub fn finality(number: u32, newest_final: Option<u32>) -> Finality {
+    if newest_final.is_some_and(|newest| number <= newest) { Finality::Final } else { Finality::Provisional }
+}
+
+impl Archive {
+    /// The events of `vehicle`, from block `from` on.
+    ///
+    /// # Errors
+    /// [`ArchiveError::UnknownVehicle`], or of the store.
+    pub fn events(&self, vehicle: &str, from: u32) -> Result<EventPage, ArchiveError> {
+        let mesh = find(&self.db, vehicle)?.mesh;
+        let newest_final = newest_final(&self.db, &mesh)?;
+        let mut page = EventPage { events: Vec::new(), next: from };
+        for row in rows(&self.db, &mesh, from, PAGE_BLOCKS)? {
+            let block =
+                Block::decode(&row.bytes).map_err(|e| ArchiveError::Damaged(format!("block {}: {e}", row.number)))?;
+            page.events.extend(events_of(&block, finality(row.number, newest_final)));
+            page.next = row.number + 1;
+        }
+        Ok(page)
+    }
+}
+
+/// The events of a verified block.
+#[must_use]
+pub fn events_of(block: &Block, finality: Finality) -> Vec<Event> {
+    let header = &block.header;
+    let first = header.tree_size - block.decisions.len() as u32 + 1;
+    let line = |attestation, time_ms, kind: &str, detail| {
+        let (attestation, height) = match attestation {
+            Attestation::Quorum(height) => ("quorum", Some(height)),
+            Attestation::GatewayAlone => ("gateway-alone", None),
+        };
+        let (attestation, kind) = (attestation.to_owned(), kind.to_owned());
+        Event { block: header.number, finality, attestation, height, time_ms, kind, detail }
+    };
+    let decided = (first..).zip(block.decisions.iter()).filter_map(|(height, bytes)| {
+        let tx = Transaction::decode(bytes)?;
+        Some(line(Attestation::Quorum(height), header.time_ms, tx.name(), describe_decision(&tx)))
+    });
+    let attested = block.attested.iter().flat_map(|records| records.iter()).map(|record| {
+        let (kind, detail) = describe_record(record);
+        line(Attestation::GatewayAlone, record.time_ms, kind, detail)
+    });
+    decided.chain(attested).collect()
+}
+
+fn describe_decision(tx: &Transaction) -> Value {
+    match tx {
+        Transaction::UseGrant(order) => json!({
+            "grant": order.digest.to_string(),
+            "serial": order.serial,
+            "action": format!("{:?}", order.action).to_lowercase(),
+            "not_after": order.not_after,
+        }),
+        Transaction::Record { endpoint, sequence, data } => {
+            json!({ "endpoint": endpoint, "sequence": sequence, "data": hex::encode(data) })
+        }
+        Transaction::Alarm { identifier, count } => {
+            json!({ "identifier": format!("{identifier:x}"), "count": count })
+        }
+        Transaction::EventBlock(header) => json!({ "number": header.number, "tree_size": header.tree_size }),
+        Transaction::Readmit { validator, nonce } => json!({ "validator": validator, "nonce": nonce }),
+        Transaction::Skip => Value::Null,
+    }
+}
+
+fn describe_record(record: &AttestedRecord) -> (&'static str, Value) {
+    match &record.kind {
+        RecordKind::Signal { name, value } => ("signal", json!({ "name": name.as_str(), "value": value })),
+        RecordKind::Grant(signed) => {
+            ("grant", json!({ "serial": signed.grant.serial, "grant": signed.grant.digest().to_string() }))
+        }
+        RecordKind::SegmentAlarm { segment, identifier, frames } => (
+            "segment-alarm",
+            json!({ "segment": segment.as_str(), "identifier": format!("{identifier:x}"), "frames": frames }),
+        ),
+        RecordKind::Note(text) => ("note", json!({ "text": text.as_str() })),
+    }
+}

@@ -1,0 +1,200 @@
+//! Verified ingest. One transaction a block: block, receipt and the state after it, or nothing.
+//!
+//! Order: verify, commit, advance the checkpoint, answer. A kill between any two steps is harmless: the car sends the
+//! block again, gets the same receipt, and the checkpoint is advanced then.
+
+use device_chain::block::Finality;
+use device_chain::tx::Transaction;
+use event_chain::block::{Block, attested_root};
+use event_chain::codec::encode;
+use event_chain::receipt::{Receipt, SignedReceipt};
+use event_chain::record::RecordKind;
+use event_chain::verify::{Fault, Rule, check_seals};
+use rusqlite::{Transaction as Store, TransactionBehavior, params};
+
+use super::archive::{Archive, ArchiveError, BlockRow, Vehicle, find, row, rows};
+use crate::checkpoint;
+
+/// Blocks of proven forks kept per vehicle: one is proof enough.
+const MAX_CONFLICTS: u32 = 16;
+
+impl Archive {
+    /// Takes a block of `vehicle` from its canonical bytes and gives the signed receipt's. The same block again gives
+    /// the same receipt, unless it brings seals or withheld records that are not stored yet. `now_ms` is Unix time.
+    ///
+    /// # Errors
+    /// [`ArchiveError::UnknownVehicle`], [`ArchiveError::Gap`], [`ArchiveError::Conflict`], [`ArchiveError::Invalid`],
+    /// or of the store.
+    pub fn ingest(&mut self, vehicle: &str, bytes: &[u8], now_ms: u64) -> Result<SignedReceipt, ArchiveError> {
+        let store = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut vehicle = find(&store, vehicle)?;
+        let expected = vehicle.verifier.head().number + 1;
+        let block = Block::decode(bytes)
+            .map_err(|error| ArchiveError::Invalid(Fault { number: expected, rule: Rule::Bytes(error) }))?;
+        let number = block.header.number;
+        if number > expected {
+            return Err(ArchiveError::Gap { expected });
+        }
+        let signed = match row(&store, &vehicle.mesh, number)? {
+            Some(stored) => again(&store, &self.key, &vehicle, &stored, &block, now_ms),
+            None => {
+                let finality = vehicle.verifier.accept(&block).map_err(ArchiveError::Invalid)?;
+                let signed = sign(&self.key, &vehicle, &block, finality, now_ms);
+                insert(&store, &vehicle, &block, &signed, now_ms)?;
+                Ok(signed)
+            }
+        };
+        store.commit()?; // a conflict is kept, too
+        let signed = signed?;
+        let path = checkpoint::path(&self.checkpoints, &vehicle.mesh);
+        checkpoint::advance(&path, &signed.receipt, &encode(&signed), &vehicle.genesis)
+            .map_err(ArchiveError::Checkpoint)?;
+        Ok(signed)
+    }
+}
+
+fn sign(
+    key: &device_chain::sign::SigningKey,
+    vehicle: &Vehicle,
+    block: &Block,
+    finality: Finality,
+    time_ms: u64,
+) -> SignedReceipt {
+    let receipt = Receipt {
+        mesh: vehicle.mesh,
+        number: block.header.number,
+        block: block.hash(&vehicle.mesh),
+        finality,
+        complete: block.attested.is_some(),
+        time_ms,
+    };
+    SignedReceipt::sign(receipt, key)
+}
+
+/// Stores a block that was accepted, with everything that follows from it.
+fn insert(
+    store: &Store<'_>,
+    vehicle: &Vehicle,
+    block: &Block,
+    signed: &SignedReceipt,
+    now_ms: u64,
+) -> Result<(), ArchiveError> {
+    let (mesh, is_final) = (vehicle.mesh.0.0, signed.receipt.finality == Finality::Final);
+    store.execute(
+        "INSERT INTO block (mesh, number, final, bytes, receipt) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![mesh, block.header.number, is_final, block.encode(), encode(signed)],
+    )?;
+    store.execute("UPDATE vehicle SET snapshot = ?2 WHERE mesh = ?1", params![mesh, vehicle.verifier.snapshot()])?;
+    let mut alarm = block.attested.iter().flat_map(|records| records.iter()).any(is_alarm);
+    let first = block.header.tree_size - block.decisions.len() as u32 + 1;
+    for (height, bytes) in (first..).zip(block.decisions.iter()) {
+        match Transaction::decode(bytes) {
+            Some(Transaction::UseGrant(order)) => {
+                store.execute(
+                    "UPDATE issued SET used_height = ?3 WHERE mesh = ?1 AND digest = ?2",
+                    params![mesh, order.digest.0, height],
+                )?;
+            }
+            Some(Transaction::Alarm { .. }) => alarm = true,
+            _ => {}
+        }
+    }
+    if alarm {
+        store.execute("UPDATE vehicle SET alarm_ms = ?2 WHERE mesh = ?1", params![mesh, now_ms])?;
+    }
+    Ok(())
+}
+
+fn is_alarm(record: &event_chain::record::AttestedRecord) -> bool {
+    matches!(record.kind, RecordKind::SegmentAlarm { .. })
+}
+
+/// A block with a number that is stored: the same one, perhaps with more seals or records, or a fork.
+fn again(
+    store: &Store<'_>,
+    key: &device_chain::sign::SigningKey,
+    vehicle: &Vehicle,
+    stored: &BlockRow,
+    sent: &Block,
+    now_ms: u64,
+) -> Result<SignedReceipt, ArchiveError> {
+    let damaged = || ArchiveError::Damaged(format!("block {}", stored.number));
+    let mut block = Block::decode(&stored.bytes).map_err(|_| damaged())?;
+    let (mine, other) = (block.hash(&vehicle.mesh), sent.hash(&vehicle.mesh));
+    if mine != other {
+        // Anybody can send any block; only seals of f + 1 prove that an honest validator decided another one.
+        if check_seals(&sent.seals, &other, &vehicle.genesis).is_ok() {
+            keep_conflict(store, vehicle, &other.0, sent, now_ms)?;
+        }
+        return Err(ArchiveError::Conflict { number: stored.number, stored: mine, sent: other });
+    }
+    if !complete(&mut block, sent, vehicle) {
+        return device_chain::codec::decode(&stored.receipt).ok_or_else(damaged);
+    }
+    let finality = check_seals(&block.seals, &mine, &vehicle.genesis).map_err(|_| damaged())?;
+    let signed = sign(key, vehicle, &block, finality, now_ms);
+    store.execute(
+        "UPDATE block SET final = ?3, bytes = ?4, receipt = ?5 WHERE mesh = ?1 AND number = ?2",
+        params![vehicle.mesh.0.0, stored.number, finality == Finality::Final, block.encode(), encode(&signed)],
+    )?;
+    Ok(signed)
+}
+
+/// Adds what `sent`, a block with the same header, has and `block` lacks. Returns whether there was anything.
+fn complete(block: &mut Block, sent: &Block, vehicle: &Vehicle) -> bool {
+    let mut grown = false;
+    for seal in &sent.seals {
+        grown |= block.add_seal(*seal, &vehicle.genesis);
+    }
+    if let (None, Some(records)) = (&block.attested, &sent.attested)
+        && attested_root(&vehicle.mesh, records) == block.header.attested_root
+    {
+        block.attested = Some(records.clone());
+        grown = true;
+    }
+    grown
+}
+
+fn keep_conflict(
+    store: &Store<'_>,
+    vehicle: &Vehicle,
+    hash: &[u8; 32],
+    block: &Block,
+    now_ms: u64,
+) -> Result<(), ArchiveError> {
+    store.execute(
+        "INSERT OR IGNORE INTO conflict (mesh, hash, bytes, seen_ms)
+         SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM conflict WHERE mesh = ?1) < ?5",
+        params![vehicle.mesh.0.0, hash, block.encode(), now_ms, MAX_CONFLICTS],
+    )?;
+    Ok(())
+}
+
+impl Archive {
+    /// Stored blocks of `vehicle` from number `from` on, at most `count`, each as bytes, receipt and finality.
+    ///
+    /// # Errors
+    /// [`ArchiveError::UnknownVehicle`], or of the store.
+    pub fn blocks(
+        &self,
+        vehicle: &str,
+        from: u32,
+        count: usize,
+    ) -> Result<Vec<crate::wire::StoredBlock>, ArchiveError> {
+        use crate::{hex, wire};
+        let mesh = find(&self.db, vehicle)?.mesh;
+        let newest_final = super::archive::newest_final(&self.db, &mesh)?;
+        let stored = |row: BlockRow| {
+            let receipt: Option<SignedReceipt> = device_chain::codec::decode(&row.receipt);
+            let receipt = receipt.ok_or_else(|| ArchiveError::Damaged(format!("receipt {}", row.number)))?;
+            Ok(wire::StoredBlock {
+                number: row.number,
+                block: receipt.receipt.block.to_string(),
+                finality: super::events::finality(row.number, newest_final),
+                bytes: hex::encode(&row.bytes),
+                receipt: hex::encode(&row.receipt),
+            })
+        };
+        rows(&self.db, &mesh, from, count)?.into_iter().map(stored).collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! The answer that a ride-hailing backend wants, from proof and nothing else: fresh final blocks. The gateway's own
+//! claim, a fork and an alarm can only lower it.
+
+use event_chain::block::Block;
+use event_chain::receipt::SignedReceipt;
+use rusqlite::params;
+
+use super::archive::{Archive, ArchiveError, BlockRow, Vehicle, find, newest_final, row};
+use super::events;
+use crate::wire::{Claim, Finality, Mode, Trust};
+
+/// What is asked of a car.
+#[derive(Clone, Copy, Debug)]
+pub struct TrustPolicy {
+    /// Age of the newest final block at most, milliseconds.
+    pub max_age_ms: u64,
+    /// How long an alarm counts, milliseconds.
+    pub alarm_ms: u64,
+}
+
+impl Default for TrustPolicy {
+    /// A minute, and ten.
+    fn default() -> Self {
+        Self { max_age_ms: 60_000, alarm_ms: 600_000 }
+    }
+}
+
+/// The newest final block of a car.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// Its number.
+    pub number: u32,
+    /// How many validators sealed it.
+    pub seals: usize,
+    /// The gateway's clock, milliseconds of Unix time.
+    pub block_ms: u64,
+    /// The archive's clock, milliseconds of Unix time.
+    pub receipt_ms: u64,
+}
+
+/// All that is known of a car.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Validators in the genesis.
+    pub validators: usize,
+    /// The newest block; 0 if there is none.
+    pub block: u32,
+    /// Its height.
+    pub height: u32,
+    /// The newest final block.
+    pub proof: Option<Proof>,
+    /// What the gateway says of itself.
+    pub claim: Option<Claim>,
+    /// Proven forks.
+    pub forks: u32,
+    /// When the last alarm was archived, milliseconds of Unix time.
+    pub alarm_ms: Option<u64>,
+}
+
+/// Judges. `now_ms` is Unix time.
+#[must_use]
+pub fn judge(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Trust {
+    // Of the two clocks the one that makes it older: neither can make it young.
+    let age_ms = evidence.proof.as_ref().map(|proof| now_ms.saturating_sub(proof.block_ms.min(proof.receipt_ms)));
+    let fresh = age_ms.is_some_and(|age| age <= policy.max_age_ms);
+    let mut against = doubts(evidence, policy, now_ms);
+    match (&evidence.proof, age_ms) {
+        (Some(proof), Some(age)) if !fresh => against.push(format!(
+            "The newest final block, {}, is {} old; at most {} is allowed.",
+            proof.number,
+            seconds(age),
+            seconds(policy.max_age_ms)
+        )),
+        (None, _) => against.push("No block of this car is final yet.".to_owned()),
+        _ => {}
+    }
+    let claimed = evidence.claim.as_ref().map(|claim| claim.mode).filter(|mode| *mode != Mode::Trusted);
+    let mode = match claimed {
+        Some(Mode::Degraded) => "degraded",
+        Some(_) => "isolated",
+        None if fresh => "trusted",
+        None => "unknown",
+    };
+    let trusted = against.is_empty();
+    let why = if trusted { grounds(evidence, age_ms) } else { against };
+    let newest_final = evidence.proof.as_ref().map(|proof| proof.number);
+    let finality: Option<Finality> = (evidence.block > 0).then(|| events::finality(evidence.block, newest_final));
+    Trust { trusted, mode: mode.to_owned(), finality, height: evidence.height, block: evidence.block, age_ms, why }
+}
+
+fn doubts(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Vec<String> {
+    let mut against = Vec::new();
+    match evidence.claim.as_ref().map(|claim| claim.mode) {
+        Some(Mode::Isolated) => against.push("The gateway says that it has no quorum.".to_owned()),
+        Some(Mode::Degraded) => against.push("The gateway says that only a majority is there.".to_owned()),
+        Some(Mode::Trusted) | None => {}
+    }
+    if evidence.forks > 0 {
+        against.push(format!("{} blocks prove that the chain was forked.", evidence.forks));
+    }
+    let alarm_age = evidence.alarm_ms.map(|alarm| now_ms.saturating_sub(alarm)).filter(|age| *age <= policy.alarm_ms);
+    if let Some(age) = alarm_age {
+        against.push(format!("An alarm was archived {} ago.", seconds(age)));
+    }
+    against
+}
+
+fn grounds(evidence: &Evidence, age_ms: Option<u64>) -> Vec<String> {
+    let (Some(proof), Some(age)) = (&evidence.proof, age_ms) else { return Vec::new() };
+    let (number, seals, validators) = (proof.number, proof.seals, evidence.validators);
+    vec![format!("Block {number} was sealed by {seals} of {validators} validators and is {} old.", seconds(age))]
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+impl Archive {
+    /// Whether `vehicle` can be trusted now. `now_ms` is Unix time.
+    ///
+    /// # Errors
+    /// [`ArchiveError::UnknownVehicle`], or of the store.
+    pub fn trust(&self, vehicle: &str, policy: &TrustPolicy, now_ms: u64) -> Result<Trust, ArchiveError> {
+        let vehicle = find(&self.db, vehicle)?;
+        Ok(judge(&self.evidence(&vehicle)?, policy, now_ms))
+    }
+
+    fn evidence(&self, vehicle: &Vehicle) -> Result<Evidence, ArchiveError> {
+        let mesh = vehicle.mesh.0.0;
+        let (alarm_ms, claim): (Option<u64>, Option<String>) =
+            self.db.query_row("SELECT alarm_ms, claim FROM vehicle WHERE mesh = ?1", [mesh], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let forks = self.db.query_row("SELECT count(*) FROM conflict WHERE mesh = ?1", [mesh], |row| row.get(0))?;
+        let newest = match newest_final(&self.db, &vehicle.mesh)? {
+            Some(number) => row(&self.db, &vehicle.mesh, number)?,
+            None => None,
+        };
+        Ok(Evidence {
+            validators: vehicle.genesis.validators.len(),
+            block: vehicle.verifier.head().number,
+            height: vehicle.verifier.state().height(),
+            proof: newest.map(|row| proof(&row)).transpose()?,
+            claim: claim.and_then(|text| serde_json::from_str(&text).ok()),
+            forks,
+            alarm_ms,
+        })
+    }
+
+    /// Keeps what the gateway says of itself.
+    ///
+    /// # Errors
+    /// [`ArchiveError::UnknownVehicle`], or of the store.
+    pub fn claim(&mut self, vehicle: &str, claim: &Claim) -> Result<(), ArchiveError> {
+        let mesh = find(&self.db, vehicle)?.mesh;
+        let text = serde_json::to_string(claim).map_err(|e| ArchiveError::Order(e.to_string()))?;
+        self.db.execute("UPDATE vehicle SET claim = ?2 WHERE mesh = ?1", params![mesh.0.0, text])?;
+        Ok(())
+    }
+}
+
+fn proof(row: &BlockRow) -> Result<Proof, ArchiveError> {
+    let damaged = |what: &str| ArchiveError::Damaged(format!("{what} {}", row.number));
+    let block = Block::decode(&row.bytes).map_err(|_| damaged("block"))?;
+    let signed: SignedReceipt = device_chain::codec::decode(&row.receipt).ok_or_else(|| damaged("receipt"))?;
+    Ok(Proof {
+        number: row.number,
+        seals: block.seals.len(),
+        block_ms: block.header.time_ms,
+        receipt_ms: signed.receipt.time_ms,
+    })
+}
