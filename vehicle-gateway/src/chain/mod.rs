@@ -35,6 +35,8 @@ const MANY_DECISIONS: usize = MAX_DECISIONS / 2;
 const MANY_ATTESTED: usize = MAX_ATTESTED / 2;
 /// When a header without an answer is submitted again, microseconds.
 const RESUBMIT_US: u64 = 5_000_000;
+/// When a block that the uplink could not take is given to it again, microseconds.
+const FORWARD_AGAIN_US: u64 = 1_000_000;
 
 /// When blocks are closed and forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,8 @@ pub enum Input {
     Attest(RecordKind),
     /// A seal of a block, not checked yet.
     Seal(u32, Seal),
+    /// Answer to [`Effect::Forward`], if it could be carried out.
+    Forwarded(u32, Finality),
 }
 
 /// Something to do, in order.
@@ -84,7 +88,7 @@ pub enum Effect {
     Persist(Entry),
     /// Ask the mesh to decide this.
     Submit(Transaction),
-    /// Give the block to the uplink, or its additional seals; durable before any effect behind it.
+    /// Give the block to the uplink, or its additional seals. Once that is durable, say [`Input::Forwarded`].
     Forward(Box<Block>, Finality),
     /// From here on the chain cannot be continued.
     Broken(Broken),
@@ -173,6 +177,8 @@ pub struct Chain {
     /// The newest block was closed, or this process began.
     closed_at: Micros,
     submitted_at: Option<Micros>,
+    /// When the closed block was last given to the uplink, and with what finality.
+    offered: Option<(Micros, Finality)>,
     bad_seals: u64,
     dropped_records: u64,
     effects: VecDeque<Effect>,
@@ -195,6 +201,7 @@ impl Chain {
             broken: None,
             closed_at: now,
             submitted_at: None,
+            offered: None,
             bad_seals: 0,
             dropped_records: 0,
             effects: VecDeque::new(),
@@ -227,6 +234,7 @@ impl Chain {
             Input::CaughtUp(height) => self.on_height(height),
             Input::Attest(kind) => self.attest(AttestedRecord { time_ms: now.unix_ms, kind }),
             Input::Seal(number, seal) => self.on_seal(number, seal),
+            Input::Forwarded(number, finality) => self.on_forwarded(number, finality),
         }
         self.forward(now.at);
         self.close(now);
@@ -240,9 +248,7 @@ impl Chain {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
-        let unforwarded = self.kept.sealing.as_ref().filter(|sealing| sealing.forwarded.is_none());
-        let provisional = unforwarded.filter(|sealing| self.is_provisional(&sealing.block));
-        [provisional.map(|_| self.closed_at.plus(self.policy.seal_us)), self.close_due()].into_iter().flatten().min()
+        [self.forward_due().map(|(due, _)| due), self.close_due()].into_iter().flatten().min()
     }
 
     fn on_decided(&mut self, now: Micros, height: Height, bytes: TxBytes) {
@@ -255,7 +261,7 @@ impl Chain {
         }
         let before = self.state().event().number;
         match self.record(Entry::Decided(bytes)) {
-            Ok(()) if self.state().event().number > before => self.closed_at = now,
+            Ok(()) if self.state().event().number > before => (self.closed_at, self.offered) = (now, None),
             Ok(()) => {}
             Err(broken) => self.give_up(broken),
         }
@@ -297,23 +303,32 @@ impl Chain {
         }
     }
 
-    fn is_provisional(&self, block: &Block) -> bool {
-        block.seals.len() >= self.genesis.quorum().one_correct()
+    fn on_forwarded(&mut self, number: u32, finality: Finality) {
+        let newest = self.kept.sealing.as_ref().is_some_and(|sealing| sealing.block.header.number == number);
+        if newest {
+            let _ = self.record(Entry::Forwarded(finality)); // cannot break anything
+        }
     }
 
-    /// Gives the closed block to the uplink when its seals make it final, or provisional for long enough.
-    fn forward(&mut self, now: Micros) {
-        let Some(sealing) = &self.kept.sealing else { return };
-        let block = &sealing.block;
-        let patient = now < self.closed_at.plus(self.policy.seal_us);
-        let finality = match block.seals.len() {
-            seals if seals >= self.genesis.quorum().votes() => Some(Finality::Final),
-            _ if self.is_provisional(block) && !patient => Some(Finality::Provisional),
-            _ => None,
+    /// When the closed block is to be given to the uplink, and as what: final at once, provisional when the quorum was
+    /// waited for in vain.
+    fn forward_due(&self) -> Option<(Micros, Finality)> {
+        let sealing = self.kept.sealing.as_ref()?;
+        let quorum = self.genesis.quorum();
+        let (due, finality) = match sealing.block.seals.len() {
+            seals if seals >= quorum.votes() => (self.closed_at, Finality::Final),
+            seals if seals >= quorum.one_correct() => (self.closed_at.plus(self.policy.seal_us), Finality::Provisional),
+            _ => return None,
         };
-        if let Some(finality) = finality.filter(|_| finality > sealing.forwarded) {
-            self.effects.push_back(Effect::Forward(Box::new(block.clone()), finality));
-            let _ = self.record(Entry::Forwarded(finality)); // cannot break anything
+        let again = self.offered.filter(|(_, offered)| *offered == finality).map(|(at, _)| at.plus(FORWARD_AGAIN_US));
+        (Some(finality) > sealing.forwarded).then_some((again.unwrap_or(due), finality))
+    }
+
+    fn forward(&mut self, now: Micros) {
+        let due = self.forward_due().filter(|(due, _)| *due <= now);
+        if let (Some((_, finality)), Some(sealing)) = (due, &self.kept.sealing) {
+            self.offered = Some((now, finality));
+            self.effects.push_back(Effect::Forward(Box::new(sealing.block.clone()), finality));
         }
     }
 

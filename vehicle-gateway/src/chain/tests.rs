@@ -19,6 +19,8 @@ struct Bench {
     submitted: Vec<Transaction>,
     forwarded: Vec<(Block, Finality)>,
     broken: Vec<Broken>,
+    /// The uplink's storage.
+    full: bool,
 }
 
 impl Bench {
@@ -28,7 +30,7 @@ impl Bench {
         let (log, found) = Log::open(&folder.path().join("chain.log"), &mut chain).expect("a log");
         assert_eq!(found, Found::Nothing);
         let (submitted, forwarded, broken) = Default::default();
-        Self { car, chain, log, folder, now_s: 0.0, submitted, forwarded, broken }
+        Self { car, chain, log, folder, now_s: 0.0, submitted, forwarded, broken, full: false }
     }
 
     fn now(&self) -> Now {
@@ -36,12 +38,17 @@ impl Bench {
     }
 
     fn give(&mut self, input: Input) {
-        self.chain.handle(self.now(), input);
+        let now = self.now();
+        self.chain.handle(now, input);
         while let Some(effect) = self.chain.poll() {
             match effect {
                 Effect::Persist(entry) => self.log.append(&entry).expect("room"),
                 Effect::Submit(tx) => self.submitted.push(tx),
-                Effect::Forward(block, finality) => self.forwarded.push((*block, finality)),
+                Effect::Forward(_, _) if self.full => {}
+                Effect::Forward(block, finality) => {
+                    self.chain.handle(now, Input::Forwarded(block.header.number, finality));
+                    self.forwarded.push((*block, finality));
+                }
                 Effect::Broken(broken) => self.broken.push(broken),
             }
         }
@@ -204,6 +211,21 @@ fn a_quorum_within_the_patience_is_forwarded_once() {
     assert_eq!(bench.chain.deadline(), Some(Micros(16_000_000)));
     bench.seal([2]);
     assert_eq!(bench.forwarded.len(), 1);
+}
+
+#[test]
+fn a_full_uplink_is_asked_again_and_holds_up_the_next_block() {
+    let mut bench = Bench::new();
+    bench.at(15.0);
+    bench.decide_submitted();
+    bench.full = true;
+    bench.seal(0..3);
+    bench.at(100.0);
+    assert_eq!((bench.forwarded.len(), bench.submitted.len()), (0, 0));
+    assert_eq!(bench.chain.deadline(), Some(Micros(101_000_000)));
+    bench.full = false;
+    bench.at(101.0);
+    assert_eq!((bench.forwarded.len(), bench.submitted.len()), (1, 1));
 }
 
 #[test]
