@@ -90,6 +90,7 @@ mod tests {
         let text: Text = core::iter::repeat_n('x', MAX_TEXT).collect();
         let grant = Grant {
             mesh: MeshId(Hash([255; 32])),
+            issuer: u8::MAX,
             serial: u64::MAX,
             action: Action::Lock,
             holder: Hash([255; 32]),

@@ -170,6 +170,7 @@ fn a_used_grant_is_on_the_chain_once() {
     let mut car = Car::new("WVWZZZ1");
     let grant = Grant {
         mesh: car.genesis.mesh(),
+        issuer: 0,
         serial: 1,
         action: Action::Unlock,
         holder: Hash::NIL,
