@@ -22,9 +22,6 @@ use crate::wire::{
     Claim, ErrorAnswer, EventPage, GrantAnswer, GrantOrder, MAX_WAIT_S, ReceiptAnswer, StoredBlock, Trust,
 };
 
-/// Blocks of one answer: each may have a mebibyte.
-const PAGE_BLOCKS: usize = 8;
-
 /// What all requests share.
 pub struct Service {
     archive: Mutex<Archive>,
@@ -147,7 +144,7 @@ async fn blocks(
     Path(id): Path<String>,
     Query(start): Query<Start>,
 ) -> Answer<Vec<StoredBlock>> {
-    Ok(Json(service.with(move |archive, _| archive.blocks(&id, start.from, PAGE_BLOCKS)).await?))
+    Ok(Json(service.with(move |archive, _| archive.blocks(&id, start.from)).await?))
 }
 
 async fn events(State(service): Shared, Path(id): Path<String>, Query(start): Query<Start>) -> Answer<EventPage> {

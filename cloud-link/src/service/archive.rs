@@ -11,7 +11,7 @@ use device_chain::genesis::{Genesis, GenesisError, SignedGenesis};
 use device_chain::sign::SigningKey;
 use device_chain::types::{Hash, MeshId, PublicKey};
 use event_chain::verify::{ChainVerifier, Fault};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use crate::{checkpoint, hex};
 
@@ -120,17 +120,8 @@ pub(super) struct Vehicle {
 /// A stored block as its row.
 pub(super) struct BlockRow {
     pub(super) number: u32,
-    pub(super) is_final: bool,
     pub(super) bytes: Vec<u8>,
     pub(super) receipt: Vec<u8>,
-}
-
-impl BlockRow {
-    const COLUMNS: &'static str = "number, final, bytes, receipt";
-
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { number: row.get(0)?, is_final: row.get(1)?, bytes: row.get(2)?, receipt: row.get(3)? })
-    }
 }
 
 impl Archive {
@@ -242,10 +233,11 @@ pub(super) fn find(db: &Connection, vehicle: &str) -> Result<Vehicle, ArchiveErr
 
 /// Stored blocks from number `from` on, at most `count`.
 pub(super) fn rows(db: &Connection, mesh: &MeshId, from: u32, count: usize) -> Result<Vec<BlockRow>, ArchiveError> {
-    let sql =
-        format!("SELECT {} FROM block WHERE mesh = ?1 AND number >= ?2 ORDER BY number LIMIT ?3", BlockRow::COLUMNS);
-    let mut query = db.prepare_cached(&sql)?;
-    let rows = query.query_map(params![mesh.0.0, from, count as i64], BlockRow::read)?.collect::<Result<_, _>>()?;
+    let mut query = db.prepare_cached(
+        "SELECT number, bytes, receipt FROM block WHERE mesh = ?1 AND number >= ?2 ORDER BY number LIMIT ?3",
+    )?;
+    let read = |row: &Row<'_>| Ok(BlockRow { number: row.get(0)?, bytes: row.get(1)?, receipt: row.get(2)? });
+    let rows = query.query_map(params![mesh.0.0, from, count as i64], read)?.collect::<Result<_, _>>()?;
     Ok(rows)
 }
 

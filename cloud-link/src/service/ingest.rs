@@ -4,15 +4,16 @@
 //! block again, gets the same receipt, and the checkpoint is advanced then.
 
 use device_chain::block::Finality;
+use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
 use event_chain::block::{Block, attested_root};
 use event_chain::codec::encode;
 use event_chain::receipt::{Receipt, SignedReceipt};
-use event_chain::record::RecordKind;
+use event_chain::record::{AttestedRecord, RecordKind};
 use event_chain::verify::{Fault, Rule, check_seals};
 use rusqlite::{Transaction as Store, TransactionBehavior, params};
 
-use super::archive::{Archive, ArchiveError, BlockRow, Vehicle, find, row, rows};
+use super::archive::{Archive, ArchiveError, BlockRow, Vehicle, find, row};
 use crate::checkpoint;
 
 /// Blocks of proven forks kept per vehicle: one is proof enough.
@@ -53,13 +54,7 @@ impl Archive {
     }
 }
 
-fn sign(
-    key: &device_chain::sign::SigningKey,
-    vehicle: &Vehicle,
-    block: &Block,
-    finality: Finality,
-    time_ms: u64,
-) -> SignedReceipt {
+fn sign(key: &SigningKey, vehicle: &Vehicle, block: &Block, finality: Finality, time_ms: u64) -> SignedReceipt {
     let receipt = Receipt {
         mesh: vehicle.mesh,
         number: block.header.number,
@@ -105,14 +100,14 @@ fn insert(
     Ok(())
 }
 
-fn is_alarm(record: &event_chain::record::AttestedRecord) -> bool {
+fn is_alarm(record: &AttestedRecord) -> bool {
     matches!(record.kind, RecordKind::SegmentAlarm { .. })
 }
 
 /// A block with a number that is stored: the same one, perhaps with more seals or records, or a fork.
 fn again(
     store: &Store<'_>,
-    key: &device_chain::sign::SigningKey,
+    key: &SigningKey,
     vehicle: &Vehicle,
     stored: &BlockRow,
     sent: &Block,
@@ -168,33 +163,4 @@ fn keep_conflict(
         params![vehicle.mesh.0.0, hash, block.encode(), now_ms, MAX_CONFLICTS],
     )?;
     Ok(())
-}
-
-impl Archive {
-    /// Stored blocks of `vehicle` from number `from` on, at most `count`, each as bytes, receipt and finality.
-    ///
-    /// # Errors
-    /// [`ArchiveError::UnknownVehicle`], or of the store.
-    pub fn blocks(
-        &self,
-        vehicle: &str,
-        from: u32,
-        count: usize,
-    ) -> Result<Vec<crate::wire::StoredBlock>, ArchiveError> {
-        use crate::{hex, wire};
-        let mesh = find(&self.db, vehicle)?.mesh;
-        let newest_final = super::archive::newest_final(&self.db, &mesh)?;
-        let stored = |row: BlockRow| {
-            let receipt: Option<SignedReceipt> = device_chain::codec::decode(&row.receipt);
-            let receipt = receipt.ok_or_else(|| ArchiveError::Damaged(format!("receipt {}", row.number)))?;
-            Ok(wire::StoredBlock {
-                number: row.number,
-                block: receipt.receipt.block.to_string(),
-                finality: super::events::finality(row.number, newest_final),
-                bytes: hex::encode(&row.bytes),
-                receipt: hex::encode(&row.receipt),
-            })
-        };
-        rows(&self.db, &mesh, from, count)?.into_iter().map(stored).collect()
-    }
 }

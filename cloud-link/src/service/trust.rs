@@ -6,7 +6,7 @@ use event_chain::receipt::SignedReceipt;
 use rusqlite::params;
 
 use super::archive::{Archive, ArchiveError, BlockRow, Vehicle, find, newest_final, row};
-use super::events;
+use super::history;
 use crate::wire::{Claim, Finality, Mode, Trust};
 
 /// What is asked of a car.
@@ -84,7 +84,7 @@ pub fn judge(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Trust {
     let trusted = against.is_empty();
     let why = if trusted { grounds(evidence, age_ms) } else { against };
     let newest_final = evidence.proof.as_ref().map(|proof| proof.number);
-    let finality: Option<Finality> = (evidence.block > 0).then(|| events::finality(evidence.block, newest_final));
+    let finality: Option<Finality> = (evidence.block > 0).then(|| history::finality(evidence.block, newest_final));
     Trust { trusted, mode: mode.to_owned(), finality, height: evidence.height, block: evidence.block, age_ms, why }
 }
 

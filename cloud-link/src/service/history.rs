@@ -1,16 +1,17 @@
-//! A car's history as lines, each with who stands behind it.
+//! A car's history: its blocks, and what they say line by line, each with who stands behind it.
 
 use device_chain::tx::Transaction;
 use event_chain::block::Block;
+use event_chain::receipt::SignedReceipt;
 use event_chain::record::{Attestation, AttestedRecord, RecordKind};
 use serde_json::{Value, json};
 
-use super::archive::{Archive, ArchiveError, find, newest_final, rows};
+use super::archive::{Archive, ArchiveError, BlockRow, find, newest_final, rows};
 use crate::hex;
-use crate::wire::{Event, EventPage, Finality};
+use crate::wire::{Event, EventPage, Finality, StoredBlock};
 
-/// Blocks of one page.
-const PAGE_BLOCKS: usize = 16;
+/// Blocks of one answer: each may have a mebibyte.
+const PAGE_BLOCKS: usize = 8;
 
 /// How sure block `number` is: final if it or a later one was sealed by a quorum.
 #[must_use]
@@ -19,6 +20,27 @@ pub fn finality(number: u32, newest_final: Option<u32>) -> Finality {
 }
 
 impl Archive {
+    /// Stored blocks of `vehicle`, from number `from` on.
+    ///
+    /// # Errors
+    /// [`ArchiveError::UnknownVehicle`], or of the store.
+    pub fn blocks(&self, vehicle: &str, from: u32) -> Result<Vec<StoredBlock>, ArchiveError> {
+        let mesh = find(&self.db, vehicle)?.mesh;
+        let newest_final = newest_final(&self.db, &mesh)?;
+        let stored = |row: BlockRow| {
+            let signed: Option<SignedReceipt> = device_chain::codec::decode(&row.receipt);
+            let signed = signed.ok_or_else(|| ArchiveError::Damaged(format!("receipt {}", row.number)))?;
+            Ok(StoredBlock {
+                number: row.number,
+                block: signed.receipt.block.to_string(),
+                finality: finality(row.number, newest_final),
+                bytes: hex::encode(&row.bytes),
+                receipt: hex::encode(&row.receipt),
+            })
+        };
+        rows(&self.db, &mesh, from, PAGE_BLOCKS)?.into_iter().map(stored).collect()
+    }
+
     /// The events of `vehicle`, from block `from` on.
     ///
     /// # Errors
