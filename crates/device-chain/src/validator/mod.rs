@@ -14,6 +14,7 @@ mod voting;
 
 use heapless::{Deque, Vec};
 
+pub use orders::record_sequence;
 pub use outbox::{Cancel, Effect};
 pub use receive::Source;
 
