@@ -8,6 +8,7 @@
 //! 3. sleep until the next event, or [`Ecu::deadline`].
 #![cfg_attr(not(any(test, feature = "linux")), no_std)]
 
+pub mod endpoint;
 #[cfg(feature = "linux")]
 pub mod linux;
 pub mod plan;

@@ -1,1 +1,231 @@
-fn main() {}
+//! `ecu-node`: an ECU as a process on Linux.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::{Args, Parser, Subcommand};
+use device_chain::genesis::Authority;
+use ecu_node::linux::car::{self, Car};
+use ecu_node::linux::door_sensor::{self, Output, Records};
+use ecu_node::linux::failure::{Failure, OrFail};
+use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::process;
+use ecu_node::linux::provision::{Summary, provision};
+use ecu_node::linux::status::{MAX_AGE, Status};
+
+const EXIT_STATUS: &str = "Exit status: 0 done, 1 a check failed or the node had to stop, 2 wrong usage or bad files, \
+                           3 the bus, the process or a quorum is not there.\n\
+                           Logs go to the standard error; RUST_LOG=debug shows more, RUST_LOG=warn less.";
+
+/// An ECU of a Ringfort mesh: it agrees with the others over CAN FD on what may happen in the car.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_STATUS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make keys, genesis and folders for all devices of a car, as the end of the line does
+    ///
+    /// Writes genesis.bin, maker.pub and, for each device NAME, the folder NAME and the file NAME.counter. Nothing is ever
+    /// overwritten.
+    #[command(after_help = "Example: ecu-node provision --config car.toml --out /tmp/car --fleet-key fleet.pub")]
+    Provision {
+        /// The car
+        #[arg(long, value_name = "FILE", default_value = "car.toml")]
+        config: PathBuf,
+        /// Where to; an empty folder, or one that does not exist yet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The maker's secret key (64 hexadecimal digits); without it one is made and written to maker.key
+        #[arg(long, value_name = "FILE")]
+        maker_key: Option<PathBuf>,
+        /// Public key that may sign grants, besides those of the configuration: hexadecimal digits, or a file with them
+        #[arg(long, value_name = "HEX|FILE")]
+        fleet_key: Vec<String>,
+        /// Public key that may sign receipts, besides those of the configuration
+        #[arg(long, value_name = "HEX|FILE")]
+        archive_key: Vec<String>,
+        /// Say what was made as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a validator until SIGTERM or Ctrl-C
+    #[command(after_help = "Example: ecu-node run --state /tmp/car/chassis --interface vcan0")]
+    Run {
+        #[command(flatten)]
+        device: DeviceArgs,
+    },
+    /// Run a door sensor: an endpoint, which has no vote and submits records
+    ///
+    /// Reads records from the standard input, one a line of at most 24 bytes, and prints each when a quorum has decided it.
+    #[command(after_help = "Example: ecu-node endpoint --state /tmp/car/door-sensor --interface vcan0 --once open")]
+    Endpoint {
+        #[command(flatten)]
+        device: DeviceArgs,
+        /// Submit "closed" and "open" in turn, and what the standard input says
+        #[arg(long, value_name = "SECONDS", conflicts_with = "once")]
+        every: Option<f64>,
+        /// Submit this record and end when it is decided
+        #[arg(long, value_name = "DATA")]
+        once: Option<String>,
+        /// Give up when a record is not decided for so long (not with --every)
+        #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+        timeout: f64,
+        /// Print records as JSON, an object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a running node knows: mode, height, peers, counters, latencies
+    Status {
+        /// The node's folder
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at a car's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Check a configuration: file, line or key, what is wrong, what to do
+    Check {
+        /// The car
+        file: PathBuf,
+    },
+}
+
+/// Where a device finds its files. Only --state is needed where `ecu-node provision` has put them.
+#[derive(Args)]
+struct DeviceArgs {
+    /// The device's folder
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// The signed genesis [default: genesis.bin beside the folder]
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// The maker's public key [default: maker.pub beside the folder]
+    #[arg(long, value_name = "FILE")]
+    maker_key: Option<PathBuf>,
+    /// The monotonic counter [default: the folder's name with .counter, beside it]
+    #[arg(long, value_name = "FILE")]
+    counter: Option<PathBuf>,
+    /// CAN FD interface of the mesh
+    #[arg(long, value_name = "NAME", default_value = "vcan0")]
+    interface: String,
+}
+
+impl DeviceArgs {
+    fn paths(&self) -> Result<NodePaths, Failure> {
+        let state = std::path::absolute(&self.state).or_usage()?;
+        let (Some(folder), Some(name)) = (state.parent(), state.file_name()) else {
+            return Err(anyhow!("--state {}: not the folder of a device", state.display())).or_usage();
+        };
+        let default = NodePaths::provisioned(folder, &name.to_string_lossy());
+        Ok(NodePaths {
+            genesis: self.genesis.clone().unwrap_or(default.genesis),
+            maker_key: self.maker_key.clone().unwrap_or(default.maker_key),
+            counter: self.counter.clone().unwrap_or(default.counter),
+            state,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match carry_out(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.code()
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Provision { config, out, maker_key, fleet_key, archive_key, json } => {
+            let car = Car::load(&config).or_usage()?;
+            let here = std::path::Path::new("");
+            let fleet = fleet_key.iter().map(|text| (Authority::Fleet, "--fleet-key", text));
+            let archive = archive_key.iter().map(|text| (Authority::Archive, "--archive-key", text));
+            let keys = fleet.chain(archive).map(|(authority, option, text)| {
+                let key = car::public_key(text, here).map_err(|error| error.context(format!("{option} {text}")));
+                Ok((authority, key.or_usage()?))
+            });
+            let keys = keys.collect::<Result<Vec<_>, Failure>>()?;
+            tell(&provision(&car, &out, maker_key.as_deref(), &keys).or_usage()?, json)
+        }
+        Command::Run { device } => start(process::run(&device.paths()?, &device.interface)),
+        Command::Endpoint { device, every, once, timeout, json } => {
+            let records = match (once, every) {
+                (Some(data), _) => Records::Once(data),
+                (None, Some(every)) => Records::Every(seconds("--every", every)?),
+                (None, None) => Records::Lines,
+            };
+            let output = if json { Output::Json } else { Output::Text };
+            let timeout = seconds("--timeout", timeout)?;
+            start(door_sensor::run(&device.paths()?, &device.interface, records, timeout, output))
+        }
+        Command::Status { state, json } => show_status(&state, json),
+        Command::Config(ConfigCommand::Check { file }) => {
+            let car = Car::load(&file).or_usage()?;
+            let (validators, endpoints) = (car.validators.len(), car.endpoints.len());
+            println!("{}: ok: {}, {validators} validators, {endpoints} endpoints", file.display(), car.vehicle);
+            Ok(())
+        }
+    }
+}
+
+/// One thread for the node's loop, one for whoever observes it.
+fn start(task: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.or_failed()?.block_on(task)
+}
+
+/// At least a millisecond, at most a day.
+fn seconds(option: &str, value: f64) -> Result<Duration, Failure> {
+    let limits = 0.001..=86_400.0;
+    if limits.contains(&value) {
+        return Ok(Duration::from_secs_f64(value));
+    }
+    Err(anyhow!("{option} {value}: {} to {} seconds", limits.start(), limits.end())).or_usage()
+}
+
+fn show_status(state: &std::path::Path, json: bool) -> Result<(), Failure> {
+    let status = Status::read(state).or_unreachable()?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&status).or_failed()?);
+    } else {
+        print!("{status}");
+    }
+    let age = status.age();
+    if age > MAX_AGE {
+        let error = anyhow!("{} s old: process {} does not run any more", age.as_secs(), status.pid);
+        return Err(error).or_unreachable();
+    }
+    Ok(())
+}
+
+fn tell(summary: &Summary, json: bool) -> Result<(), Failure> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(summary).or_failed()?);
+        return Ok(());
+    }
+    println!("vehicle     {}\nmesh        {}", summary.vehicle, summary.mesh);
+    println!("genesis     {}\nmaker key   {}", summary.genesis.display(), summary.maker_key.display());
+    for device in &summary.devices {
+        println!("{:<12}{:<18}{}", device.kind, device.name, device.state.display());
+    }
+    Ok(())
+}

@@ -6,10 +6,16 @@
 //! 2. [`runtime::run`] with a [`bus::Bus`], a channel for commands and one for events;
 //! 3. [`node::Node::status`] before that, to watch the node, and [`status::Status::write`] to let others watch it.
 
+pub mod actuator;
 pub mod bus;
+pub mod car;
+pub mod door_sensor;
+pub mod failure;
 pub mod files;
 pub mod keyfile;
 pub mod node;
+pub mod process;
+pub mod provision;
 pub mod runtime;
 pub mod status;
 mod writer;
