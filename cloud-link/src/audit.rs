@@ -80,10 +80,11 @@ impl Audit {
                 break;
             }
         }
-        if self.report.faults.is_empty() && snapshot != self.verifier.snapshot() {
+        let all_taken = self.report.faults.is_empty();
+        self.check_end(checkpoint);
+        if all_taken && snapshot != self.verifier.snapshot() {
             self.report.faults.push("the stored state is not the one that the blocks make".to_owned());
         }
-        self.check_end(checkpoint);
         Ok(())
     }
 
