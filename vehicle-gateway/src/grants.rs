@@ -153,3 +153,64 @@ pub const fn describe(reason: GrantRefusal) -> &'static str {
         GrantRefusal::Issuer => "its issuer is no fleet authority of this car",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use device_chain::grant::{Action, Grant};
+    use device_chain::types::Signature;
+
+    use super::*;
+
+    fn grant(mesh: u8, serial: u64) -> SignedGrant {
+        let (mesh, holder) = (MeshId(Hash([mesh; 32])), Hash::NIL);
+        let grant = Grant { mesh, issuer: 0, serial, action: Action::Unlock, holder, not_before: 1, not_after: 9 };
+        SignedGrant { grant, signature: Signature([0; 32], [0; 32]) }
+    }
+
+    fn grants() -> Grants {
+        Grants::new(MeshId(Hash([1; 32])), 200)
+    }
+
+    #[test]
+    fn a_grant_is_used_once_when_the_others_have_checked_it() {
+        let (mut grants, signed) = (grants(), grant(1, 7));
+        let digest = signed.grant.digest();
+        assert!(grants.receive(&signed));
+        assert!(!grants.receive(&signed), "known");
+        assert_eq!((grants.deadline(), grants.next_use(Micros(9999))), (None, None), "not checked yet");
+        grants.ready(Micros(1000), &digest);
+        assert_eq!((grants.deadline(), grants.next_use(Micros(1199))), (Some(Micros(1200)), None));
+        assert_eq!(grants.next_use(Micros(1200)), Some(digest));
+        grants.ready(Micros(1300), &digest);
+        assert_eq!(grants.next_use(Micros(9999)), None, "asked once");
+        grants.used(&digest, 12, Some(850));
+        assert_eq!(grants.status()[0].state, GrantState::Used { height: 12, latency_us: Some(850) });
+        assert_eq!(grants.refused(&digest, GrantRefusal::Used), None, "its own use is no refusal");
+    }
+
+    #[test]
+    fn a_refusal_is_news_once() {
+        let (mut grants, signed) = (grants(), grant(1, 7));
+        grants.receive(&signed);
+        let digest = signed.grant.digest();
+        assert_eq!(grants.refused(&digest, GrantRefusal::Expired), Some(7));
+        assert_eq!(grants.refused(&digest, GrantRefusal::Expired), None);
+        assert_eq!(grants.refused(&grant(1, 8).grant.digest(), GrantRefusal::Expired), None, "never heard of");
+    }
+
+    #[test]
+    fn a_grant_of_another_car_is_not_handed_on() {
+        let mut grants = grants();
+        assert!(!grants.receive(&grant(2, 1)));
+        assert_eq!(grants.status()[0].state, refused(GrantRefusal::Foreign));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut grants = grants();
+        for serial in 0..1000 {
+            assert!(grants.receive(&grant(1, serial)));
+        }
+        assert_eq!(grants.status().len(), MAX_GRANTS);
+    }
+}

@@ -6,30 +6,14 @@ use can_bus::frame::Frame;
 use dbc::Database;
 use device_chain::types::Micros;
 use event_chain::record::{RecordKind, Text};
-use serde::Deserialize;
 
-/// A signal to record.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SignalRule {
-    /// `Signal`, or `Message.Signal` where several messages have one of that name.
-    pub name: String,
-    /// Least time between two records, milliseconds.
-    #[serde(default = "second")]
-    pub min_interval_ms: u64,
-    /// Only when the value differs from the one recorded last.
-    #[serde(default)]
-    pub on_change: bool,
-}
+/// Least time between two records of a signal, microseconds.
+pub const MIN_INTERVAL_US: u64 = 1_000_000;
 
-const fn second() -> u64 {
-    1000
-}
-
-/// A rule for a signal that the database does not have, or has more than once.
+/// The name of a signal that the database does not have, or has more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownSignal {
-    /// As in the rule.
+    /// As it was given.
     pub name: String,
     /// `Message.Signal` of those that could be meant.
     pub candidates: Vec<String>,
@@ -51,8 +35,7 @@ struct Watched {
     /// Index in its message.
     signal: usize,
     name: Text,
-    min_interval_us: u64,
-    on_change: bool,
+    /// When it was recorded last, and with what value.
     last: Option<(Micros, f64)>,
 }
 
@@ -63,21 +46,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder of what `rules` name in `database`.
+    /// A recorder of the signals `names`: each is `Signal`, or `Message.Signal` where several messages have one of that
+    /// name. A signal is recorded when it has changed, at most once in [`MIN_INTERVAL_US`].
     ///
     /// # Errors
-    /// [`UnknownSignal`] for the first rule that names none, or more than one.
-    pub fn new(database: Database, rules: &[SignalRule]) -> Result<Self, UnknownSignal> {
+    /// [`UnknownSignal`] for the first name of none, or of more than one.
+    pub fn new(database: Database, names: &[String]) -> Result<Self, UnknownSignal> {
         let mut watched: BTreeMap<u32, Vec<Watched>> = BTreeMap::new();
-        for rule in rules {
-            let (raw_id, signal, name) = find(&database, &rule.name)?;
-            watched.entry(raw_id).or_default().push(Watched {
-                signal,
-                name,
-                min_interval_us: rule.min_interval_ms.saturating_mul(1000),
-                on_change: rule.on_change,
-                last: None,
-            });
+        for name in names {
+            let (raw_id, signal, name) = find(&database, name)?;
+            watched.entry(raw_id).or_default().push(Watched { signal, name, last: None });
         }
         Ok(Self { database, watched })
     }
@@ -103,10 +81,7 @@ impl Recorder {
 
 impl Watched {
     fn is_due(&self, now: Micros, value: f64) -> bool {
-        self.last.is_none_or(|(at, recorded)| {
-            now.since(at) >= self.min_interval_us
-                && (!self.on_change || recorded.total_cmp(&value) != std::cmp::Ordering::Equal)
-        })
+        self.last.is_none_or(|(at, recorded)| now.since(at) >= MIN_INTERVAL_US && recorded.total_cmp(&value).is_ne())
     }
 }
 
@@ -144,12 +119,9 @@ mod tests {
         BO_ 752 Doors: 1 A\n SG_ Left : 0|1@1+ (1,0) [0|1] \"\" A\n SG_ Alive : 4|4@1+ (1,0) [0|15] \"\" A\n\n\
         BO_ 784 Lights: 1 A\n SG_ Left : 0|1@1+ (1,0) [0|1] \"\" A\n";
 
-    fn rule(name: &str, min_interval_ms: u64, on_change: bool) -> SignalRule {
-        SignalRule { name: name.into(), min_interval_ms, on_change }
-    }
-
-    fn recorder(rules: &[SignalRule]) -> Result<Recorder, UnknownSignal> {
-        Recorder::new(Database::parse("test.dbc", DBC).expect("it is sound"), rules)
+    fn recorder(names: &[&str]) -> Result<Recorder, UnknownSignal> {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        Recorder::new(Database::parse("test.dbc", DBC).expect("it is sound"), &names)
     }
 
     fn frame(raw: u32, data: &[u8]) -> Frame {
@@ -157,36 +129,39 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_recorded_at_most_once_in_its_interval() {
-        let mut recorder = recorder(&[rule("Vehicle", 1000, false)]).expect("it is there");
+    fn a_signal_is_recorded_when_it_has_changed_and_once_a_second_at_most() {
+        let mut recorder = recorder(&["Vehicle"]).expect("it is there");
         let mut seen = Vec::new();
-        for ms in (0..=2500).step_by(20) {
-            seen.extend(
-                recorder.observe(Micros(ms * 1000), &frame(209, &[0x13, 0x88])).into_iter().map(|kind| (ms, kind)),
-            );
+        for (ms, centi_kmh) in
+            [(0, 5000u16), (20, 5001), (980, 5002), (1000, 5003), (1020, 5004), (3000, 5003), (3020, 5004)]
+        {
+            for record in recorder.observe(Micros(ms * 1000), &frame(209, &centi_kmh.to_be_bytes())) {
+                let RecordKind::Signal { name, value } = record else { panic!("{record:?}") };
+                assert_eq!(name, "Speed.Vehicle");
+                seen.push((ms, value));
+            }
         }
-        let speed = RecordKind::Signal { name: "Speed.Vehicle".try_into().expect("short"), value: 50.0 };
-        assert_eq!(seen, [(0, speed.clone()), (1000, speed.clone()), (2000, speed)]);
+        assert_eq!(seen, [(0, 50.0), (1000, 50.03), (3020, 50.04)]);
     }
 
     #[test]
-    fn a_signal_on_change_is_recorded_when_it_changes() {
-        let mut recorder = recorder(&[rule("Doors.Left", 0, true)]).expect("it is there");
-        let data = [0x00, 0x10, 0x21, 0x31, 0x40];
-        let count: Vec<_> = data.iter().map(|data| recorder.observe(Micros(0), &frame(752, &[*data])).len()).collect();
+    fn other_signals_of_the_message_do_not_matter() {
+        let mut recorder = recorder(&["Doors.Left"]).expect("it is there");
+        let frames = [(0, 0x00), (2, 0x10), (4, 0x21), (6, 0x31), (8, 0x40)];
+        let count = frames.map(|(s, data)| recorder.observe(Micros(s * 1_000_000), &frame(752, &[data])).len());
         assert_eq!(count, [1, 0, 1, 0, 1]);
     }
 
     #[test]
-    fn a_rule_must_name_one_signal() {
-        let error = |name| recorder(&[rule(name, 0, false)]).err().expect("an error").to_string();
+    fn a_name_must_mean_one_signal() {
+        let error = |name| recorder(&[name]).err().expect("an error").to_string();
         assert_eq!(error("Left"), "signal 'Left' is in several messages: say Doors.Left or Lights.Left");
         assert_eq!(error("Right"), "signal 'Right' is not in the DBC: `dbc messages` lists what is");
     }
 
     #[test]
     fn frames_that_say_nothing() {
-        let mut recorder = recorder(&[rule("Vehicle", 0, false)]).expect("it is there");
+        let mut recorder = recorder(&["Vehicle"]).expect("it is there");
         let remote = Frame::remote(id_from_raw(209).expect("an identifier"), 2).expect("short");
         for frame in [frame(209, &[1]), frame(752, &[1]), frame(0x7DF, &[2, 1, 0]), remote] {
             assert_eq!(recorder.observe(Micros(0), &frame), []);
@@ -196,8 +171,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_frame_is_taken(raw in 0u32..0x800, data in prop::collection::vec(any::<u8>(), 0..=8)) {
-            let rules = [rule("Vehicle", 0, false), rule("Alive", 0, true)];
-            prop_assert!(recorder(&rules).expect("there").observe(Micros(0), &frame(raw, &data)).len() <= 1);
+            prop_assert!(recorder(&["Vehicle", "Alive"]).expect("there").observe(Micros(0), &frame(raw, &data)).len() <= 1);
         }
     }
 }
