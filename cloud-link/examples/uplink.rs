@@ -9,6 +9,7 @@ use cloud_link::keys::public_key;
 use cloud_link::uplink::{Uplink, UplinkConfig, Window};
 use cloud_link::wire::{Claim, Mode};
 use device_chain::genesis::SignedGenesis;
+use device_chain::grant::SignedGrant;
 use tokio::sync::{mpsc, watch};
 
 const WINDOW_BYTES: u64 = 64 << 20;
@@ -23,7 +24,7 @@ async fn main() -> Result<()> {
     let window = Window::open(Path::new(window), genesis, WINDOW_BYTES)?;
     let uplink = Uplink::new(UplinkConfig::new(url.parse()?), Arc::new(Mutex::new(window)))?;
 
-    let (grants, mut received) = mpsc::channel(8);
+    let (grants, mut received) = mpsc::channel::<SignedGrant>(8);
     let (_claims, claims) = watch::channel(Claim { mode: Mode::Trusted, height: 0, peers: 0 });
     tokio::spawn(async move {
         while let Some(signed) = received.recv().await {

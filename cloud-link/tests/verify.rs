@@ -1,4 +1,5 @@
 //! `cloud-link verify` names what was done to an archive.
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod common;
 

@@ -1,12 +1,17 @@
 //! Commands that ask a running service.
 
+use std::time::Duration;
+
 use anyhow::{Context, anyhow};
 use cloud_link::keys::read_line;
 use cloud_link::wire::{ErrorAnswer, GrantAnswer, GrantOrder, Trust};
-use reqwest::{RequestBuilder, Url};
+use reqwest::{Client, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 
 use super::{BAD_INPUT, CHECK_FAILED, Failure, UNREACHABLE, print_json};
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub fn grant(args: &super::GrantArgs) -> Result<(), Failure> {
     let token = read_line(&args.token)?;
@@ -17,7 +22,7 @@ pub fn grant(args: &super::GrantArgs) -> Result<(), Failure> {
         not_after: args.not_after,
     };
     let url = endpoint(&args.service.url, &args.vehicle, "grants")?;
-    let grant: GrantAnswer = ask(reqwest::Client::new().post(url).bearer_auth(token).json(&order))?;
+    let grant: GrantAnswer = ask(client()?.post(url).bearer_auth(token).json(&order))?;
     if args.service.json {
         return print_json(&grant);
     }
@@ -26,7 +31,7 @@ pub fn grant(args: &super::GrantArgs) -> Result<(), Failure> {
 }
 
 pub fn trust(args: &super::TrustArgs) -> Result<(), Failure> {
-    let trust: Trust = ask(reqwest::Client::new().get(endpoint(&args.service.url, &args.vehicle, "trust")?))?;
+    let trust: Trust = ask(client()?.get(endpoint(&args.service.url, &args.vehicle, "trust")?))?;
     if args.service.json {
         print_json(&trust)?;
     } else {
@@ -58,6 +63,11 @@ fn endpoint(service: &str, vehicle: &str, what: &str) -> Result<Url, Failure> {
     path.pop_if_empty().extend(["v1", "vehicles", vehicle, what]);
     drop(path);
     Ok(url)
+}
+
+/// A client that goes where it is told, and not for ever.
+fn client() -> Result<Client, Failure> {
+    Ok(Client::builder().no_proxy().timeout(TIMEOUT).build().context("no HTTP client")?)
 }
 
 /// Sends a request and reads the answer.

@@ -77,14 +77,13 @@ fn print_report(report: &Report) {
 }
 
 pub fn serve(args: &super::Serve) -> Result<(), Failure> {
-    let keys = Keys::load(&args.keys)?;
-    let receipts = Keys::load(&args.keys)?.archive;
+    let Keys { fleet, archive: receipts, operator } = Keys::load(&args.keys)?;
     let archive = Archive::open(&args.store, receipts, &args.checkpoints).map_err(|error| {
         let code = if matches!(error, ArchiveError::Damaged(_)) { CHECK_FAILED } else { super::BAD_INPUT };
         Failure { code, error: anyhow::Error::from(error).context(args.store.display().to_string()) }
     })?;
     let policy = TrustPolicy { max_age_ms: u64::from(args.max_age_s) * 1000, alarm_ms: u64::from(args.alarm_s) * 1000 };
-    let service = Service::new(archive, keys, policy);
+    let service = Service::new(archive, fleet, operator, policy);
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     Ok(runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(args.listen)

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use device_chain::sign::SigningKey;
 use event_chain::block::MAX_BLOCK_BYTES;
 use event_chain::codec::encode;
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 use super::archive::{Archive, ArchiveError};
 use super::trust::TrustPolicy;
 use crate::hex;
-use crate::keys::Keys;
+use crate::keys::Token;
 use crate::wire::{
     Claim, ErrorAnswer, EventPage, GrantAnswer, GrantOrder, MAX_WAIT_S, ReceiptAnswer, StoredBlock, Trust,
 };
@@ -25,7 +26,8 @@ use crate::wire::{
 /// What all requests share.
 pub struct Service {
     archive: Mutex<Archive>,
-    keys: Keys,
+    fleet: SigningKey,
+    operator: Token,
     policy: TrustPolicy,
     issued: Notify,
 }
@@ -67,10 +69,10 @@ impl IntoResponse for Refused {
 }
 
 impl Service {
-    /// The service over an archive.
+    /// The service over an archive. `fleet` signs grants; `operator` is what those who order them must show.
     #[must_use]
-    pub fn new(archive: Archive, keys: Keys, policy: TrustPolicy) -> Arc<Self> {
-        Arc::new(Self { archive: Mutex::new(archive), keys, policy, issued: Notify::new() })
+    pub fn new(archive: Archive, fleet: SigningKey, operator: Token, policy: TrustPolicy) -> Arc<Self> {
+        Arc::new(Self { archive: Mutex::new(archive), fleet, operator, policy, issued: Notify::new() })
     }
 
     /// Runs `work` on the archive, away from the threads that serve sockets.
@@ -197,12 +199,11 @@ async fn issue(
     Json(order): Json<GrantOrder>,
 ) -> Result<(StatusCode, Json<GrantAnswer>), Refused> {
     let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if !shown.is_some_and(|token| service.keys.operator.is(token)) {
+    if !shown.is_some_and(|token| service.operator.is(token)) {
         let error = "the operator's bearer token is needed".to_owned();
         return Err(Refused(StatusCode::UNAUTHORIZED, ErrorAnswer { error, ..ErrorAnswer::default() }));
     }
-    let work =
-        move |archive: &mut Archive, service: &Service| archive.issue(&id, &order, &service.keys.fleet, now_ms());
+    let work = move |archive: &mut Archive, service: &Service| archive.issue(&id, &order, &service.fleet, now_ms());
     let grant = service.with(work).await?;
     service.issued.notify_waiters();
     Ok((StatusCode::CREATED, Json(grant)))

@@ -128,7 +128,7 @@ impl Uplink {
     /// # Errors
     /// [`UplinkError::Unreachable`] if no HTTP client can be made.
     pub fn new(config: UplinkConfig, window: SharedWindow) -> Result<Self, UplinkError> {
-        let client = Client::builder().timeout(Duration::from_secs(MAX_WAIT_S + 10)).build()?;
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(MAX_WAIT_S + 10)).build()?;
         let (vehicle, one_correct) = {
             let window = window.lock().unwrap_or_else(PoisonError::into_inner);
             (window.vehicle(), window.genesis().quorum().one_correct())

@@ -68,7 +68,7 @@ impl Fleet {
     pub async fn serve(&self) -> (SocketAddr, JoinHandle<()>) {
         let keys = Keys::load(&self.path("keys")).unwrap();
         let policy = TrustPolicy { max_age_ms: 1 << 50, ..TrustPolicy::default() };
-        let service = Service::new(self.archive(), keys, policy);
+        let service = Service::new(self.archive(), keys.fleet, keys.operator, policy);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         (address, tokio::spawn(async move { axum::serve(listener, router(service)).await.unwrap() }))
