@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Seconds that a request for grants waits for one at most.
-pub const MAX_WAIT_S: u64 = 20;
+/// Seconds that a request for grants waits for one at most; also what a service asked to stop may take.
+pub const MAX_WAIT_S: u64 = 5;
 
 /// A grant's action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

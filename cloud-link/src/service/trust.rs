@@ -96,7 +96,7 @@ fn doubts(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Vec<String>
         Some(Mode::Trusted) | None => {}
     }
     if evidence.forks > 0 {
-        against.push(format!("{} blocks prove that the chain was forked.", evidence.forks));
+        against.push(format!("The chain was forked; sealed proofs: {}.", evidence.forks));
     }
     let alarm_age = evidence.alarm_ms.map(|alarm| now_ms.saturating_sub(alarm)).filter(|age| *age <= policy.alarm_ms);
     if let Some(age) = alarm_age {
