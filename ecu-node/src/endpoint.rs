@@ -155,6 +155,12 @@ impl<K: KeyStore> Endpoint<K> {
         self.queue.len() + usize::from(self.under_way.is_some())
     }
 
+    /// Whether one more record can wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.queue.is_full()
+    }
+
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
@@ -298,3 +304,6 @@ impl<K: KeyStore> Endpoint<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! `ecu-node`: an ECU as a process on Linux.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,8 +14,9 @@ use ecu_node::linux::door_sensor::{self, Output, Records};
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::NodePaths;
 use ecu_node::linux::process;
-use ecu_node::linux::provision::{Summary, provision};
+use ecu_node::linux::provision::provision;
 use ecu_node::linux::status::{MAX_AGE, Status};
+use serde::Serialize;
 
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 a check failed or the node had to stop, 2 wrong usage or bad files, \
                            3 the bus, the process or a quorum is not there.\n\
@@ -142,7 +145,8 @@ impl DeviceArgs {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     match carry_out(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -156,7 +160,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Provision { config, out, maker_key, fleet_key, archive_key, json } => {
             let car = Car::load(&config).or_usage()?;
-            let here = std::path::Path::new("");
+            let here = Path::new("");
             let fleet = fleet_key.iter().map(|text| (Authority::Fleet, "--fleet-key", text));
             let archive = archive_key.iter().map(|text| (Authority::Archive, "--archive-key", text));
             let keys = fleet.chain(archive).map(|(authority, option, text)| {
@@ -164,7 +168,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
                 Ok((authority, key.or_usage()?))
             });
             let keys = keys.collect::<Result<Vec<_>, Failure>>()?;
-            tell(&provision(&car, &out, maker_key.as_deref(), &keys).or_usage()?, json)
+            print(&provision(&car, &out, maker_key.as_deref(), &keys).or_usage()?, json)
         }
         Command::Run { device } => start(process::run(&device.paths()?, &device.interface)),
         Command::Endpoint { device, every, once, timeout, json } => {
@@ -202,13 +206,9 @@ fn seconds(option: &str, value: f64) -> Result<Duration, Failure> {
     Err(anyhow!("{option} {value}: {} to {} seconds", limits.start(), limits.end())).or_usage()
 }
 
-fn show_status(state: &std::path::Path, json: bool) -> Result<(), Failure> {
+fn show_status(state: &Path, json: bool) -> Result<(), Failure> {
     let status = Status::read(state).or_unreachable()?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&status).or_failed()?);
-    } else {
-        print!("{status}");
-    }
+    print(&status, json)?;
     let age = status.age();
     if age > MAX_AGE {
         let error = anyhow!("{} s old: process {} does not run any more", age.as_secs(), status.pid);
@@ -217,15 +217,11 @@ fn show_status(state: &std::path::Path, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(summary: &Summary, json: bool) -> Result<(), Failure> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(summary).or_failed()?);
-        return Ok(());
+/// Whoever reads may stop reading, as `head` does.
+fn print<T: Serialize + Display>(what: &T, json: bool) -> Result<(), Failure> {
+    let text = if json { serde_json::to_string_pretty(what).or_failed()? + "\n" } else { what.to_string() };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.or_failed(),
     }
-    println!("vehicle     {}\nmesh        {}", summary.vehicle, summary.mesh);
-    println!("genesis     {}\nmaker key   {}", summary.genesis.display(), summary.maker_key.display());
-    for device in &summary.devices {
-        println!("{:<12}{:<18}{}", device.kind, device.name, device.state.display());
-    }
-    Ok(())
 }

@@ -350,7 +350,7 @@ mod tests {
         for (from, to, told) in [
             ("suite = \"cmac\"", "suite = \"md5\"", "line 8"),
             ("phase_us = 20000 ", "phase_us = 0 ", "phase_us"),
-            ("role = \"chassis\"", "role = \"gateway\"", "gateway"),
+            ("role = \"chassis\"", "role = \"gateway\"", "Gateway"),
             ("role = \"chassis\"", "role = \"brakes\"", "brakes"),
             ("name = \"adas\"", "name = \"body\"", "body"),
             ("name = \"adas\"", "name = \"../adas\"", "../adas"),

@@ -122,7 +122,7 @@ impl Sensor {
                     let error = anyhow!("not decided within {:?}: is there a quorum on the bus?", self.timeout);
                     return Err(error).or_unreachable();
                 }
-                line = next_line(&mut lines) => {
+                line = next_line(&mut lines), if self.endpoint.has_room() => {
                     match line {
                         Some(line) => self.submit(&line).or_usage()?,
                         None => lines = None,

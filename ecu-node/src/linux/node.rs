@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -24,6 +25,9 @@ use crate::store::{self, Diagnosis, Store};
 /// The flash of an ECU in a file: two banks of 256 KiB, as two groups of sectors of a chip with 4 KiB pages. A bank takes
 /// about 500 approvals before it is rewritten.
 pub const GEOMETRY: Geometry = Geometry { erase_size: 4096, write_size: 8, capacity: 2 * 256 * 1024 };
+/// An ECU is a value of some 190 KB, which unoptimised code moves through several frames on its way to the heap: too much for
+/// the stack of a tokio thread or a test.
+const OPEN_STACK: usize = 16 * 1024 * 1024;
 /// Longest genesis that is read: more than the limits of its parts allow.
 const MAX_GENESIS: u64 = 64 * 1024;
 
@@ -81,6 +85,14 @@ impl Node {
     /// # Errors
     /// A file is missing (except the journal), damaged, or of another car; it names the file.
     pub fn open(paths: &NodePaths) -> Result<Self> {
+        thread::scope(|scope| {
+            let opening =
+                thread::Builder::new().stack_size(OPEN_STACK).spawn_scoped(scope, || Self::open_here(paths))?;
+            opening.join().map_err(|_| anyhow!("{}: opening it panicked", paths.state.display()))?
+        })
+    }
+
+    fn open_here(paths: &NodePaths) -> Result<Self> {
         let epoch = Instant::now();
         let genesis = open_genesis(&paths.genesis, &paths.maker_key)?;
         let device = keyfile::open(&paths.state.join("keys.bin"), &genesis)?;

@@ -11,6 +11,7 @@
 //! | `NAME/journal.bin` | the formatted journal of a validator |
 //! | `NAME.counter` | the device's monotonic counter, outside its folder as a TPM is outside its flash |
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,17 @@ pub struct Summary {
     pub maker_key: PathBuf,
     /// The devices.
     pub devices: Vec<DeviceSummary>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "vehicle     {}\nmesh        {}", self.vehicle, self.mesh)?;
+        writeln!(f, "genesis     {}\nmaker key   {}", self.genesis.display(), self.maker_key.display())?;
+        for device in &self.devices {
+            writeln!(f, "{:<12}{:<18}{}", device.kind, device.name, device.state.display())?;
+        }
+        Ok(())
+    }
 }
 
 /// A device that was provisioned.
@@ -133,4 +145,95 @@ fn read_seed(path: &Path) -> Result<Seed> {
     let text = Zeroizing::new(files::read(path, 1024)?);
     let text = std::str::from_utf8(&text).ok().and_then(files::from_hex);
     text.map(Zeroizing::new).with_context(|| format!("{}: 64 hexadecimal digits expected", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::node::{Node, open_genesis};
+    use super::*;
+    use crate::store::Diagnosis;
+
+    fn car() -> Car {
+        Car::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../car.toml"))).unwrap()
+    }
+
+    #[test]
+    fn every_device_finds_itself_in_the_genesis() {
+        let out = tempfile::tempdir().unwrap();
+        let summary = provision(&car(), out.path(), None, &[]).unwrap();
+        assert_eq!(summary.devices.len(), 8);
+        for device in summary.devices.iter().filter(|device| device.kind == "validator") {
+            let paths = NodePaths::provisioned(out.path(), &device.name);
+            let node = Node::open(&paths).unwrap();
+            assert_eq!((node.entry().name.as_str(), node.diagnosis()), (device.name.as_str(), Diagnosis::Intact));
+            let mode = fs::metadata(paths.state.join("keys.bin")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, files::SECRET);
+        }
+        let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
+        assert!(keyfile::open(&out.path().join("door-sensor/keys.bin"), &genesis).is_ok());
+        assert!(provision(&car(), out.path(), None, &[]).is_err(), "nothing is overwritten");
+    }
+
+    #[test]
+    fn two_devices_share_a_key_that_nobody_else_has() {
+        use device_chain::keys::{Device::Validator, KeyHandle::Pair, KeyStore};
+        let out = tempfile::tempdir().unwrap();
+        let summary = provision(&car(), out.path(), None, &[]).unwrap();
+        let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
+        let keys = |name: &str| keyfile::open(&out.path().join(name).join("keys.bin"), &genesis).unwrap().keys;
+        let (gateway, powertrain, chassis) = (keys("gateway"), keys("powertrain"), keys("chassis"));
+        let tag = gateway.tag(Pair(Validator(1)), b"message").unwrap();
+        assert!(powertrain.verify(Pair(Validator(0)), b"message", &tag));
+        assert!(!chassis.verify(Pair(Validator(0)), b"message", &tag));
+        assert!(gateway.tag(Pair(Validator(0)), b"message").is_none(), "nobody shares a key with itself");
+    }
+
+    #[test]
+    fn a_device_with_bad_files_says_which_and_does_not_start() {
+        let out = tempfile::tempdir().unwrap();
+        provision(&car(), out.path(), None, &[]).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        provision(&car(), other.path(), None, &[]).unwrap();
+        let paths = NodePaths::provisioned(out.path(), "chassis");
+        let foreign = NodePaths::provisioned(other.path(), "chassis");
+        let flip = |path: &Path| {
+            let mut bytes = fs::read(path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(path, bytes).unwrap();
+        };
+        let damaged = NodePaths::provisioned(out.path(), "adas");
+        flip(&damaged.state.join("keys.bin"));
+        let cases = [
+            (NodePaths { genesis: foreign.genesis.clone(), ..paths.clone() }, "genesis.bin"),
+            (NodePaths { genesis: foreign.genesis, maker_key: foreign.maker_key, ..paths.clone() }, "keys.bin"),
+            (NodePaths { counter: out.path().join("nowhere"), ..paths.clone() }, "nowhere"),
+            (damaged, "checksum"),
+            (NodePaths::provisioned(out.path(), "door-sensor"), "endpoint"),
+        ];
+        for (paths, told) in cases {
+            let error = format!("{:#}", Node::open(&paths).err().expect(told));
+            assert!(error.contains(told), "{told}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_lost_or_damaged_journal_makes_an_amnesiac_never_a_boot_loop() {
+        let out = tempfile::tempdir().unwrap();
+        provision(&car(), out.path(), None, &[]).unwrap();
+        for (name, damage) in [("body", None), ("adas", Some(&b"short"[..])), ("chassis", Some(&[0; 512 * 1024]))] {
+            let paths = NodePaths::provisioned(out.path(), name);
+            let journal = paths.state.join("journal.bin");
+            match damage {
+                None => fs::remove_file(&journal).unwrap(),
+                Some(bytes) => fs::write(&journal, bytes).unwrap(),
+            }
+            let node = Node::open(&paths).unwrap();
+            assert_eq!(node.diagnosis(), Diagnosis::Wiped, "{name}");
+            drop(node);
+            assert!(Node::open(&paths).unwrap().status().borrow().amnesiac, "{name} has not forgotten that it forgot");
+        }
+    }
 }
