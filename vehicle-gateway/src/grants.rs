@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use device_chain::grant::{GrantRefusal, SignedGrant};
-use device_chain::types::{Hash, Height, MeshId, Micros};
+use device_chain::types::{Hash, Height, Micros};
 use serde::{Deserialize, Serialize};
 
 /// Grants remembered; the oldest gives way.
@@ -54,31 +54,29 @@ struct Entry {
 
 /// The grants of this boot.
 pub struct Grants {
-    mesh: MeshId,
     settle_us: u64,
     entries: VecDeque<Entry>,
 }
 
 impl Grants {
-    /// For the car `mesh`. `settle_us` is what the other validators need to check a signature, off the approval path.
+    /// `settle_us` is what the other validators need to check a signature, off the approval path.
     #[must_use]
-    pub const fn new(mesh: MeshId, settle_us: u64) -> Self {
-        Self { mesh, settle_us, entries: VecDeque::new() }
+    pub const fn new(settle_us: u64) -> Self {
+        Self { settle_us, entries: VecDeque::new() }
     }
 
-    /// A grant came from the cloud. True if it is to be recorded and given to the node: new, and for this car.
+    /// A grant came from the cloud. True if it is new: to be recorded and given to the node, which checks it.
     pub fn receive(&mut self, signed: &SignedGrant) -> bool {
         let digest = signed.grant.digest();
         if self.entries.iter().any(|entry| entry.digest == digest) {
             return false;
         }
-        let foreign = signed.check_vehicle(&self.mesh).err();
-        let state = foreign.map_or(GrantState::Received, refused);
         if self.entries.len() == MAX_GRANTS {
             self.entries.pop_front();
         }
-        self.entries.push_back(Entry { digest, serial: signed.grant.serial, state, use_at: None });
-        foreign.is_none()
+        let (serial, state) = (signed.grant.serial, GrantState::Received);
+        self.entries.push_back(Entry { digest, serial, state, use_at: None });
+        true
     }
 
     /// The node has checked a grant.
@@ -116,7 +114,7 @@ impl Grants {
     pub fn refused(&mut self, digest: &Hash, reason: GrantRefusal) -> Option<u64> {
         let open = |entry: &&mut Entry| !matches!(entry.state, GrantState::Used { .. } | GrantState::Refused { .. });
         let entry = self.find(digest).filter(open)?;
-        entry.state = refused(reason);
+        entry.state = GrantState::Refused { reason: describe(reason).to_owned() };
         entry.use_at = None;
         Some(entry.serial)
     }
@@ -137,10 +135,6 @@ impl Grants {
     }
 }
 
-fn refused(reason: GrantRefusal) -> GrantState {
-    GrantState::Refused { reason: describe(reason).to_owned() }
-}
-
 /// A refusal in words.
 #[must_use]
 pub const fn describe(reason: GrantRefusal) -> &'static str {
@@ -157,23 +151,19 @@ pub const fn describe(reason: GrantRefusal) -> &'static str {
 #[cfg(test)]
 mod tests {
     use device_chain::grant::{Action, Grant};
-    use device_chain::types::Signature;
+    use device_chain::types::{MeshId, Signature};
 
     use super::*;
 
-    fn grant(mesh: u8, serial: u64) -> SignedGrant {
-        let (mesh, holder) = (MeshId(Hash([mesh; 32])), Hash::NIL);
+    fn grant(serial: u64) -> SignedGrant {
+        let (mesh, holder) = (MeshId(Hash::NIL), Hash::NIL);
         let grant = Grant { mesh, issuer: 0, serial, action: Action::Unlock, holder, not_before: 1, not_after: 9 };
         SignedGrant { grant, signature: Signature([0; 32], [0; 32]) }
     }
 
-    fn grants() -> Grants {
-        Grants::new(MeshId(Hash([1; 32])), 200)
-    }
-
     #[test]
     fn a_grant_is_used_once_when_the_others_have_checked_it() {
-        let (mut grants, signed) = (grants(), grant(1, 7));
+        let (mut grants, signed) = (Grants::new(200), grant(7));
         let digest = signed.grant.digest();
         assert!(grants.receive(&signed));
         assert!(!grants.receive(&signed), "known");
@@ -190,26 +180,19 @@ mod tests {
 
     #[test]
     fn a_refusal_is_news_once() {
-        let (mut grants, signed) = (grants(), grant(1, 7));
+        let (mut grants, signed) = (Grants::new(200), grant(7));
         grants.receive(&signed);
         let digest = signed.grant.digest();
         assert_eq!(grants.refused(&digest, GrantRefusal::Expired), Some(7));
         assert_eq!(grants.refused(&digest, GrantRefusal::Expired), None);
-        assert_eq!(grants.refused(&grant(1, 8).grant.digest(), GrantRefusal::Expired), None, "never heard of");
-    }
-
-    #[test]
-    fn a_grant_of_another_car_is_not_handed_on() {
-        let mut grants = grants();
-        assert!(!grants.receive(&grant(2, 1)));
-        assert_eq!(grants.status()[0].state, refused(GrantRefusal::Foreign));
+        assert_eq!(grants.refused(&grant(8).grant.digest(), GrantRefusal::Expired), None, "never heard of");
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut grants = grants();
+        let mut grants = Grants::new(200);
         for serial in 0..1000 {
-            assert!(grants.receive(&grant(1, serial)));
+            assert!(grants.receive(&grant(serial)));
         }
         assert_eq!(grants.status().len(), MAX_GRANTS);
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use can_bus::frame::Frame;
+use can_bus::frame::{EXTENDED_FLAG, Frame};
+use can_bus::port::Filter;
 use dbc::Database;
 use device_chain::types::Micros;
 use event_chain::record::{RecordKind, Text};
@@ -58,6 +59,13 @@ impl Recorder {
             watched.entry(raw_id).or_default().push(Watched { signal, name, last: None });
         }
         Ok(Self { database, watched })
+    }
+
+    /// Receive filters for the messages that it needs.
+    #[must_use]
+    pub fn filters(&self) -> Vec<Filter> {
+        let exact = |id: &u32| Filter { id: *id, mask: EXTENDED_FLAG | 0x1FFF_FFFF };
+        self.watched.keys().map(exact).collect()
     }
 
     /// What a frame of the car says that is worth a record. Unknown, short and remote frames say nothing.

@@ -220,9 +220,7 @@ impl Chain {
         Entry::Snapshot(Box::new(self.kept.clone()))
     }
 
-    /// The state after the last decision.
-    #[must_use]
-    pub const fn state(&self) -> &State {
+    const fn state(&self) -> &State {
         &self.kept.state
     }
 

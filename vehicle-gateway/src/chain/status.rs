@@ -1,12 +1,12 @@
 //! What a status display shows of the chain.
 
 use device_chain::types::Height;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Chain;
 
 /// The chain, for people and machines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainStatus {
     /// Decisions known.
     pub height: Height,
@@ -29,7 +29,7 @@ pub struct ChainStatus {
 }
 
 /// The newest closed block.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealingStatus {
     /// Its number.
     pub block: u32,

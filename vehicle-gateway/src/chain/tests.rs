@@ -242,10 +242,13 @@ fn a_false_seal_is_counted_and_left_out() {
     assert_eq!((status.bad_seals, status.sealing.map(|sealing| sealing.seals)), (2, Some(0)));
 }
 
+/// A step of a block's way, and its name.
+type Step = (&'static str, fn(&mut Bench));
+
 /// Killed at every step of a block's way: the block is the same, and whole.
 #[test]
 fn nothing_is_lost_by_a_kill_at_any_step() {
-    let steps: [(&str, fn(&mut Bench)); 6] = [
+    let steps: [Step; 6] = [
         ("decision", |bench| {
             let record = bench.record();
             bench.decide(&record);
