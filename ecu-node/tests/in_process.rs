@@ -1,4 +1,5 @@
 //! Seven nodes of one car in one process, on a bus of channels, with real files.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Seven processes and a door sensor on a real bus: run under `scripts/vcan`.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use can_bus::frame::EXTENDED_FLAG;
 use device_chain::genesis::{
     Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, RawIdentifier, Role, ValidatorEntry,
     WIRE_VERSION,
@@ -21,8 +22,6 @@ const PROPOSE: RawIdentifier = 0x098;
 const CONTROL: RawIdentifier = 0x0A0;
 const BULK: RawIdentifier = 0x4E8;
 const RECORD: RawIdentifier = 0x5C0;
-/// Identifiers up to here have 11 bits, and those above 29.
-const MAX_BASE: u32 = 0x7FF;
 
 /// The configuration of a car.
 #[derive(Clone, Debug, Deserialize)]
@@ -315,8 +314,8 @@ fn name(text: &str) -> Result<Name> {
 /// As SocketCAN writes it: bit 31 marks 29 bits.
 fn raw(key: &str, identifier: u32) -> Result<RawIdentifier> {
     match identifier {
-        0..=MAX_BASE => Ok(identifier),
-        0..=0x1FFF_FFFF => Ok(identifier | can_bus::frame::EXTENDED_FLAG),
+        0..=0x7FF => Ok(identifier),
+        0x800..=0x1FFF_FFFF => Ok(identifier | EXTENDED_FLAG),
         _ => bail!("{key} = {identifier:#X}: a CAN identifier has at most 29 bits (0x1FFFFFFF)"),
     }
 }

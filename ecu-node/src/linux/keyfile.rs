@@ -135,3 +135,31 @@ fn device_of(genesis: &Genesis, identity: &SigningKey) -> Result<Device> {
     let found = devices(genesis).find(|(_, key)| **key == identity.public());
     found.map(|(device, _)| device).context("the genesis does not name this device's identity")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::car::Car;
+    use super::*;
+
+    #[test]
+    fn a_damaged_or_cut_file_is_refused_wherever_the_damage_is() {
+        let car = Car::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../car.toml"))).unwrap();
+        let public = |at: usize| SigningKey::from_seed([at as u8 + 1; 32]).public();
+        let genesis = car.genesis(&public, &[]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for (at, device, keys) in [(3, Device::Validator(3), 7), (7, Device::Endpoint(0), 7)] {
+            let path = folder.path().join(at.to_string());
+            create(&path, &genesis, &[at + 1; 32]).unwrap();
+            let bytes = read(&path).unwrap();
+            assert_eq!(bytes.len(), HEAD + keys * ENTRY + CHECKSUM);
+            assert!(parse(&bytes, &genesis).unwrap().device == device);
+            for place in 0..bytes.len() {
+                assert!(parse(&bytes[..place], &genesis).is_err(), "cut at {place}");
+                let mut flipped = bytes.clone();
+                flipped[place] ^= 0x10;
+                assert!(parse(&flipped, &genesis).is_err(), "flipped at {place}");
+            }
+        }
+        assert!(create(&folder.path().join("nobody"), &genesis, &[99; 32]).is_err());
+    }
+}
