@@ -40,6 +40,11 @@ pub const MAX_PENDING: usize = 16;
 
 /// Decisions that a node can repeat to one that was away; who was away for longer takes over the state as a whole.
 pub const MAX_HISTORY: usize = 128;
+/// Decisions that no block holds yet, at which records and grants wait until the gateway has closed one: what the
+/// history no longer holds could never become part of the Event Chain (DC-52).
+pub const MAX_BACKLOG: u32 = 96;
+/// The same for alarms, which are few; what is left above is for blocks and readmissions.
+pub const MAX_BACKLOG_ALARMS: u32 = 112;
 /// Decisions repeated on one request.
 pub const HISTORY_BATCH: u32 = 4;
 
@@ -55,5 +60,6 @@ pub const MAX_RETIRED: usize = 4;
 pub const MAX_OUTBOX: usize = 96;
 
 const _: () = assert!(MAX_VALUES <= 15, "READY sets are 16-bit masks, and one bit is nil");
+const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS && (MAX_BACKLOG_ALARMS as usize) < MAX_HISTORY);
 const _: () = assert!(MAX_GRANT + 128 < MAX_MESSAGE);
 const _: () = assert!(MAX_ROUNDS <= u8::MAX as usize);

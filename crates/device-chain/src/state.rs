@@ -8,7 +8,10 @@ use crate::codec;
 use crate::genesis::{Genesis, RawIdentifier};
 use crate::grant::{GrantRefusal, GrantUse, UsedSerials};
 use crate::hash::{Domain, hash_of};
-use crate::limits::{ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_STATE, MAX_VALIDATORS};
+use crate::limits::{
+    ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_BACKLOG, MAX_BACKLOG_ALARMS, MAX_ENDPOINTS, MAX_STATE,
+    MAX_VALIDATORS,
+};
 use crate::merkle::Frontier;
 use crate::tx::{Transaction, decision_hash};
 use crate::types::{Hash, Height, MeshId};
@@ -63,6 +66,8 @@ pub enum Refusal {
     Block(&'static str),
     /// No such validator, or that boot was readmitted already.
     Readmission,
+    /// So many decisions wait for a block of the gateway that one more could be lost to the Event Chain.
+    Backlog,
     /// Nobody may ask for nothing.
     Nothing,
 }
@@ -175,6 +180,7 @@ impl State {
     /// # Errors
     /// The rule that it breaks.
     pub fn check(&self, tx: &Transaction, genesis: &Genesis) -> Result<(), Refusal> {
+        self.check_backlog(tx)?;
         match tx {
             Transaction::UseGrant(order) => self.check_grant(order).map_err(Refusal::Grant),
             Transaction::Record { endpoint, sequence, .. } => match self.sequence(*endpoint) {
@@ -190,6 +196,18 @@ impl State {
             },
             Transaction::Skip => Ok(()),
         }
+    }
+
+    /// DC-52: what could never become part of the Event Chain is not decided. Blocks, readmissions and empty heights
+    /// always are, so that the car can get out of it.
+    fn check_backlog(&self, tx: &Transaction) -> Result<(), Refusal> {
+        let backlog = self.height() - self.event.tree_size;
+        let limit = match tx {
+            Transaction::UseGrant(_) | Transaction::Record { .. } => MAX_BACKLOG,
+            Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,
+            Transaction::EventBlock(_) | Transaction::Readmit { .. } | Transaction::Skip => return Ok(()),
+        };
+        if backlog < limit { Ok(()) } else { Err(Refusal::Backlog) }
     }
 
     fn check_grant(&self, order: &GrantUse) -> Result<(), GrantRefusal> {

@@ -209,7 +209,8 @@ impl<K: KeyStore> Validator<K> {
 
     pub(super) fn on_state(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         // while decisions come one by one, nothing is jumped over
-        let asked = self.catch_up.fruitless >= 2 && self.catch_up.asked.is_some_and(|(asked, ..)| asked == peer);
+        let asked =
+            self.catch_up.fruitless >= self.patience() && self.catch_up.asked.is_some_and(|(asked, ..)| asked == peer);
         if !asked || !self.verify_body(peer, parts) {
             return;
         }
@@ -222,6 +223,12 @@ impl<K: KeyStore> Validator<K> {
             Some(_) => {}
             None => self.counters.malformed += 1,
         }
+    }
+
+    /// Fruitless requests before a state is taken over instead of decisions. The gateway asks everybody three times
+    /// before: it needs the decisions themselves, for the Event Chain.
+    fn patience(&self) -> u8 {
+        if self.me == self.gateway { 3 * self.quorum.n as u8 } else { 2 }
     }
 
     /// C5: f + 1 verified DECIDED of the same height, decision and state, one of them from a correct node.

@@ -1,1 +1,16 @@
+//! Whole validators on one bus, in virtual time: what an engineer would try with seven boards on a bench.
 
+mod approvals;
+mod attacks;
+mod backlog;
+mod blocks;
+mod catch_up;
+mod ignition;
+mod net;
+mod orders;
+mod soak;
+
+use std::vec::Vec as StdVec;
+
+use super::*;
+use net::{Net, Packet};
