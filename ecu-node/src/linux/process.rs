@@ -1,6 +1,6 @@
 //! A node as a process of its own: what `ecu-node run` does.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use can_bus::linux::LinuxBus;
 use can_bus::port::Filter;
@@ -13,11 +13,8 @@ use tracing::{error, info, warn};
 use super::actuator::Actuator;
 use super::failure::{Failure, OrFail};
 use super::node::{Node, NodePaths};
-use super::runtime::{self, NodeEvent, RunError};
+use super::runtime::{self, MAX_EVENTS, NodeEvent, RunError};
 use super::status::{self, Status};
-
-/// Events between the node's loop and its observer.
-const EVENTS: usize = 256;
 
 /// Runs a validator on an interface until SIGTERM or Ctrl-C.
 ///
@@ -36,7 +33,7 @@ pub async fn run(paths: &NodePaths, interface: &str) -> Result<(), Failure> {
         Role::Body => Some(Actuator::open(&paths.state).or_usage()?),
         _ => None,
     };
-    let (events, event_receiver) = mpsc::channel(EVENTS);
+    let (events, event_receiver) = mpsc::channel(MAX_EVENTS);
     let (_commands, command_receiver) = mpsc::channel(1);
     let observer = Observer { folder: paths.state.clone(), status: node.status(), actuator };
     let observer = tokio::spawn(observer.run(event_receiver));
@@ -82,10 +79,10 @@ impl Observer {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                Ok(()) = self.status.changed() => {}
+                Ok(()) = self.status.changed() => self.write(),
             }
-            self.write(&self.folder);
         }
+        self.write();
     }
 
     fn take(&mut self, event: NodeEvent) {
@@ -107,11 +104,11 @@ impl Observer {
         }
     }
 
-    fn write(&self, folder: &Path) {
+    fn write(&self) {
         let mut status = self.status.borrow().clone();
         status.door = self.actuator.as_ref().map(|actuator| actuator.door().name().into());
-        if let Err(error) = status.write(folder) {
-            warn!("{}: the status cannot be written: {error}", folder.display());
+        if let Err(error) = status.write(&self.folder) {
+            warn!("{}: the status cannot be written: {error}", self.folder.display());
         }
     }
 }

@@ -34,8 +34,11 @@ use crate::{Ecu, Effect, Input};
 
 /// Reports that wait for somebody to take them.
 pub const MAX_REPORTS: usize = 64;
-/// Events that wait for somebody to take them before the node gives up: no more than a restart can hand out again.
-pub const MAX_BACKLOG: usize = MAX_HISTORY;
+/// Most events that the channel to whoever takes them may hold.
+pub const MAX_EVENTS: usize = MAX_HISTORY / 2;
+/// Events that wait for room in that channel before the node gives up.
+pub const MAX_BACKLOG: usize = MAX_HISTORY / 2;
+const _: () = assert!(MAX_EVENTS + MAX_BACKLOG <= MAX_HISTORY, "a restart hands out again what was not taken");
 /// Signatures made or checked at a time.
 const MAX_ASYMMETRIC: usize = 2 * MAX_GRANTS;
 /// How often the status is renewed.
@@ -88,7 +91,8 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs a node until `shutdown` is ready. What is under way in the journal is finished, and its files are unlocked on return.
+/// Runs a node until `shutdown` is ready; `events` has room for at most [`MAX_EVENTS`]. What is under way in the journal is
+/// finished, and its files are unlocked on return.
 ///
 /// # Errors
 /// [`RunError`]; the node has then stopped.
