@@ -9,6 +9,8 @@ pub mod agreement;
 pub mod block;
 pub mod codec;
 pub mod genesis;
+#[cfg(test)]
+mod golden;
 pub mod grant;
 pub mod hash;
 pub mod keys;

@@ -35,6 +35,14 @@ pub struct Frontier {
 }
 
 impl Frontier {
+    /// As many leaves, and as many peaks, as there can be.
+    #[cfg(test)]
+    pub(crate) fn largest() -> Self {
+        let mut peaks = Vec::new();
+        let _ = peaks.resize(MAX_FRONTIER, Hash([255; 32]));
+        Self { size: u32::MAX, peaks }
+    }
+
     /// Leaves so far.
     #[must_use]
     pub const fn size(&self) -> u32 {

@@ -107,6 +107,24 @@ impl State {
         state
     }
 
+    /// Every list full and every number at its longest: the bound that [`MAX_STATE`] has to hold.
+    #[cfg(test)]
+    pub(crate) fn largest(genesis: &Genesis) -> Self {
+        let mut state = Self::new(genesis);
+        state.tree = Frontier::largest();
+        state.head = Hash([255; 32]);
+        state.event = EventHead { number: u32::MAX, hash: Hash([255; 32]), tree_size: u32::MAX, time_ms: u64::MAX };
+        state.used_grants.iter_mut().for_each(|used| {
+            used.insert(u64::MAX - 63);
+            (0..=63).for_each(|age| used.insert(u64::MAX - age));
+        });
+        let alarm = AlarmEntry { identifier: u32::MAX, height: u32::MAX, count: u32::MAX };
+        let _ = state.alarms.resize(MAX_ALARMS, alarm);
+        state.readmissions.fill(Readmission { nonce: u64::MAX, height: u32::MAX });
+        state.sequences.fill(u64::MAX);
+        state
+    }
+
     /// From bytes that came from a peer or a journal; `None` unless canonical and of this genesis's shape.
     /// Whether it is *the* state is for f + 1 DECIDED to say (DC-33).
     #[must_use]

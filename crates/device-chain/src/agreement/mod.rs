@@ -55,7 +55,7 @@ pub enum Action {
     /// Make the vote durable (P1), then send it. `None` is nil.
     Vote(VoteKind, Round, Option<ValueId>),
     /// This node is the designated proposer of the round: propose; the instance names the value that the rules
-    /// demand (L4), `None` leaves the choice open.
+    /// demand (L4), `None` is for a value that everybody accepts.
     Propose(Round, Option<ValueId>),
     /// A quorum precommitted the value in the round (C2).
     Decided(Round, ValueId),
@@ -106,6 +106,9 @@ pub struct Instance {
     lock: Option<(Round, ValueId)>,
     decided: Option<(Round, ValueId)>,
     proposed: bool,
+    /// Until when fewer than f + 1 voters are left alone, and whether that time is over.
+    lonely_until: Option<Micros>,
+    stirred: bool,
     /// When to give up waiting for a proposal, prevotes or precommits of this round.
     propose_until: Option<Micros>,
     prevote_until: Option<Micros>,
@@ -133,6 +136,8 @@ impl Instance {
             lock: None,
             decided: None,
             proposed: false,
+            lonely_until: None,
+            stirred: false,
             propose_until: None,
             prevote_until: None,
             precommit_until: None,
@@ -314,10 +319,12 @@ impl Instance {
         ((u64::from(self.height) + u64::from(round)) % self.quorum.n as u64) as ValidatorIndex
     }
 
-    /// Whether there is anything to agree on: a value that may be voted for, or f + 1 voters, one of them correct.
+    /// Whether there is anything to agree on: a value that may be voted for, or f + 1 voters, one of them correct, or
+    /// fewer who have waited long enough.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.round > 0
+            || self.stirred
             || (0..self.values.len()).any(|id| self.is_valid(id as ValueId))
             || self.voters_from(0).count() >= self.quorum.one_correct()
     }
@@ -364,7 +371,8 @@ impl Instance {
         if self.decided.is_some() {
             return None;
         }
-        let votes = if self.may_vote { [self.propose_until, self.prevote_until] } else { [None; 2] };
+        let votes = [self.lonely_until.filter(|_| !self.stirred), self.propose_until, self.prevote_until];
+        let votes = if self.may_vote { votes } else { [None; 3] };
         votes.into_iter().chain([self.precommit_until]).flatten().min()
     }
 }

@@ -10,6 +10,7 @@ impl Instance {
         while !out.is_full()
             && (self.decide(out)
                 || self.jump(now)
+                || self.stir(now)
                 || self.propose(out)
                 || self.amplify(out)
                 || self.precommit(out)
@@ -70,6 +71,18 @@ impl Instance {
         higher.is_some_and(|round| self.enter(round, now))
     }
 
+    /// L7: a vote for what only up to f nodes have evidence of would bind its voter to this height until others have
+    /// something to agree on. So the height begins without them, but so seldom that a liar gains nothing.
+    fn stir(&mut self, now: Micros) -> bool {
+        if self.is_active() || self.voters_from(0).next().is_none() {
+            self.lonely_until = None;
+            return false;
+        }
+        let until = *self.lonely_until.get_or_insert(now.plus(self.timeouts.of(Round::MAX)));
+        self.stirred = until <= now;
+        self.stirred
+    }
+
     fn enter(&mut self, round: Round, now: Micros) -> bool {
         self.round = round;
         self.proposed = false;
@@ -79,8 +92,8 @@ impl Instance {
         true
     }
 
-    /// L4: the designated proposer of a later round proposes its newest certificate, its lock, what most voted for in
-    /// round 0, or its own choice. Who has decided proposes that (L6).
+    /// L4: the designated proposer of a later round proposes its newest certificate, its lock, or what most voted for
+    /// in round 0. Who has decided proposes that (L6).
     fn propose(&mut self, out: &mut Actions) -> bool {
         if self.round == 0 || self.proposed || !self.may_vote || self.proposer(self.round) != self.me {
             return false;
@@ -97,9 +110,12 @@ impl Instance {
         (1..=self.round).rev().find_map(|round| self.ids().find(|id| self.certificate(round, *id)))
     }
 
+    /// Only what f + 1 voted for can be accepted by those without evidence; and only until everybody had a turn, for
+    /// liars may have voted for another value at each proposer.
     fn most_voted(&self) -> Option<ValueId> {
         let votes = |id: &ValueId| self.ballots[0].prevotes(Some(*id)).of;
-        self.ids().filter(|id| self.is_valid(*id) && votes(id) > 0).max_by_key(votes)
+        let vouched = |id: &ValueId| self.is_valid(*id) && votes(id) >= self.quorum.one_correct();
+        self.ids().filter(vouched).max_by_key(votes).filter(|_| usize::from(self.round) <= self.quorum.n)
     }
 
     /// C3 and M5: READY on a polka or on f + 1 READYs, in every round from 1 on, also in past ones.

@@ -134,11 +134,11 @@ pub struct Counters {
     pub malformed: u64,
     /// Not checkable yet and kept.
     pub held: u64,
-    /// A peer without a session spoke.
+    /// A peer spoke that shares no session with this node yet.
     pub unknown: u64,
     /// Somebody else on an own identifier.
     pub impostor: u64,
-    /// An own message did not fit the outbox.
+    /// An own message or order found no room.
     pub dropped: u64,
 }
 

@@ -1,6 +1,6 @@
 //! What is to be decided: grants, records, alarms, blocks, readmissions; and what follows from a decision.
 
-use heapless::Vec;
+use heapless::{Deque, Vec};
 
 use super::outbox::Message;
 use super::{HeldGrant, HeldRecord, Pending, Report, Validator};
@@ -48,10 +48,10 @@ impl<K: KeyStore> Validator<K> {
         }
         if own && self.pending.is_full() {
             // what others want, too, must not keep this node's own orders out
-            self.drop_one_wanted();
+            drop_first(&mut self.pending, |pending| !pending.own);
         }
         let pending = Pending { tx, bytes, due: self.now.plus(wait_us), failures: 0, asked: self.now, own };
-        if self.pending.push_back(pending).is_err() {
+        if self.pending.push_back(pending).is_err() && own {
             self.counters.dropped += 1;
         }
     }
@@ -79,11 +79,6 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    fn drop_one_wanted(&mut self) {
-        let mut found = false;
-        self.pending.retain(|pending| found || pending.own || !core::mem::replace(&mut found, true));
-    }
-
     /// The own proposal of a height that ended with nothing could not be agreed on: too few have its evidence. Next
     /// time later, and ever more so.
     pub(super) fn back_off(&mut self, height: Height) {
@@ -102,8 +97,10 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
+    /// The first that is due, own orders before what others want, too.
     pub(super) fn first_pending(&self) -> Option<TxBytes> {
-        self.pending.iter().find(|pending| pending.due <= self.now).map(|pending| pending.bytes.clone())
+        let due = self.pending.iter().filter(|pending| pending.due <= self.now);
+        due.min_by_key(|pending| !pending.own).map(|pending| pending.bytes.clone())
     }
 
     /// The own proposal of this height's round 0.
@@ -182,8 +179,7 @@ impl<K: KeyStore> Validator<K> {
         }
         if self.grants.is_full() {
             // a liar's unsigned grants push out each other before they push out one that may be used
-            let mut found = !self.grants.iter().any(|held| !held.genuine);
-            self.grants.retain(|held| found || held.genuine || core::mem::replace(&mut found, true));
+            drop_first(&mut self.grants, |held| !held.genuine);
         }
         if self.grants.is_full() {
             self.grants.pop_front();
@@ -236,7 +232,8 @@ impl<K: KeyStore> Validator<K> {
                 self.counters.replayed += 1;
                 if sequence == last {
                     // perhaps the endpoint has not heard that its record is decided
-                    self.acknowledge(endpoint, self.state.height(), sequence);
+                    // everybody answers: of those whose turn it was, some may be silent
+                    self.send_durable(Message::Ack(endpoint, self.state.height(), sequence));
                 }
             }
             _ => self.keep_record(HeldRecord { endpoint, sequence, data }),
@@ -346,6 +343,12 @@ impl<K: KeyStore> Validator<K> {
             _ => Ok(tx),
         }
     }
+}
+
+/// Drops the first that may go, if one may.
+fn drop_first<T, const N: usize>(queue: &mut Deque<T, N>, may_go: impl Fn(&T) -> bool) {
+    let mut gone = false;
+    queue.retain(|item| gone || !may_go(item) || core::mem::replace(&mut gone, true));
 }
 
 /// An endpoint's sequence: boot number and count within it, so that it rises across reboots.

@@ -137,9 +137,19 @@ impl<K: KeyStore> Validator<K> {
         match self.authentic(peer, parts, context, subject) {
             Some(key) => self.accept(peer, key, parts.header.counter),
             None => {
-                self.counters.bad_tag += 1;
+                self.count_bad_tag(peer, parts);
                 Verdict::Bad
             }
+        }
+    }
+
+    /// A sender that shares no session with this node yet leaves its tag empty.
+    pub(super) fn count_bad_tag(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
+        let slot = if parts.header.kind.is_addressed() { 0 } else { wire::tag_slot(peer, self.me) };
+        if parts.tag(slot, self.tag_len).is_some_and(|tag| tag.iter().all(|byte| *byte == 0)) {
+            self.counters.unknown += 1;
+        } else {
+            self.counters.bad_tag += 1;
         }
     }
 

@@ -95,10 +95,7 @@ impl<K: KeyStore> Validator<K> {
                 None => (None, None),
             }
         };
-        let Some(key) = key else {
-            self.counters.bad_tag += 1;
-            return;
-        };
+        let Some(key) = key else { return self.count_bad_tag(peer, parts) };
         if self.accept(peer, key, header.counter) != Verdict::New {
             return;
         }
@@ -220,13 +217,13 @@ impl<K: KeyStore> Validator<K> {
         VoteRecord { height: self.current.height(), round, kind, value, content }
     }
 
-    /// L4: as designated proposer of a later round; at the height before only what was decided there.
+    /// L4: as designated proposer of a later round. Where no value has a claim, nothing: for an order of its own only
+    /// this node may have evidence, and everybody proposing such orders would never end.
     fn propose(&mut self, height: Height, round: Round, choice: Option<ValueId>) {
         let id = match choice {
             Some(id) => Some(id),
             None if height == self.current.height() => {
-                let own = self.first_pending().or_else(|| Transaction::Skip.encode());
-                own.and_then(|bytes| self.learn_value(self.me, &bytes, true))
+                Transaction::Skip.encode().and_then(|bytes| self.learn_value(self.me, &bytes, true))
             }
             None => None,
         };
@@ -337,7 +334,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// The latest prevote and precommit, and every READY (M4).
     fn resend_votes(&mut self, height: Height) {
-        let Some(instance) = self.instance(height) else { return };
+        let Some(instance) = self.instance(height).filter(|_| !self.amnesiac) else { return };
         let hash_of = |value: Option<ValueId>| value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |v| v.hash);
         let mut votes: heapless::Vec<Message, 24> = heapless::Vec::new();
         for kind in [VoteKind::Prevote, VoteKind::Precommit] {

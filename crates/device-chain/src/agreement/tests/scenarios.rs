@@ -114,7 +114,8 @@ fn f_plus_1_voters_of_a_higher_round_take_a_node_along() {
 fn a_round_without_agreement_ends_in_nil_and_the_next_proposer_proposes() {
     let mut node = Node::new(4, 2);
     assert_eq!(node.proposed(0, 1, P), [prevote(0, Some(P))]);
-    assert_eq!(node.prevotes(0, NIL, [0, 3]), [], "a quorum of prevotes, of which none has a quorum");
+    node.prevotes(0, Some(P), [1]);
+    assert_eq!(node.prevotes(0, NIL, [0]), [], "a quorum of prevotes, of which none has a quorum");
     assert_eq!(node.wait(), [precommit(0, NIL)]);
     assert_eq!(
         node.precommits(0, NIL, [0, 3]),
@@ -128,10 +129,34 @@ fn a_round_without_agreement_ends_in_nil_and_the_next_proposer_proposes() {
 fn nothing_valid_is_proposed_and_f_plus_1_wait_nil_by_timeout() {
     let mut node = Node::new(4, 0);
     assert_eq!(node.prevotes(0, NIL, [1]), []);
-    assert_eq!(node.instance.deadline(), None, "one voter may lie: no reason to begin");
+    let patience = node.instance.deadline().expect("but not for ever").since(START);
+    assert_eq!(patience, TIMEOUTS.of(5), "one voter may lie: no reason to begin");
     assert_eq!(node.prevotes(0, NIL, [2]), []);
     assert_eq!(node.wait(), [prevote(0, NIL), precommit(0, NIL)]);
     assert_eq!(node.now, START.plus(TIMEOUTS.of(0)));
+}
+
+#[test]
+fn a_proposer_does_not_insist_on_what_only_it_and_liars_voted_for() {
+    let mut node = Node::new(4, 2);
+    node.proposed(0, 2, P);
+    node.prevotes(0, NIL, [0, 1]);
+    node.wait();
+    assert_eq!(node.precommits(0, NIL, [0, 1]), [Did::Propose(1, None)], "not even f + 1 voted for its own P");
+    // with the help of a liar f + 1 did, as this node sees it: after everybody's turn it gives in
+    node.prevotes(0, Some(P), [3]);
+    assert_eq!(node.instance.proposer(5), 2);
+    assert!(node.prevotes(5, NIL, [0, 1]).contains(&Did::Propose(5, None)));
+}
+
+#[test]
+fn a_single_voter_is_not_left_alone_for_ever() {
+    let mut node = Node::new(4, 0);
+    let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }).unwrap();
+    node.instance.on_proposal(0, 1, id);
+    assert_eq!(node.prevotes(0, Some(P), [1]), []);
+    assert_eq!(node.wait(), [], "L7: now the time for a proposal runs");
+    assert_eq!(node.wait(), [prevote(0, NIL)]);
 }
 
 #[test]

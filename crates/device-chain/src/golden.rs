@@ -1,0 +1,182 @@
+//! Golden vectors: bytes that are hashed, signed, stored or sent. They change only by a deliberate act, with the wire
+//! version.
+
+use std::string::String;
+use std::vec::Vec as StdVec;
+
+use heapless::Vec;
+
+use crate::agreement::VoteKind;
+use crate::block::{BlockHeader, Finality};
+use crate::codec;
+use crate::genesis::{
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
+};
+use crate::grant::{Action, Grant, GrantUse, SignedGrant};
+use crate::hash::{Domain, hash};
+use crate::limits::{MAX_ALARMS, MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_STATE, MAX_VALIDATORS};
+use crate::mac::{Key, Suite};
+use crate::record::{Record, VoteRecord};
+use crate::sign::SigningKey;
+use crate::state::State;
+use crate::tx::{Transaction, TxBytes, decision_hash};
+use crate::types::{Hash, MeshId};
+use crate::wire::{self, Header, Kind};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| std::format!("{byte:02x}")).collect()
+}
+
+fn encoded<T: serde::Serialize>(value: &T) -> String {
+    let mut bytes = StdVec::new();
+    codec::feed(value, |part| bytes.extend_from_slice(part));
+    hex(&bytes)
+}
+
+fn name(text: &str) -> Name {
+    Name::try_from(text).expect("short")
+}
+
+/// A mesh with `n` validators, `endpoints` endpoints and `authorities` authorities.
+fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
+    let public =
+        |kind: u8, at: u32| SigningKey::from_seed(hash(Domain::Body, &[&[kind], &at.to_le_bytes()]).0).public();
+    let validators = (0..n).map(|at| ValidatorEntry {
+        name: name(&std::format!("ecu{at}")),
+        role: if at == 0 { Role::Gateway } else { Role::Other },
+        key: public(1, at),
+        identifiers: Identifiers { vote: 0x10 + at, propose: 0x20 + at, control: 0x30 + at, bulk: 0x40 + at },
+    });
+    let endpoints = (0..endpoints).map(|at| EndpointEntry {
+        name: name(&std::format!("door{at}")),
+        key: public(2, at),
+        identifier: 0x100 + at,
+    });
+    let authorities =
+        (0..authorities).map(|at| AuthorityEntry { authority: Authority::Fleet, key: public(3, at.into()) });
+    let genesis = Genesis {
+        version: 1,
+        suite: Suite::Cmac,
+        vehicle: name("GOLDEN"),
+        validators: validators.collect(),
+        endpoints: endpoints.collect(),
+        authorities: authorities.collect(),
+        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000 },
+    };
+    genesis.check().expect("sound");
+    genesis
+}
+
+fn block() -> BlockHeader {
+    BlockHeader {
+        number: 1,
+        previous: Hash([2; 32]),
+        tree_size: 300,
+        tree_root: Hash([4; 32]),
+        attested_root: Hash([5; 32]),
+        attested_count: 6,
+        finality: Finality::Final,
+        time_ms: 1_700_000_000_000,
+    }
+}
+
+fn order() -> GrantUse {
+    GrantUse { digest: Hash([7; 32]), issuer: 1, serial: 300, action: Action::Unlock, not_after: 1_000 }
+}
+
+#[test]
+fn signed_genesis() {
+    let genesis = genesis(4, 1, 1);
+    let signed = SignedGenesis::sign(genesis.clone(), &SigningKey::from_seed([0x4d; 32]));
+    assert_eq!(hex(&genesis.mesh().0.0), "d89ed255910f56ce660aa0452586bc4dd23e55919a787708a665af06c92c4e19");
+    assert_eq!(
+        hex(&signed.signature.to_bytes()),
+        "2c218e5b0fb3c08ec37fdf14ddf1ee659ff5664b501d29fa3e9003a969586ff71dfe9f28fb857070a0f8529772726fb934aa3ee5d9ce3409a1a5f57c6390af09"
+    );
+}
+
+#[test]
+fn decision() {
+    let hash = decision_hash(&MeshId(Hash([1; 32])), 0x0102_0304, &Hash([2; 32]), &[5]);
+    assert_eq!(hex(&hash.0), "2eaeb43ff630c8adc846971cb091f7ab4a58eb39a8cdc7a84b4eea09624424a7");
+}
+
+#[test]
+fn tag_of_a_vote() {
+    let mut header = Header::new(Kind::Precommit, 7).round(1).hint(Some((2, &Hash([0xab; 32]))));
+    (header.mesh, header.suite, header.sender, header.counter) = (0xbeef, 1, 3, 9);
+    let input = wire::tag_input(&header.to_bytes(), &Hash([1; 32]), &Hash([0xab; 32]));
+    let session = Key::new([1; 32]).derive(&[&2u64.to_le_bytes(), &3u64.to_le_bytes()]);
+    for (suite, tag) in
+        [(Suite::Cmac, "b7bed90b8264da18362f7cc78b8b51b6"), (Suite::Blake2s, "bd8a5a689233606352877f205d9d57bb")]
+    {
+        assert_eq!(hex(&session.tag(suite, &input)), tag, "{suite:?}");
+    }
+}
+
+#[test]
+fn transactions() {
+    let data = Vec::from_slice(b"open").expect("short");
+    for (tx, bytes) in [
+        (
+            Transaction::UseGrant(order()),
+            "00070707070707070707070707070707070707070707070707070707070707070701ac0200e807",
+        ),
+        (Transaction::Record { endpoint: 3, sequence: 1 << 32 | 2, data }, "01038280808010046f70656e"),
+        (Transaction::Alarm { identifier: 0x123, count: 3 }, "02a30203"),
+        (
+            Transaction::EventBlock(block()),
+            "03010202020202020202020202020202020202020202020202020202020202020202ac0204040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505050505050505050505050505050505060180d095ffbc31",
+        ),
+        (Transaction::Readmit { validator: 6, nonce: 0x0102_0304_0506_0708 }, "0406888e98a8c0e0808101"),
+        (Transaction::Skip, "05"),
+    ] {
+        assert_eq!(encoded(&tx), bytes, "{}", tx.name());
+    }
+}
+
+#[test]
+fn records() {
+    let tx = TxBytes::from_slice(&[5]).expect("short");
+    let vote =
+        VoteRecord { height: 300, round: 1, kind: VoteKind::Ready, value: Hash([0xab; 32]), content: Some(tx.clone()) };
+    for (record, bytes) in [
+        (Record::Boot(5), "0005"),
+        (Record::Vote(vote), "01ac020101abababababababababababababababababababababababababababababababab010105"),
+        (Record::Decided(300, tx.clone()), "02ac020105"),
+        (Record::Amnesiac, "03"),
+        (Record::Readmitted, "04"),
+        (Record::Past(tx), "050105"),
+    ] {
+        assert_eq!(encoded(&record), bytes, "{record:?}");
+    }
+}
+
+#[test]
+fn grant() {
+    let grant = Grant {
+        mesh: MeshId(Hash([1; 32])),
+        issuer: 1,
+        serial: 300,
+        action: Action::Unlock,
+        holder: Hash([3; 32]),
+        not_before: 2,
+        not_after: 1_000,
+    };
+    assert_eq!(hex(&grant.digest().0), "587b6bcb0bb5b1b51250d145de16c262cd040eaa21f25950001e8dae094c8fb7");
+    assert_eq!(
+        encoded(&SignedGrant::sign(grant, &SigningKey::from_seed([0x46; 32]))),
+        "010101010101010101010101010101010101010101010101010101010101010101ac0200030303030303030303030303030303030303030303030303030303030303030302e8070b6c406da515680f3fa653f27f96cd9d899e13dbd395c90e49aee498abf7211d2e81a8eb2e464e2dc65916876d4aa364e51c50f7981a9a726b925793af0bf907"
+    );
+}
+
+/// All that is remembered, at its longest, fits one message to somebody who was away.
+#[test]
+fn the_largest_state_fits() {
+    let genesis = genesis(MAX_VALIDATORS as u32, MAX_ENDPOINTS as u32, MAX_AUTHORITIES as u8);
+    let state = State::largest(&genesis);
+    let bytes = state.encode().expect("fits MAX_STATE");
+    assert!(bytes.len() <= MAX_STATE, "{} bytes", bytes.len());
+    assert_eq!(State::decode(&bytes, &genesis), Some(state.clone()));
+    assert_eq!(state.alarms().len(), MAX_ALARMS);
+}

@@ -1,0 +1,193 @@
+//! Coming back: with the store, without it, with an old one.
+
+use super::net::{HEARTBEAT_US, PHASE_US};
+use super::*;
+use crate::limits::MAX_HISTORY;
+use crate::wire::Kind;
+
+fn decide(net: &mut Net, serials: core::ops::Range<u64>) {
+    for serial in serials {
+        net.close_block_in_time();
+        net.run(10 * PHASE_US);
+        let height = net.top() + 1;
+        net.unlock(serial, 1);
+        net.run_until(5 * HEARTBEAT_US, |net| net.top() >= height && net.ecu(1).decisions.contains_key(&height));
+    }
+}
+
+#[test]
+fn with_its_store_an_ecu_catches_up_and_votes_again() {
+    let mut net = Net::trusted(7);
+    decide(&mut net, 1..3);
+    net.switch_off(6);
+    decide(&mut net, 3..12);
+    net.switch_on([6]);
+    net.reach(11, 20 * HEARTBEAT_US);
+    net.run(HEARTBEAT_US);
+    assert!(!net.ecu(6).decisions[&5].live, "nothing moves because of what is long past");
+    for at in [4, 5] {
+        net.switch_off(at);
+    }
+    decide(&mut net, 12..14);
+    assert!(net.ecu(6).decisions[&13].live, "it is one of the five that are left");
+}
+
+#[test]
+fn beyond_the_history_the_state_is_taken_over() {
+    let mut net = Net::trusted(4);
+    net.switch_off(3);
+    decide(&mut net, 1..MAX_HISTORY as u64 + 10);
+    net.switch_on([3]);
+    let top = net.top();
+    net.reach(top, 30 * HEARTBEAT_US);
+    assert!(net.ecu(3).reports.iter().any(|report| matches!(report, Report::CaughtUp(_))));
+    assert_eq!(net.ecu(3).validator.state(), net.ecu(0).validator.state());
+    // and it comes back from its own journal as well
+    net.reboot(3);
+    net.run(5 * HEARTBEAT_US);
+    assert_eq!(net.height(3), top);
+    net.switch_off(2);
+    net.run(2 * HEARTBEAT_US);
+    decide(&mut net, 1_000..1_003);
+}
+
+#[test]
+fn votes_before_a_power_cut_are_kept_and_the_height_goes_on() {
+    // the power fails for everybody at any moment of an approval
+    for cut in 0..40 {
+        let mut net = Net::trusted(4);
+        let grant = net.grant(1);
+        net.admit(&grant);
+        net.tell(2, Input::Submit(Transaction::UseGrant(grant.grant.usage())));
+        net.run(cut * 150);
+        net.ids().for_each(|at| net.switch_off(at));
+        net.switch_on(0..4);
+        net.run(10 * HEARTBEAT_US);
+        // grants are not durable: they come in again
+        net.admit(&grant);
+        net.tell(2, Input::Submit(Transaction::UseGrant(grant.grant.usage())));
+        net.run(20 * HEARTBEAT_US);
+        let used = net.ecu(1).validator.state().check(&Transaction::UseGrant(grant.grant.usage()), &net.genesis);
+        assert!(used.is_err(), "power cut after {} us: not used", cut * 150);
+    }
+}
+
+#[test]
+fn one_that_reboots_in_the_middle_never_contradicts_itself() {
+    for cut in 0..40 {
+        let mut net = Net::trusted(4);
+        net.unlock(1, 2);
+        net.run(cut * 150);
+        net.reboot(1);
+        net.reach(1, 20 * HEARTBEAT_US);
+        net.run(2 * HEARTBEAT_US);
+    }
+}
+
+#[test]
+fn a_wiped_ecu_is_silent_until_readmitted_and_then_votes() {
+    let mut net = Net::trusted(7);
+    decide(&mut net, 1..4);
+    net.wipe(6);
+    assert!(net.ecu(6).validator.is_amnesiac());
+    net.run_until(20 * HEARTBEAT_US, |net| !net.ecu(6).validator.is_amnesiac());
+    let readmitted = net.ecu(6).validator.state().readmission(6).expect("a validator");
+    assert!(readmitted.height > 3);
+    net.run(5 * HEARTBEAT_US);
+    net.switch_off(4);
+    net.switch_off(5);
+    let height = net.top() + 1;
+    decide(&mut net, 10..11);
+    let voted = |packet: &Packet| {
+        packet.header.kind.vote().is_some() && packet.header.sender == 6 && packet.header.height == height
+    };
+    assert!(net.log.iter().any(voted), "the other four are no quorum without it");
+    // once more: it remembers that it was readmitted
+    net.reboot(6);
+    assert!(!net.ecu(6).validator.is_amnesiac());
+}
+
+#[test]
+fn a_wiped_ecu_that_reboots_before_it_is_readmitted_is_still_an_amnesiac() {
+    let mut net = Net::trusted(4);
+    decide(&mut net, 1..3);
+    net.wipe(3);
+    net.run(2_000);
+    net.reboot(3);
+    assert!(net.ecu(3).validator.is_amnesiac());
+    net.run_until(20 * HEARTBEAT_US, |net| !net.ecu(3).validator.is_amnesiac());
+}
+
+#[test]
+fn an_old_image_of_the_store_is_readmitted_too_and_never_contradicts_itself() {
+    let mut net = Net::trusted(4);
+    decide(&mut net, 1..3);
+    let old = net.ecu(3).journal.clone();
+    decide(&mut net, 3..6);
+    net.restore(3, old);
+    assert!(net.ecu(3).validator.is_amnesiac() && net.height(3) <= 2);
+    net.run_until(30 * HEARTBEAT_US, |net| !net.ecu(3).validator.is_amnesiac());
+    assert!(net.height(3) > 5);
+    net.switch_off(2);
+    net.run(2 * HEARTBEAT_US);
+    decide(&mut net, 10..12);
+}
+
+#[test]
+fn a_journal_rewritten_at_any_moment_says_the_same() {
+    let mut net = Net::trusted(4);
+    decide(&mut net, 1..3);
+    let grant = net.grant(3);
+    net.admit(&grant);
+    net.tell(2, Input::Submit(Transaction::UseGrant(grant.grant.usage())));
+    for _ in 0..12 {
+        net.run(400);
+        let mut buffer = [0; crate::limits::MAX_MESSAGE];
+        let mut rewritten = Recovered::new(&net.genesis);
+        let mut votes = 0;
+        net.ecu(1).validator.live_records(&mut buffer, &mut |kind, bytes| {
+            rewritten.replay(kind, bytes, &net.genesis).expect("sound");
+            votes += 1;
+        });
+        assert_eq!(&rewritten.state, net.ecu(1).validator.state());
+        let of = |recovered: &Recovered| (recovered.boot, recovered.amnesiac, recovered.history.len());
+        assert_eq!(of(&rewritten), of(&net.recovered(1)).max(of(&rewritten)));
+        // what is appended behind it, although it holds it already, changes nothing
+        let before = (rewritten.votes.clone(), rewritten.values.clone());
+        for (kind, bytes) in net.ecu(1).journal.clone().iter().rev().take(2).rev() {
+            rewritten.replay(*kind, bytes, &net.genesis).expect("sound");
+        }
+        assert_eq!((rewritten.votes, rewritten.values), before);
+    }
+}
+
+#[test]
+fn one_liar_cannot_make_a_sleeper_adopt_its_state() {
+    let mut net = Net::trusted(4);
+    net.switch_off(3);
+    decide(&mut net, 1..3);
+    net.ecus[2].mute = true;
+    net.switch_on([3]);
+    // the liar answers for a present of its own
+    let mut invented = net.ecu(2).validator.state().clone();
+    for sequence in 1..30 {
+        let tx = Transaction::Record { endpoint: 0, sequence, data: Vec::new() };
+        invented.apply(&tx.encode().expect("fits"), &tx, &net.genesis).expect("allowed");
+    }
+    let (head, digest) = (*invented.head(), invented.digest());
+    for _ in 0..20 {
+        let header = crate::wire::Header::new(Kind::Decided, invented.height()).hint(Some((0, &head)));
+        if net.ecu(2).validator.session(3).is_some_and(|session| session.is_confirmed()) {
+            let claim = net.forge(2, header, [&digest, &head], &[], |_| true);
+            net.replay(&claim);
+            let body = invented.encode().expect("fits");
+            let subject = crate::hash::hash(crate::hash::Domain::Body, &[&body]);
+            let header = crate::wire::Header::new(Kind::State, invented.height()).round(3);
+            let state = net.forge(2, header, [&Hash::NIL, &subject], &body, |_| true);
+            net.replay(&state);
+        }
+        net.run(HEARTBEAT_US);
+    }
+    assert!(net.height(3) <= 2, "what it invented is not believed");
+    net.run(PHASE_US);
+}

@@ -1,0 +1,655 @@
+//! The bench: validators, journals, one bus with arbitration, and what is checked whatever happens on it.
+
+use std::boxed::Box;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::OnceLock;
+
+use super::*;
+use crate::block::{BlockHeader, Finality, Seal};
+use crate::codec;
+use crate::genesis::{
+    Authority, AuthorityEntry, EndpointEntry, Identifiers, Name, Policy, ValidatorEntry, WIRE_VERSION,
+};
+use crate::grant::{Action, Grant};
+use crate::hash::{Domain, hash};
+use crate::keys::{Device, KeyHandle, SoftKeys};
+use crate::limits::{MAX_BACKLOG, MAX_MESSAGE};
+use crate::mac::{Key, Suite};
+use crate::record::RecordKind;
+use crate::sign::SigningKey;
+use crate::wire::{self, Class, ENDPOINT_SENDER, HEADER, Header, Kind, NIL_PROPOSER};
+
+pub const PHASE_US: u64 = 10_000;
+pub const HEARTBEAT_US: u64 = 100_000;
+/// A frame on the wire, and a record on its way to flash.
+const FRAME_US: u64 = 400;
+const WRITE_US: u64 = 300;
+const ANSWER_US: u64 = 2_000;
+/// The gateway's place.
+pub const GATEWAY: u8 = 0;
+
+/// A message on the bus.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    pub source: Source,
+    pub header: Header,
+    pub bytes: StdVec<u8>,
+}
+
+/// One ECU.
+pub struct Ecu {
+    pub validator: Box<Validator<SoftKeys>>,
+    pub on: bool,
+    /// What it sends does not reach the bus: a liar whose messages the test writes.
+    pub mute: bool,
+    pub journal: StdVec<(RecordKind, StdVec<u8>)>,
+    durable: Height,
+    pub decisions: BTreeMap<Height, Decision>,
+    pub reports: StdVec<Report>,
+    pub sealed: StdVec<(u32, Seal)>,
+    queue: StdVec<Packet>,
+    /// Records, answers and when they come.
+    writes: VecDeque<(Micros, u64, RecordKind, StdVec<u8>)>,
+    answers: VecDeque<(Micros, Answer)>,
+}
+
+impl Ecu {
+    /// Its own orders that are not decided.
+    pub fn own_orders(&self) -> usize {
+        self.validator.pending.iter().filter(|pending| pending.own).count()
+    }
+
+    /// Messages that wait for the bus.
+    pub fn queue_len(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+enum Answer {
+    Signed(Hash, Signature),
+    GrantChecked(Hash, bool),
+}
+
+/// Says whether a packet is lost for a receiver.
+pub type Loss = Box<dyn FnMut(&Packet, ValidatorIndex) -> bool>;
+
+pub struct Net {
+    pub genesis: Genesis,
+    pub now: Micros,
+    pub ecus: StdVec<Ecu>,
+    pub loss: Loss,
+    /// Everything that was on the bus.
+    pub log: StdVec<Packet>,
+    bus: Option<(Micros, Packet)>,
+    /// Which vote each voter has cast in each slot, for ever.
+    votes: BTreeMap<(u8, Height, Round, u8), (bool, u16)>,
+    pub agreed: BTreeMap<Height, Hash>,
+    boots: u64,
+}
+
+fn seed(kind: u8, at: usize) -> [u8; 32] {
+    let mut seed = [kind; 32];
+    seed[0] = at as u8;
+    seed
+}
+
+pub fn signer(at: usize) -> SigningKey {
+    SigningKey::from_seed(seed(1, at))
+}
+
+pub fn fleet() -> SigningKey {
+    SigningKey::from_seed(seed(3, 0))
+}
+
+fn pair_key(a: u8, b: u8) -> Key {
+    Key::new(hash(Domain::PairKey, &[b"bench", &[a.min(b), a.max(b)]]).0)
+}
+
+fn endpoint_key(validator: u8) -> Key {
+    Key::new(hash(Domain::PairKey, &[b"endpoint", &[validator]]).0)
+}
+
+fn name(text: &str) -> Name {
+    Name::try_from(text).expect("short")
+}
+
+/// A car with `n` validators, the first of them the gateway, one endpoint and one fleet authority.
+pub fn genesis(n: usize, vehicle: &str) -> Genesis {
+    static PUBLIC: OnceLock<StdVec<crate::types::PublicKey>> = OnceLock::new();
+    let public = PUBLIC.get_or_init(|| (0..8).map(|at| signer(at).public()).collect());
+    let mut genesis = Genesis {
+        version: WIRE_VERSION,
+        suite: Suite::Cmac,
+        vehicle: name(vehicle),
+        validators: Vec::new(),
+        endpoints: Vec::new(),
+        authorities: Vec::new(),
+        policy: Policy { phase_us: PHASE_US as u32, heartbeat_us: HEARTBEAT_US as u32 },
+    };
+    for (at, key) in public.iter().enumerate().take(n) {
+        let id = at as u32;
+        let identifiers = Identifiers { vote: 0x10 + id, propose: 0x20 + id, control: 0x30 + id, bulk: 0x40 + id };
+        let role = if at == usize::from(GATEWAY) { Role::Gateway } else { Role::Other };
+        let entry = ValidatorEntry { name: name(&std::format!("ecu{at}")), role, key: *key, identifiers };
+        assert!(genesis.validators.push(entry).is_ok());
+    }
+    let door = EndpointEntry { name: name("door"), key: SigningKey::from_seed(seed(2, 0)).public(), identifier: 0x50 };
+    assert!(genesis.endpoints.push(door).is_ok());
+    let fleet = AuthorityEntry { authority: Authority::Fleet, key: fleet().public() };
+    assert!(genesis.authorities.push(fleet).is_ok());
+    genesis.check().expect("sound");
+    genesis
+}
+
+fn keys(n: usize, me: u8) -> SoftKeys {
+    let mut keys = SoftKeys::new(Suite::Cmac);
+    for peer in (0..n as u8).filter(|peer| *peer != me) {
+        assert!(keys.load(Device::Validator(peer), pair_key(me, peer)));
+    }
+    assert!(keys.load(Device::Endpoint(0), endpoint_key(me)));
+    keys
+}
+
+impl Net {
+    /// `n` ECUs, all switched off.
+    pub fn dark(n: usize) -> Self {
+        let genesis = genesis(n, "BENCH");
+        let mut net = Self {
+            now: Micros(1_000_000),
+            ecus: StdVec::new(),
+            loss: Box::new(|_, _| false),
+            log: StdVec::new(),
+            bus: None,
+            votes: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            boots: 0,
+            genesis,
+        };
+        for me in 0..n as u8 {
+            let validator = net.boot(me, &Recovered::new(&net.genesis));
+            net.ecus.push(Ecu {
+                validator,
+                on: false,
+                mute: false,
+                journal: StdVec::new(),
+                durable: 0,
+                decisions: BTreeMap::new(),
+                reports: StdVec::new(),
+                sealed: StdVec::new(),
+                queue: StdVec::new(),
+                writes: VecDeque::new(),
+                answers: VecDeque::new(),
+            });
+        }
+        net
+    }
+
+    /// `n` ECUs that trust each other.
+    pub fn trusted(n: usize) -> Self {
+        let mut net = Self::dark(n);
+        net.switch_on(0..n as u8);
+        net.run(5 * HEARTBEAT_US);
+        for ecu in &net.ecus {
+            assert_eq!(ecu.validator.mode(), Mode::Trusted);
+        }
+        net
+    }
+
+    fn boot(&mut self, me: u8, recovered: &Recovered) -> Box<Validator<SoftKeys>> {
+        self.boots += 1;
+        let nonce = self.boots.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let keys = keys(self.genesis.validators.len(), me);
+        let made = Validator::new(self.genesis.clone(), me, keys, recovered, Boot { nonce }, self.now);
+        Box::new(made.ok().expect("a place in the genesis"))
+    }
+
+    pub fn ids(&self) -> core::ops::Range<u8> {
+        0..self.ecus.len() as u8
+    }
+
+    pub fn ecu(&self, at: u8) -> &Ecu {
+        &self.ecus[usize::from(at)]
+    }
+
+    pub fn validator(&mut self, at: u8) -> &mut Validator<SoftKeys> {
+        &mut self.ecus[usize::from(at)].validator
+    }
+
+    pub fn height(&self, at: u8) -> Height {
+        self.ecu(at).validator.state().height()
+    }
+
+    /// What the ECU's journal gives back.
+    pub fn recovered(&self, at: u8) -> Recovered {
+        let mut recovered = Recovered::new(&self.genesis);
+        for (kind, bytes) in &self.ecu(at).journal {
+            recovered.replay(*kind, bytes, &self.genesis).expect("a journal that it wrote itself");
+        }
+        recovered
+    }
+
+    /// Power for those that had none.
+    pub fn switch_on(&mut self, who: impl IntoIterator<Item = u8>) {
+        for at in who {
+            let recovered = self.recovered(at);
+            self.start(at, &recovered);
+        }
+    }
+
+    fn start(&mut self, at: u8, recovered: &Recovered) {
+        let validator = self.boot(at, recovered);
+        let ecu = &mut self.ecus[usize::from(at)];
+        (ecu.validator, ecu.on) = (validator, true);
+        self.tell(at, Input::Tick);
+    }
+
+    /// Power off: what is not in the journal is gone.
+    pub fn switch_off(&mut self, at: u8) {
+        let ecu = &mut self.ecus[usize::from(at)];
+        ecu.on = false;
+        ecu.queue.clear();
+        ecu.writes.clear();
+        ecu.answers.clear();
+    }
+
+    pub fn reboot(&mut self, at: u8) {
+        self.switch_off(at);
+        self.switch_on([at]);
+    }
+
+    /// A new, empty store where the old one was: the ECU knows that it knows nothing (P5).
+    pub fn wipe(&mut self, at: u8) {
+        self.restore(at, StdVec::new());
+    }
+
+    /// An older image of the store, recognised as such.
+    pub fn restore(&mut self, at: u8, journal: StdVec<(RecordKind, StdVec<u8>)>) {
+        self.switch_off(at);
+        let ecu = &mut self.ecus[usize::from(at)];
+        (ecu.journal, ecu.durable) = (journal, 0);
+        let mut recovered = self.recovered(at);
+        recovered.amnesiac = true;
+        self.ecus[usize::from(at)].durable = recovered.state.height();
+        self.start(at, &recovered);
+    }
+
+    /// Hands an input over and carries out the effects.
+    pub fn tell(&mut self, at: u8, input: Input<'_>) {
+        let now = self.now;
+        let ecu = &mut self.ecus[usize::from(at)];
+        if !ecu.on {
+            return;
+        }
+        ecu.validator.handle(now, input);
+        self.drain(at);
+        let deadline = self.ecu(at).validator.deadline().expect("a heartbeat at least");
+        assert!(deadline > now, "ecu {at} would spin at {now:?}: {deadline:?}");
+    }
+
+    fn drain(&mut self, at: u8) {
+        let mut buffer = [0; MAX_MESSAGE];
+        loop {
+            let now = self.now;
+            let ecu = &mut self.ecus[usize::from(at)];
+            match ecu.validator.poll(&mut buffer) {
+                None => return,
+                Some(Effect::Persist { token, kind, bytes }) => {
+                    ecu.writes.push_back((now.plus(WRITE_US), token, kind, bytes.to_vec()));
+                }
+                Some(Effect::Send { header, bytes }) => {
+                    let source = Source { device: Device::Validator(at), class: header.kind.class() };
+                    let packet = Packet { source, header, bytes: bytes.to_vec() };
+                    if !ecu.mute {
+                        self.watch(at, &packet);
+                        self.ecus[usize::from(at)].queue.push(packet);
+                    }
+                }
+                Some(Effect::Cancel(cancel)) => ecu.queue.retain(|packet| !is_cancelled(&packet.header, cancel)),
+                Some(Effect::Decided(decision)) => self.on_decision(at, decision),
+                Some(Effect::Sign(digest)) => {
+                    let signature = Seal::sign(at, &signer(usize::from(at)), &digest).signature;
+                    ecu.answers.push_back((now.plus(ANSWER_US), Answer::Signed(digest, signature)));
+                }
+                Some(Effect::CheckGrant(signed)) => {
+                    let genuine = signed.is_genuine(&self.genesis);
+                    let answer = Answer::GrantChecked(signed.grant.digest(), genuine);
+                    self.ecus[usize::from(at)].answers.push_back((now.plus(ANSWER_US), answer));
+                }
+                Some(Effect::Sealed(number, seal)) => ecu.sealed.push((number, seal)),
+                Some(Effect::Report(report)) => ecu.reports.push(report),
+            }
+        }
+    }
+
+    /// One vote per slot for ever (C1, P1), DECIDED only of what is durable (P4), silence of amnesiacs (P5).
+    fn watch(&mut self, at: u8, packet: &Packet) {
+        let header = &packet.header;
+        let ecu = self.ecu(at);
+        if header.kind.vote().is_some() {
+            assert!(!ecu.validator.is_amnesiac(), "an amnesiac votes: {header:?}");
+            let vote = (header.hint_proposer == NIL_PROPOSER, header.hint);
+            let slot = (at, header.height, header.round, header.kind as u8);
+            let cast = *self.votes.entry(slot).or_insert(vote);
+            assert_eq!(cast, vote, "ecu {at} contradicts itself: {header:?}");
+        }
+        if header.kind == Kind::Decided {
+            let durable = self.ecu(at).durable;
+            assert!(header.height <= durable, "DECIDED {} while {durable} is durable", header.height);
+        }
+    }
+
+    /// Agreement, and nothing acted upon before it is durable (P4).
+    fn on_decision(&mut self, at: u8, decision: Decision) {
+        let agreed = *self.agreed.entry(decision.height).or_insert(decision.hash);
+        assert_eq!(agreed, decision.hash, "ecu {at} decides differently at {}", decision.height);
+        let ecu = &mut self.ecus[usize::from(at)];
+        assert!(decision.height <= ecu.durable, "acted upon before it is durable");
+        ecu.decisions.insert(decision.height, decision);
+    }
+
+    /// When anything happens next.
+    fn next(&self) -> Micros {
+        let ecus = self.ecus.iter().filter(|ecu| ecu.on);
+        let inner = ecus.flat_map(|ecu| {
+            let write = ecu.writes.front().map(|write| write.0);
+            let answer = ecu.answers.front().map(|answer| answer.0);
+            [ecu.validator.deadline(), write, answer].into_iter().flatten()
+        });
+        let bus = self.bus.as_ref().map(|(done, _)| *done);
+        inner.chain(bus).min().unwrap_or(Micros(u64::MAX))
+    }
+
+    fn arbitrate(&mut self) {
+        if self.bus.is_some() {
+            return;
+        }
+        let urgent = self.ids().filter(|at| !self.ecu(*at).queue.is_empty()).min_by_key(|at| {
+            let most_urgent = self.ecu(*at).queue.iter().map(|packet| packet.source.class).min();
+            (most_urgent, *at)
+        });
+        if let Some(at) = urgent {
+            let queue = &mut self.ecus[usize::from(at)].queue;
+            let class = queue.iter().map(|packet| packet.source.class).min();
+            if let Some(first) = queue.iter().position(|packet| Some(packet.source.class) == class) {
+                let packet = queue.remove(first);
+                let frames = packet.bytes.len().div_ceil(64) as u64;
+                self.bus = Some((self.now.plus(frames * FRAME_US), packet));
+            }
+        }
+    }
+
+    /// The next thing happens.
+    fn step(&mut self) {
+        self.arbitrate();
+        self.now = self.now.max(self.next());
+        for at in self.ids() {
+            while let Some((_, token, kind, bytes)) = self.pop_write(at) {
+                self.make_durable(at, kind, bytes);
+                self.tell(at, Input::Persisted(token));
+            }
+            while let Some(answer) = self.pop_answer(at) {
+                match answer {
+                    Answer::Signed(digest, signature) => self.tell(at, Input::Signed(digest, signature)),
+                    Answer::GrantChecked(digest, genuine) => self.tell(at, Input::GrantChecked(digest, genuine)),
+                }
+            }
+            let ecu = self.ecu(at);
+            if ecu.on && ecu.validator.deadline().is_some_and(|due| due <= self.now) {
+                self.tell(at, Input::Tick);
+            }
+        }
+        let now = self.now;
+        if let Some((_, packet)) = self.bus.take_if(|(done, _)| *done <= now) {
+            self.deliver(packet);
+        }
+        self.arbitrate();
+    }
+
+    fn pop_write(&mut self, at: u8) -> Option<(Micros, u64, RecordKind, StdVec<u8>)> {
+        let now = self.now;
+        let writes = &mut self.ecus[usize::from(at)].writes;
+        writes.front().is_some_and(|write| write.0 <= now).then(|| writes.pop_front())?
+    }
+
+    fn pop_answer(&mut self, at: u8) -> Option<Answer> {
+        let now = self.now;
+        let answers = &mut self.ecus[usize::from(at)].answers;
+        answers.front().is_some_and(|answer| answer.0 <= now).then(|| answers.pop_front())?.map(|answer| answer.1)
+    }
+
+    fn make_durable(&mut self, at: u8, kind: RecordKind, bytes: StdVec<u8>) {
+        let height = match kind {
+            RecordKind::State => crate::state::State::decode(&bytes, &self.genesis).map(|state| state.height()),
+            RecordKind::Fact => match codec::decode(&bytes) {
+                Some(Record::Decided(height, _)) => Some(height),
+                _ => None,
+            },
+        };
+        let ecu = &mut self.ecus[usize::from(at)];
+        ecu.durable = height.map_or(ecu.durable, |height| height.max(ecu.durable));
+        ecu.journal.push((kind, bytes));
+    }
+
+    fn deliver(&mut self, packet: Packet) {
+        let Device::Validator(from) = packet.source.device else { unreachable!("endpoints are injected") };
+        self.log.push(packet.clone());
+        for to in self.ids().filter(|to| *to != from) {
+            if !(self.loss)(&packet, to) {
+                self.tell(to, Input::Message { source: packet.source, bytes: &packet.bytes });
+            }
+        }
+        if packet.header.kind == Kind::Propose {
+            self.tell(from, Input::Proposed(packet.header.height, packet.header.round));
+        }
+    }
+
+    /// Somebody without a place in the mesh puts a message on the bus; its owner does not hear it as a message.
+    pub fn inject(&mut self, source: Source, bytes: &[u8]) {
+        for to in self.ids().filter(|to| Device::Validator(*to) != source.device) {
+            self.tell(to, Input::Message { source, bytes });
+        }
+    }
+
+    pub fn replay(&mut self, packet: &Packet) {
+        self.inject(packet.source, &packet.bytes);
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, us: u64) {
+        let end = self.now.plus(us);
+        loop {
+            self.arbitrate();
+            if self.next() > end {
+                break;
+            }
+            self.step();
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass until `done`, or fails after `limit_us`.
+    #[track_caller]
+    pub fn run_until(&mut self, limit_us: u64, mut done: impl FnMut(&Self) -> bool) {
+        let end = self.now.plus(limit_us);
+        while !done(self) {
+            assert!(self.now < end, "it did not happen in {limit_us} us");
+            self.step();
+        }
+    }
+
+    /// Waits until all that are on have reached a height, durably.
+    #[track_caller]
+    pub fn reach(&mut self, height: Height, limit_us: u64) {
+        self.reach_by(self.ids(), height, limit_us);
+    }
+
+    /// The same for some of them.
+    #[track_caller]
+    pub fn reach_by(&mut self, who: core::ops::Range<u8>, height: Height, limit_us: u64) {
+        self.run_until(limit_us, |net| who.clone().all(|at| !net.ecu(at).on || net.ecu(at).durable >= height));
+    }
+
+    /// The highest height that anybody who is on has reached.
+    pub fn top(&self) -> Height {
+        self.ids().filter(|at| self.ecu(*at).on).map(|at| self.height(at)).max().unwrap_or(0)
+    }
+
+    pub fn grant(&self, serial: u64) -> SignedGrant {
+        let grant = Grant {
+            mesh: self.genesis.mesh(),
+            issuer: 0,
+            serial,
+            action: Action::Unlock,
+            holder: Hash([9; 32]),
+            not_before: 0,
+            not_after: 1_000_000,
+        };
+        SignedGrant::sign(grant, &fleet())
+    }
+
+    /// Brings a grant in at the gateway, until all know it.
+    pub fn admit(&mut self, grant: &SignedGrant) {
+        self.tell(GATEWAY, Input::Grant(grant.clone()));
+        self.run(3 * PHASE_US);
+    }
+
+    /// An approval as a person asks for it: a grant comes in, `by` uses it.
+    pub fn unlock(&mut self, serial: u64, by: u8) -> Transaction {
+        let grant = self.grant(serial);
+        self.admit(&grant);
+        let tx = Transaction::UseGrant(grant.grant.usage());
+        self.tell(by, Input::Submit(tx.clone()));
+        tx
+    }
+
+    /// The block that an honest gateway would build now.
+    pub fn block(&self) -> BlockHeader {
+        let state = self.ecu(GATEWAY).validator.state();
+        BlockHeader {
+            number: state.event().number + 1,
+            previous: state.event().hash,
+            tree_size: state.height(),
+            tree_root: state.tree().root(),
+            attested_root: Hash([5; 32]),
+            attested_count: 3,
+            finality: Finality::Final,
+            time_ms: state.event().time_ms + 1_000,
+        }
+    }
+
+    /// What an honest gateway does: it closes a block before the backlog stops the others (DC-52).
+    pub fn close_block_in_time(&mut self) {
+        let state = self.ecu(GATEWAY).validator.state();
+        if state.height() - state.event().tree_size > MAX_BACKLOG / 2 {
+            let header = self.block();
+            self.tell(GATEWAY, Input::Submit(Transaction::EventBlock(header)));
+        }
+    }
+
+    /// A record of the endpoint, with good tags for `receivers`.
+    pub fn record(&self, boot: u32, count: u32, data: &[u8], receivers: impl Fn(u8) -> bool) -> Packet {
+        let mut header = Header::new(Kind::Record, boot).round(0);
+        header.mesh = self.genesis.mesh().short();
+        header.suite = Suite::Cmac.code();
+        header.sender = ENDPOINT_SENDER;
+        header.counter = count;
+        let input = wire::tag_input(&header.to_bytes(), &Hash::NIL, &hash(Domain::Body, &[data]));
+        let mut bytes = [&header.to_bytes()[..], data].concat();
+        for validator in self.ids() {
+            let mut tag = endpoint_key(validator).tag(Suite::Cmac, &input);
+            tag[0] ^= u8::from(!receivers(validator));
+            bytes.extend(&tag[..self.genesis.tag_len()]);
+        }
+        Packet { source: Source { device: Device::Endpoint(0), class: Class::Record }, header, bytes }
+    }
+
+    /// A message of a liar with its own keys, its tags right for `receivers` only.
+    pub fn forge(
+        &mut self,
+        liar: u8,
+        header: Header,
+        [context, subject]: [&Hash; 2],
+        body: &[u8],
+        receivers: impl Fn(u8) -> bool,
+    ) -> Packet {
+        let validator = &mut self.ecus[usize::from(liar)].validator;
+        validator.counter += 1;
+        let header = Header {
+            mesh: validator.mesh.short(),
+            suite: Suite::Cmac.code(),
+            sender: liar,
+            counter: validator.counter,
+            ..header
+        };
+        let input = wire::tag_input(&header.to_bytes(), context, subject);
+        let mut bytes = [&header.to_bytes()[..], body].concat();
+        let addressees: StdVec<u8> = match header.kind.is_addressed() {
+            true => std::vec![header.round],
+            false => validator.others().collect(),
+        };
+        for peer in addressees {
+            let mut tag = validator.keys.tag(KeyHandle::Session(peer), &input).expect("a session");
+            tag[0] ^= u8::from(!receivers(peer));
+            bytes.extend(&tag[..validator.tag_len]);
+        }
+        Packet { source: Source { device: Device::Validator(liar), class: header.kind.class() }, header, bytes }
+    }
+
+    /// A liar's proposal of `tx` at everybody's height.
+    pub fn forge_proposal(&mut self, liar: u8, tx: &[u8], receivers: impl Fn(u8) -> bool) -> (Packet, Hash) {
+        let (height, parent) = self.present(liar);
+        let hash = crate::tx::decision_hash(&self.genesis.mesh(), height, &parent, tx);
+        let header = Header::new(Kind::Propose, height).hint(Some((liar, &hash)));
+        (self.forge(liar, header, [&parent, &hash], tx, receivers), hash)
+    }
+
+    /// A liar's vote at everybody's height.
+    pub fn forge_vote(
+        &mut self,
+        liar: u8,
+        kind: Kind,
+        round: Round,
+        value: Option<Hash>,
+        receivers: impl Fn(u8) -> bool,
+    ) -> Packet {
+        let (height, parent) = self.present(liar);
+        let header = Header::new(kind, height).round(round).hint(value.as_ref().map(|hash| (liar, hash)));
+        self.forge(liar, header, [&parent, &value.unwrap_or(Hash::NIL)], &[], receivers)
+    }
+
+    fn present(&self, at: u8) -> (Height, Hash) {
+        let state = self.ecu(at).validator.state();
+        (state.height() + 1, *state.head())
+    }
+
+    /// Everything counted by one ECU.
+    pub fn counted(&self, at: u8) -> u64 {
+        let Counters {
+            accepted,
+            bad_tag,
+            replayed,
+            stale,
+            foreign,
+            version,
+            malformed,
+            held,
+            unknown,
+            impostor,
+            dropped,
+        } = *self.ecu(at).validator.counters();
+        accepted + bad_tag + replayed + stale + foreign + version + malformed + held + unknown + impostor + dropped
+    }
+}
+
+/// Whether a vote that is still queued need not be sent.
+fn is_cancelled(header: &Header, cancel: Cancel) -> bool {
+    match cancel {
+        Cancel::Votes(height) => header.kind.vote().is_some() && header.height == height,
+        Cancel::Prevote(height, round) => {
+            header.kind == Kind::Prevote && (header.height, header.round) == (height, round)
+        }
+    }
+}
+
+/// The length of a header, for whoever damages one.
+pub const HEADER_LEN: usize = HEADER;
