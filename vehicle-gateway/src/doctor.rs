@@ -1,5 +1,6 @@
 //! Whether a car's configuration fits the car, before anything is sent on its buses.
 
+use std::fmt;
 use std::io;
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -57,6 +58,17 @@ pub struct Check {
 impl Check {
     fn new(what: &str, verdict: Verdict, detail: impl ToString) -> Self {
         Self { what: what.to_owned(), verdict, detail: detail.to_string() }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Failed => "FAILED",
+        };
+        write!(f, "{verdict:<9}{:<22}{}", self.what, self.detail)
     }
 }
 

@@ -254,7 +254,7 @@ impl Gateway {
 
     /// From the cloud, which hands out what no archived block has used: after a restart also what was just used.
     async fn on_grant(&mut self, signed: SignedGrant) {
-        if !self.grants.receive(&signed) {
+        if self.chain.is_used(&signed.grant.usage()) || !self.grants.receive(&signed) {
             return;
         }
         self.chain(Input::Attest(RecordKind::Grant(signed.clone())));

@@ -1,5 +1,6 @@
 //! `vehicle-gateway`: the gateway of a car as a process on Linux, and tools around it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -145,11 +146,11 @@ fn paths(state: &Path) -> Result<NodePaths, Failure> {
 fn show_status(state: &Path, json: bool) -> Result<(), Failure> {
     let node = Status::read(state).or_unreachable()?;
     let gateway = GatewayStatus::read(state).or_unreachable()?;
-    if json {
-        println!("{:#}", json!({ "node": node, "gateway": gateway }));
+    print(&if json {
+        format!("{:#}\n", json!({ "node": node, "gateway": gateway }))
     } else {
-        print!("{gateway}\n{node}");
-    }
+        format!("{gateway}\n{node}")
+    });
     if node.age() > MAX_AGE {
         let what =
             format!("{}: this status is {} s old: the gateway does not run", state.display(), node.age().as_secs());
@@ -160,18 +161,11 @@ fn show_status(state: &Path, json: bool) -> Result<(), Failure> {
 
 fn examine(options: &doctor::Options, json: bool) -> Result<(), Failure> {
     let checks = doctor::examine(options).or_usage()?;
-    if json {
-        println!("{:#}", json!(checks));
+    print(&if json {
+        format!("{:#}\n", json!(checks))
     } else {
-        for check in &checks {
-            let verdict = match check.verdict {
-                Verdict::Ok => "ok",
-                Verdict::Warning => "warning",
-                Verdict::Failed => "FAILED",
-            };
-            println!("{verdict:<9}{:<22}{}", check.what, check.detail);
-        }
-    }
+        checks.iter().map(|check| format!("{check}\n")).collect()
+    });
     match checks.iter().filter(|check| check.verdict == Verdict::Failed).count() {
         0 => Ok(()),
         failed => Err(anyhow!("{failed} of {} checks failed: do not start this car so", checks.len())).or_failed(),
@@ -184,7 +178,7 @@ async fn play_log(log: &Path, interface: &str, speed: f64, again: bool) -> Resul
     let playing = async {
         loop {
             let played = play::play(log, &mut bus, speed).await.or_unreachable()?;
-            println!("{} frames played onto {interface}, {} refused by it", played.sent, played.refused);
+            print(&format!("{} frames played onto {interface}, {} refused by it\n", played.sent, played.refused));
             if !again {
                 return Ok(());
             }
@@ -195,4 +189,8 @@ async fn play_log(log: &Path, interface: &str, speed: f64, again: bool) -> Resul
         played = playing => played,
         () = shutdown => Ok(()),
     }
+}
+
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes()); // the reader of a pipe, such as `head`, may have seen enough
 }

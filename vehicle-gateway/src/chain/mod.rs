@@ -14,14 +14,15 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::Genesis;
+use device_chain::grant::{GrantRefusal, GrantUse};
 use device_chain::state::{Refusal, State};
 use device_chain::tx::{Transaction, TxBytes};
-use device_chain::types::{Height, Micros};
+use device_chain::types::{Height, Micros, ValidatorIndex};
 use event_chain::block::{Block, MAX_ATTESTED, MAX_DECISIONS};
 use event_chain::build::{BlockBuilder, BuildError};
 use event_chain::record::{AttestedRecord, RecordKind};
@@ -179,6 +180,8 @@ pub struct Chain {
     submitted_at: Option<Micros>,
     /// When the closed block was last given to the uplink, and with what finality.
     offered: Option<(Micros, Finality)>,
+    /// Seals of the next block by their validators: others may be faster than the own node.
+    early: BTreeMap<ValidatorIndex, Seal>,
     bad_seals: u64,
     dropped_records: u64,
     effects: VecDeque<Effect>,
@@ -202,6 +205,7 @@ impl Chain {
             closed_at: now,
             submitted_at: None,
             offered: None,
+            early: BTreeMap::new(),
             bad_seals: 0,
             dropped_records: 0,
             effects: VecDeque::new(),
@@ -218,6 +222,13 @@ impl Chain {
     /// All of it, as the first entry of a new log.
     fn snapshot(&self) -> Entry {
         Entry::Snapshot(Box::new(self.kept.clone()))
+    }
+
+    /// Whether a grant opens nothing any more, as far as this chain knows.
+    #[must_use]
+    pub fn is_used(&self, usage: &GrantUse) -> bool {
+        let refusal = self.state().check(&Transaction::UseGrant(*usage), &self.genesis);
+        refusal == Err(Refusal::Grant(GrantRefusal::Used))
     }
 
     const fn state(&self) -> &State {
@@ -258,12 +269,17 @@ impl Chain {
             return;
         }
         let before = self.state().event().number;
-        match self.record(Entry::Decided(bytes)) {
-            Ok(()) if self.state().event().number > before => (self.closed_at, self.offered) = (now, None),
-            Ok(()) => {}
-            Err(broken) => self.give_up(broken),
+        if let Err(broken) = self.record(Entry::Decided(bytes)) {
+            return self.give_up(broken);
         }
         self.submitted_at = None;
+        let number = self.state().event().number;
+        if number > before {
+            (self.closed_at, self.offered) = (now, None);
+            for seal in std::mem::take(&mut self.early).into_values() {
+                self.on_seal(number, seal);
+            }
+        }
     }
 
     /// Everything up to `height` must be known.
@@ -290,6 +306,10 @@ impl Chain {
 
     /// The signature is checked here: in the gateway's own loop, which no approval waits for.
     fn on_seal(&mut self, number: u32, seal: Seal) {
+        if number == self.state().event().number + 1 && usize::from(seal.validator) < self.genesis.validators.len() {
+            self.early.insert(seal.validator, seal);
+            return;
+        }
         let Some(sealing) = &mut self.kept.sealing else { return };
         if sealing.block.header.number != number || sealing.block.seals.iter().any(|s| s.validator == seal.validator) {
             return;
