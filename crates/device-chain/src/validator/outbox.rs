@@ -89,16 +89,11 @@ enum Waiting {
 /// Effects that one input may add while there is room ([`Validator::can_persist`]).
 const ROOM: usize = 3 * MAX_ACTIONS;
 
-/// What waits to be written.
-enum Write {
-    Fact(Record),
-    /// The state: large, so encoded only when its turn comes. By then it may hold decisions whose records follow.
-    State,
-}
-
 #[derive(Default)]
 pub(super) struct Outbox {
-    persists: Deque<Write, MAX_OUTBOX>,
+    /// `None` is the state: large, so encoded only when its turn comes. By then it may hold decisions whose records
+    /// follow.
+    persists: Deque<Option<Record>, MAX_OUTBOX>,
     token: u64,
     durable: u64,
     handed_out: u64,
@@ -120,22 +115,22 @@ impl Outbox {
 impl<K: KeyStore> Validator<K> {
     /// Makes a record durable; what is queued from now on with `durable` waits for it.
     pub(super) fn persist(&mut self, record: Record) {
-        self.write(Write::Fact(record));
+        self.write(Some(record));
     }
 
     /// Makes a decision durable, and lets DECIDED wait for it (P4).
     pub(super) fn persist_head(&mut self, decision: Record) {
-        self.write(Write::Fact(decision));
+        self.write(Some(decision));
         self.hold_back_head();
     }
 
     /// Makes the whole state durable, and lets DECIDED wait for it (P4).
     pub(super) fn persist_state(&mut self) {
-        self.write(Write::State);
+        self.write(None);
         self.hold_back_head();
     }
 
-    fn write(&mut self, write: Write) {
+    fn write(&mut self, write: Option<Record>) {
         if self.outbox.persists.push_back(write).is_ok() {
             self.outbox.token += 1;
         } else {
@@ -232,8 +227,8 @@ impl<K: KeyStore> Validator<K> {
 
     fn next_record(&mut self, buffer: &mut [u8]) -> Option<(u64, RecordKind, usize)> {
         let (kind, length) = match self.outbox.persists.pop_front()? {
-            Write::State => (RecordKind::State, codec::encode(&self.state, buffer)?.len()),
-            Write::Fact(record) => (RecordKind::Fact, codec::encode(&record, buffer)?.len()),
+            None => (RecordKind::State, codec::encode(&self.state, buffer)?.len()),
+            Some(record) => (RecordKind::Fact, codec::encode(&record, buffer)?.len()),
         };
         self.outbox.handed_out += 1;
         Some((self.outbox.handed_out, kind, length))

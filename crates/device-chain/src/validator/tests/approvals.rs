@@ -200,3 +200,16 @@ fn own_orders_find_room_among_what_others_want() {
         net.ecu(0).decisions.values().any(|decision| matches!(decision.tx, Transaction::UseGrant(_)))
     });
 }
+
+/// Golden: header, body, and a tag for each of the other three. Changed only on purpose.
+#[test]
+fn a_proposal_on_the_wire() {
+    let mut net = Net::trusted(4);
+    net.ecus[2].validator.counter = 99;
+    let alarm = Transaction::Alarm { identifier: net.genesis.validators[2].identifiers.vote, count: 3 };
+    net.tell(2, Input::Submit(alarm));
+    net.reach(1, HEARTBEAT_US);
+    let proposal = net.log.iter().find(|packet| packet.header.kind == Kind::Propose).expect("proposed");
+    let hex: std::string::String = proposal.bytes.iter().map(|byte| std::format!("{byte:02x}")).collect();
+    assert_eq!(hex, "0d621102010000000002128b640000000212033eb83ed653cc11484572fad3ceca1af99b5384a0a6cb300a");
+}

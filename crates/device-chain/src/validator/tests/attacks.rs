@@ -206,7 +206,7 @@ fn a_flood_of_forgeries_from_everybody_fills_nothing_for_good() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn no_bytes_make_a_validator_panic(

@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use super::net;
+use super::car;
 use crate::block::{BlockHeader, Finality};
 use crate::genesis::Genesis;
 use crate::limits::{MAX_BACKLOG, MAX_BACKLOG_ALARMS};
@@ -23,7 +23,7 @@ fn fill(state: &mut State, genesis: &Genesis, tx: impl Fn(u32) -> Transaction) -
 
 #[test]
 fn without_blocks_records_stop_then_alarms_but_never_blocks_and_readmissions() {
-    let genesis = net::genesis(4, "BACKLOG");
+    let genesis = car::genesis(4, "BACKLOG");
     let mut state = State::new(&genesis);
     let record = |height| Transaction::Record { endpoint: 0, sequence: u64::from(height) + 1, data: Vec::new() };
     assert_eq!(fill(&mut state, &genesis, record), Refusal::Backlog);

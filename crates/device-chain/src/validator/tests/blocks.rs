@@ -1,6 +1,7 @@
 //! The Event Chain seen by the validators: what they approve and seal, and what a lying gateway gets.
 
-use super::net::{GATEWAY, HEARTBEAT_US, signer};
+use super::car::signer;
+use super::net::{GATEWAY, HEARTBEAT_US};
 use super::*;
 use crate::block::{BlockHeader, Finality};
 

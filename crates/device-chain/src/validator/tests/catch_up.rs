@@ -7,8 +7,9 @@ use crate::wire::Kind;
 
 fn decide(net: &mut Net, serials: core::ops::Range<u64>) {
     for serial in serials {
+        net.run(2 * PHASE_US);
         net.close_block_in_time();
-        net.run(10 * PHASE_US);
+        net.run(2 * PHASE_US);
         let height = net.top() + 1;
         net.unlock(serial, 1);
         net.run_until(5 * HEARTBEAT_US, |net| net.top() >= height && net.ecu(1).decisions.contains_key(&height));

@@ -2,22 +2,16 @@
 
 use std::boxed::Box;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::OnceLock;
 
+use super::car::{self, fleet, signer};
 use super::*;
 use crate::block::{BlockHeader, Finality, Seal};
 use crate::codec;
-use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Identifiers, Name, Policy, ValidatorEntry, WIRE_VERSION,
-};
 use crate::grant::{Action, Grant};
-use crate::hash::{Domain, hash};
-use crate::keys::{Device, KeyHandle, SoftKeys};
+use crate::keys::{Device, SoftKeys};
 use crate::limits::{MAX_BACKLOG, MAX_MESSAGE};
-use crate::mac::{Key, Suite};
 use crate::record::RecordKind;
-use crate::sign::SigningKey;
-use crate::wire::{self, Class, ENDPOINT_SENDER, HEADER, Header, Kind, NIL_PROPOSER};
+use crate::wire::{HEADER, Header, Kind, NIL_PROPOSER};
 
 pub const PHASE_US: u64 = 10_000;
 pub const HEARTBEAT_US: u64 = 100_000;
@@ -87,73 +81,10 @@ pub struct Net {
     boots: u64,
 }
 
-fn seed(kind: u8, at: usize) -> [u8; 32] {
-    let mut seed = [kind; 32];
-    seed[0] = at as u8;
-    seed
-}
-
-pub fn signer(at: usize) -> SigningKey {
-    SigningKey::from_seed(seed(1, at))
-}
-
-pub fn fleet() -> SigningKey {
-    SigningKey::from_seed(seed(3, 0))
-}
-
-fn pair_key(a: u8, b: u8) -> Key {
-    Key::new(hash(Domain::PairKey, &[b"bench", &[a.min(b), a.max(b)]]).0)
-}
-
-fn endpoint_key(validator: u8) -> Key {
-    Key::new(hash(Domain::PairKey, &[b"endpoint", &[validator]]).0)
-}
-
-fn name(text: &str) -> Name {
-    Name::try_from(text).expect("short")
-}
-
-/// A car with `n` validators, the first of them the gateway, one endpoint and one fleet authority.
-pub fn genesis(n: usize, vehicle: &str) -> Genesis {
-    static PUBLIC: OnceLock<StdVec<crate::types::PublicKey>> = OnceLock::new();
-    let public = PUBLIC.get_or_init(|| (0..8).map(|at| signer(at).public()).collect());
-    let mut genesis = Genesis {
-        version: WIRE_VERSION,
-        suite: Suite::Cmac,
-        vehicle: name(vehicle),
-        validators: Vec::new(),
-        endpoints: Vec::new(),
-        authorities: Vec::new(),
-        policy: Policy { phase_us: PHASE_US as u32, heartbeat_us: HEARTBEAT_US as u32 },
-    };
-    for (at, key) in public.iter().enumerate().take(n) {
-        let id = at as u32;
-        let identifiers = Identifiers { vote: 0x10 + id, propose: 0x20 + id, control: 0x30 + id, bulk: 0x40 + id };
-        let role = if at == usize::from(GATEWAY) { Role::Gateway } else { Role::Other };
-        let entry = ValidatorEntry { name: name(&std::format!("ecu{at}")), role, key: *key, identifiers };
-        assert!(genesis.validators.push(entry).is_ok());
-    }
-    let door = EndpointEntry { name: name("door"), key: SigningKey::from_seed(seed(2, 0)).public(), identifier: 0x50 };
-    assert!(genesis.endpoints.push(door).is_ok());
-    let fleet = AuthorityEntry { authority: Authority::Fleet, key: fleet().public() };
-    assert!(genesis.authorities.push(fleet).is_ok());
-    genesis.check().expect("sound");
-    genesis
-}
-
-fn keys(n: usize, me: u8) -> SoftKeys {
-    let mut keys = SoftKeys::new(Suite::Cmac);
-    for peer in (0..n as u8).filter(|peer| *peer != me) {
-        assert!(keys.load(Device::Validator(peer), pair_key(me, peer)));
-    }
-    assert!(keys.load(Device::Endpoint(0), endpoint_key(me)));
-    keys
-}
-
 impl Net {
     /// `n` ECUs, all switched off.
     pub fn dark(n: usize) -> Self {
-        let genesis = genesis(n, "BENCH");
+        let genesis = car::genesis(n, "BENCH");
         let mut net = Self {
             now: Micros(1_000_000),
             ecus: StdVec::new(),
@@ -198,9 +129,9 @@ impl Net {
     fn boot(&mut self, me: u8, recovered: &Recovered) -> Box<Validator<SoftKeys>> {
         self.boots += 1;
         let nonce = self.boots.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let keys = keys(self.genesis.validators.len(), me);
+        let keys = car::keys(self.genesis.validators.len(), me);
         let made = Validator::new(self.genesis.clone(), me, keys, recovered, Boot { nonce }, self.now);
-        Box::new(made.ok().expect("a place in the genesis"))
+        Box::new(made.unwrap_or_else(|NotAValidator| panic!("no place in the genesis")))
     }
 
     pub fn ids(&self) -> core::ops::Range<u8> {
@@ -209,10 +140,6 @@ impl Net {
 
     pub fn ecu(&self, at: u8) -> &Ecu {
         &self.ecus[usize::from(at)]
-    }
-
-    pub fn validator(&mut self, at: u8) -> &mut Validator<SoftKeys> {
-        &mut self.ecus[usize::from(at)].validator
     }
 
     pub fn height(&self, at: u8) -> Height {
@@ -544,82 +471,6 @@ impl Net {
             let header = self.block();
             self.tell(GATEWAY, Input::Submit(Transaction::EventBlock(header)));
         }
-    }
-
-    /// A record of the endpoint, with good tags for `receivers`.
-    pub fn record(&self, boot: u32, count: u32, data: &[u8], receivers: impl Fn(u8) -> bool) -> Packet {
-        let mut header = Header::new(Kind::Record, boot).round(0);
-        header.mesh = self.genesis.mesh().short();
-        header.suite = Suite::Cmac.code();
-        header.sender = ENDPOINT_SENDER;
-        header.counter = count;
-        let input = wire::tag_input(&header.to_bytes(), &Hash::NIL, &hash(Domain::Body, &[data]));
-        let mut bytes = [&header.to_bytes()[..], data].concat();
-        for validator in self.ids() {
-            let mut tag = endpoint_key(validator).tag(Suite::Cmac, &input);
-            tag[0] ^= u8::from(!receivers(validator));
-            bytes.extend(&tag[..self.genesis.tag_len()]);
-        }
-        Packet { source: Source { device: Device::Endpoint(0), class: Class::Record }, header, bytes }
-    }
-
-    /// A message of a liar with its own keys, its tags right for `receivers` only.
-    pub fn forge(
-        &mut self,
-        liar: u8,
-        header: Header,
-        [context, subject]: [&Hash; 2],
-        body: &[u8],
-        receivers: impl Fn(u8) -> bool,
-    ) -> Packet {
-        let validator = &mut self.ecus[usize::from(liar)].validator;
-        validator.counter += 1;
-        let header = Header {
-            mesh: validator.mesh.short(),
-            suite: Suite::Cmac.code(),
-            sender: liar,
-            counter: validator.counter,
-            ..header
-        };
-        let input = wire::tag_input(&header.to_bytes(), context, subject);
-        let mut bytes = [&header.to_bytes()[..], body].concat();
-        let addressees: StdVec<u8> = match header.kind.is_addressed() {
-            true => std::vec![header.round],
-            false => validator.others().collect(),
-        };
-        for peer in addressees {
-            let mut tag = validator.keys.tag(KeyHandle::Session(peer), &input).expect("a session");
-            tag[0] ^= u8::from(!receivers(peer));
-            bytes.extend(&tag[..validator.tag_len]);
-        }
-        Packet { source: Source { device: Device::Validator(liar), class: header.kind.class() }, header, bytes }
-    }
-
-    /// A liar's proposal of `tx` at everybody's height.
-    pub fn forge_proposal(&mut self, liar: u8, tx: &[u8], receivers: impl Fn(u8) -> bool) -> (Packet, Hash) {
-        let (height, parent) = self.present(liar);
-        let hash = crate::tx::decision_hash(&self.genesis.mesh(), height, &parent, tx);
-        let header = Header::new(Kind::Propose, height).hint(Some((liar, &hash)));
-        (self.forge(liar, header, [&parent, &hash], tx, receivers), hash)
-    }
-
-    /// A liar's vote at everybody's height.
-    pub fn forge_vote(
-        &mut self,
-        liar: u8,
-        kind: Kind,
-        round: Round,
-        value: Option<Hash>,
-        receivers: impl Fn(u8) -> bool,
-    ) -> Packet {
-        let (height, parent) = self.present(liar);
-        let header = Header::new(kind, height).round(round).hint(value.as_ref().map(|hash| (liar, hash)));
-        self.forge(liar, header, [&parent, &value.unwrap_or(Hash::NIL)], &[], receivers)
-    }
-
-    fn present(&self, at: u8) -> (Height, Hash) {
-        let state = self.ecu(at).validator.state();
-        (state.height() + 1, *state.head())
     }
 
     /// Everything counted by one ECU.

@@ -1,6 +1,7 @@
 //! Grants, records and alarms: what is decided, what never is.
 
-use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US, fleet};
+use super::car::fleet;
+use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::genesis::RawIdentifier;
 use crate::grant::{Grant, SignedGrant};

@@ -1,0 +1,77 @@
+//! The car on the bench: its genesis, and whose keys are where.
+
+use std::sync::OnceLock;
+
+use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US};
+use super::*;
+use crate::genesis::{
+    Authority, AuthorityEntry, EndpointEntry, Identifiers, Name, Policy, ValidatorEntry, WIRE_VERSION,
+};
+use crate::hash::{Domain, hash};
+use crate::keys::{Device, SoftKeys};
+use crate::mac::{Key, Suite};
+use crate::sign::SigningKey;
+use crate::types::PublicKey;
+
+fn seed(kind: u8, at: usize) -> [u8; 32] {
+    let mut seed = [kind; 32];
+    seed[0] = at as u8;
+    seed
+}
+
+pub fn signer(at: usize) -> SigningKey {
+    SigningKey::from_seed(seed(1, at))
+}
+
+pub fn fleet() -> SigningKey {
+    SigningKey::from_seed(seed(3, 0))
+}
+
+fn pair_key(a: u8, b: u8) -> Key {
+    Key::new(hash(Domain::PairKey, &[b"bench", &[a.min(b), a.max(b)]]).0)
+}
+
+pub fn endpoint_key(validator: u8) -> Key {
+    Key::new(hash(Domain::PairKey, &[b"endpoint", &[validator]]).0)
+}
+
+fn name(text: &str) -> Name {
+    Name::try_from(text).expect("short")
+}
+
+/// A car with `n` validators, the first of them the gateway, one endpoint and one fleet authority.
+pub fn genesis(n: usize, vehicle: &str) -> Genesis {
+    static PUBLIC: OnceLock<StdVec<PublicKey>> = OnceLock::new();
+    let public = PUBLIC.get_or_init(|| (0..8).map(|at| signer(at).public()).collect());
+    let mut genesis = Genesis {
+        version: WIRE_VERSION,
+        suite: Suite::Cmac,
+        vehicle: name(vehicle),
+        validators: Vec::new(),
+        endpoints: Vec::new(),
+        authorities: Vec::new(),
+        policy: Policy { phase_us: PHASE_US as u32, heartbeat_us: HEARTBEAT_US as u32 },
+    };
+    for (at, key) in public.iter().enumerate().take(n) {
+        let id = at as u32;
+        let identifiers = Identifiers { vote: 0x10 + id, propose: 0x20 + id, control: 0x30 + id, bulk: 0x40 + id };
+        let role = if at == usize::from(GATEWAY) { Role::Gateway } else { Role::Other };
+        let entry = ValidatorEntry { name: name(&std::format!("ecu{at}")), role, key: *key, identifiers };
+        assert!(genesis.validators.push(entry).is_ok());
+    }
+    let door = EndpointEntry { name: name("door"), key: SigningKey::from_seed(seed(2, 0)).public(), identifier: 0x50 };
+    assert!(genesis.endpoints.push(door).is_ok());
+    let fleet = AuthorityEntry { authority: Authority::Fleet, key: fleet().public() };
+    assert!(genesis.authorities.push(fleet).is_ok());
+    genesis.check().expect("sound");
+    genesis
+}
+
+pub fn keys(n: usize, me: u8) -> SoftKeys {
+    let mut keys = SoftKeys::new(Suite::Cmac);
+    for peer in (0..n as u8).filter(|peer| *peer != me) {
+        assert!(keys.load(Device::Validator(peer), pair_key(me, peer)));
+    }
+    assert!(keys.load(Device::Endpoint(0), endpoint_key(me)));
+    keys
+}
