@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,6 +14,15 @@ const VEHICLE: &str = "RINGFORT-DEMO-0001";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// There is one pair of buses.
 static BUSES: Mutex<()> = Mutex::new(());
+
+/// Both buses, for one test at a time.
+fn buses() -> impl Drop {
+    for name in ["vcan0", "vcan1"] {
+        let is_there = can_bus::linux::interface::is_virtual(name).is_ok_and(|is_virtual| is_virtual);
+        assert!(is_there, "these tests need the bus {name}: run them under scripts/vcan");
+    }
+    BUSES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A process that does not outlive its test.
 struct Process(Child);
@@ -140,7 +149,7 @@ fn drive() -> String {
 
 #[test]
 fn blocks_reach_the_cloud_sealed_by_a_quorum_and_a_kill_loses_none() {
-    let _buses = BUSES.lock();
+    let _buses = buses();
     let bench = Bench::provisioned();
     let (_cloud, _ecus) = (bench.start_cloud(), bench.start_ecus());
     let gateway = bench.start_gateway();
@@ -171,7 +180,7 @@ fn blocks_reach_the_cloud_sealed_by_a_quorum_and_a_kill_loses_none() {
 
 #[test]
 fn a_log_is_played_at_its_own_pace_and_what_the_bus_does_not_take_is_counted() {
-    let _buses = BUSES.lock();
+    let _buses = buses();
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("drive.log");
     let text = "(10.000000) can7 123#01\n(12.000000) can7 123##1AA\n(13.000000) can7 18DB33F1#R2\n";
@@ -188,7 +197,7 @@ fn a_log_is_played_at_its_own_pace_and_what_the_bus_does_not_take_is_counted() {
 /// What a diagnostic tester sends is seen by everybody as it was sent, once; nothing of it makes the gateway speak.
 #[test]
 fn diagnostics_pass_untouched() {
-    let _buses = BUSES.lock();
+    let _buses = buses();
     let bench = Bench::provisioned();
     let _gateway = bench.start_gateway();
     bench.wait("the gateway runs", |status| status["node"]["mode"] == "isolated");

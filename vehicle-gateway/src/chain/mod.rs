@@ -20,6 +20,7 @@ use std::fmt;
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::Genesis;
 use device_chain::grant::{GrantRefusal, GrantUse};
+use device_chain::limits::MAX_BACKLOG;
 use device_chain::state::{Refusal, State};
 use device_chain::tx::{Transaction, TxBytes};
 use device_chain::types::{Height, Micros, ValidatorIndex};
@@ -31,9 +32,11 @@ use serde::{Deserialize, Serialize};
 pub use log::{Found, Log, LogError};
 pub use status::{ChainStatus, SealingStatus};
 
-/// A block with so many decisions or records is closed at once: half of what fits is left for the time it takes.
-const MANY_DECISIONS: usize = MAX_DECISIONS / 2;
+/// A block with so many decisions is closed at once: half of what the mesh lets wait is left for the time it takes (DC-52).
+const MANY_DECISIONS: usize = MAX_BACKLOG as usize / 2;
+/// A block with so many records is closed at once.
 const MANY_ATTESTED: usize = MAX_ATTESTED / 2;
+const _: () = assert!(MANY_DECISIONS < MAX_BACKLOG as usize && (MAX_BACKLOG as usize) < MAX_DECISIONS);
 /// When a header without an answer is submitted again, microseconds.
 const RESUBMIT_US: u64 = 5_000_000;
 /// When a block that the uplink could not take is given to it again, microseconds.
@@ -165,7 +168,11 @@ impl fmt::Display for Broken {
                 write!(f, "at height {height} there are more decisions than a block holds, and none was sealed")?;
             }
         }
-        f.write_str("; blocks made so far stay valid, no more will follow; provision the car anew")
+        write!(
+            f,
+            "; blocks made so far stay valid, but no more can follow, and grants and records end {MAX_BACKLOG} "
+        )?;
+        f.write_str("decisions after the last one (DC-52): provision the car anew")
     }
 }
 

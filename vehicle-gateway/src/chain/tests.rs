@@ -180,6 +180,19 @@ fn many_records_close_a_block_at_once() {
 }
 
 #[test]
+fn many_decisions_close_a_block_before_the_mesh_has_to_wait() {
+    let mut bench = Bench::new();
+    for _ in 1..MANY_DECISIONS {
+        let record = bench.record();
+        bench.decide(&record);
+    }
+    assert_eq!(bench.submitted, []);
+    let record = bench.record();
+    bench.decide(&record);
+    assert_eq!(bench.submitted.len(), 1);
+}
+
+#[test]
 fn too_few_seals_are_waited_for_and_one_more_upgrades() {
     let mut bench = Bench::new();
     bench.at(15.0);
