@@ -147,6 +147,7 @@ fn records() {
         (Record::Amnesiac, "03"),
         (Record::Readmitted, "04"),
         (Record::Past(tx), "050105"),
+        (Record::Parent(Hash([0xab; 32])), "06abababababababababababababababababababababababababababababababab"),
     ] {
         assert_eq!(encoded(&record), bytes, "{record:?}");
     }

@@ -9,7 +9,7 @@ use crate::genesis::Genesis;
 use crate::limits::{MAX_HISTORY, MAX_ROUNDS, MAX_VALUES};
 use crate::state::State;
 use crate::tx::{Transaction, TxBytes, decision_hash};
-use crate::types::{Hash, Height, Round};
+use crate::types::{Hash, Height, MeshId, Round};
 
 /// How a journal marks a record of this module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub enum Record {
     Readmitted,
     /// A decision at or before the state's height, oldest first, behind the state of a rewritten journal.
     Past(TxBytes),
+    /// The head before the state's, behind the state of a rewritten journal: what own votes of the state's height are
+    /// bound to.
+    Parent(Hash),
 }
 
 /// An own vote.
@@ -77,6 +80,34 @@ pub(crate) fn push_newest(history: &mut Deque<TxBytes, MAX_HISTORY>, tx: TxBytes
     let _ = history.push_back(tx);
 }
 
+/// Own votes of one height, and the values that they name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnVotes {
+    /// The values.
+    pub values: Vec<TxBytes, MAX_VALUES>,
+    /// The votes, without content.
+    pub votes: Vec<VoteRecord, { 3 * MAX_ROUNDS }>,
+}
+
+impl OwnVotes {
+    /// A rewritten journal may already hold what is appended behind it.
+    fn take(&mut self, mut vote: VoteRecord, mesh: &MeshId, parent: &Hash) -> Result<(), BadRecord> {
+        let content = vote.content.take();
+        if self.votes.contains(&vote) {
+            return Ok(());
+        }
+        if let Some(content) = content.filter(|content| !self.values.contains(content)) {
+            self.values.push(content).map_err(|_| BadRecord)?;
+        }
+        // a vote for something unknown would be forgotten, and could be contradicted (P1)
+        let is_named = |content: &TxBytes| decision_hash(mesh, vote.height, parent, content) == vote.value;
+        if usize::from(vote.round) >= MAX_ROUNDS || vote.value != Hash::NIL && !self.values.iter().any(is_named) {
+            return Err(BadRecord);
+        }
+        self.votes.push(vote).map_err(|_| BadRecord)
+    }
+}
+
 /// What a journal gives back.
 pub struct Recovered {
     /// State after the last decision.
@@ -87,10 +118,10 @@ pub struct Recovered {
     pub amnesiac: bool,
     /// The last decisions, up to the state's height.
     pub history: Deque<TxBytes, MAX_HISTORY>,
-    /// Values that the votes name.
-    pub values: Vec<TxBytes, MAX_VALUES>,
     /// Own votes of the height after the state's.
-    pub votes: Vec<VoteRecord, { 3 * MAX_ROUNDS }>,
+    pub current: OwnVotes,
+    /// The head before the state's, and own votes of the state's height: others may still need them (L6).
+    pub previous: Option<(Hash, OwnVotes)>,
 }
 
 impl Recovered {
@@ -102,8 +133,8 @@ impl Recovered {
             boot: 0,
             amnesiac: false,
             history: Deque::new(),
-            values: Vec::new(),
-            votes: Vec::new(),
+            current: OwnVotes::default(),
+            previous: None,
         }
     }
 
@@ -117,13 +148,14 @@ impl Recovered {
             RecordKind::State => {
                 self.state = State::decode(bytes, genesis).ok_or(BadRecord)?;
                 self.history.clear();
-                self.forget_votes();
+                (self.current, self.previous) = (OwnVotes::default(), None);
             }
             RecordKind::Fact => match codec::decode(bytes).ok_or(BadRecord)? {
                 Record::Boot(boot) => self.boot = boot,
                 Record::Amnesiac => self.amnesiac = true,
                 Record::Readmitted => self.amnesiac = false,
                 Record::Past(tx) => push_newest(&mut self.history, tx),
+                Record::Parent(parent) => self.previous = Some((parent, OwnVotes::default())),
                 Record::Vote(vote) => self.replay_vote(vote, genesis)?,
                 Record::Decided(height, tx) => self.replay_decision(height, &tx, genesis)?,
             },
@@ -131,23 +163,15 @@ impl Recovered {
         Ok(())
     }
 
-    fn replay_vote(&mut self, mut vote: VoteRecord, genesis: &Genesis) -> Result<(), BadRecord> {
-        // a vote of the height just decided may lie behind its decision: it is of no more use; and a rewritten journal
-        // may already hold what is appended behind it
-        let live = vote.height == self.state.height() + 1 && usize::from(vote.round) < MAX_ROUNDS;
-        let content = vote.content.take();
-        if live && !self.votes.contains(&vote) {
-            if let Some(content) = content.filter(|content| !self.values.contains(content)) {
-                self.values.push(content).map_err(|_| BadRecord)?;
-            }
-            // a vote for something unknown would be forgotten, and could be contradicted (P1)
-            let hash_of = |content| decision_hash(&genesis.mesh(), vote.height, self.state.head(), content);
-            if vote.value != Hash::NIL && !self.values.iter().any(|content| hash_of(content) == vote.value) {
-                return Err(BadRecord);
-            }
-            self.votes.push(vote).map_err(|_| BadRecord)?;
+    fn replay_vote(&mut self, vote: VoteRecord, genesis: &Genesis) -> Result<(), BadRecord> {
+        let (head, height) = (*self.state.head(), self.state.height());
+        if vote.height == height + 1 {
+            return self.current.take(vote, &genesis.mesh(), &head);
         }
-        Ok(())
+        match &mut self.previous {
+            Some((parent, previous)) if vote.height == height => previous.take(vote, &genesis.mesh(), parent),
+            _ => Ok(()), // of no more use
+        }
     }
 
     fn replay_decision(&mut self, height: Height, bytes: &TxBytes, genesis: &Genesis) -> Result<(), BadRecord> {
@@ -158,14 +182,10 @@ impl Recovered {
             return Err(BadRecord);
         }
         let tx = Transaction::decode(bytes).ok_or(BadRecord)?;
+        let parent = *self.state.head();
         self.state.apply(bytes, &tx, genesis).map_err(|_| BadRecord)?;
         push_newest(&mut self.history, bytes.clone());
-        self.forget_votes();
+        self.previous = Some((parent, core::mem::take(&mut self.current)));
         Ok(())
-    }
-
-    fn forget_votes(&mut self) {
-        self.values.clear();
-        self.votes.clear();
     }
 }

@@ -313,6 +313,11 @@ impl Instance {
         }
     }
 
+    /// C5: f + 1 validators say that this was decided, or the journal does.
+    pub fn adopt(&mut self, id: ValueId) {
+        self.decided.get_or_insert((self.round, id));
+    }
+
     /// The designated proposer of a round from 1 on (L4).
     #[must_use]
     pub fn proposer(&self, round: Round) -> ValidatorIndex {

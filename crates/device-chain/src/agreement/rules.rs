@@ -133,14 +133,15 @@ impl Instance {
 
     /// L2: lock and precommit on a polka in round 0, on a certificate in later rounds. Who has decided precommits that
     /// in every round that the others come to, the present one included (L6): nothing else can be decided any more, and
-    /// those who could not check a liar's vote need this one.
+    /// those who could not check a liar's vote need this one. Where nobody votes, nobody needs it.
     fn precommit(&mut self, out: &mut Actions) -> bool {
         let round = self.round;
         if self.has_cast(VoteKind::Precommit, round) {
             return false;
         }
         let certified = || self.ids().find(|id| self.certificate(round, *id));
-        let Some(id) = self.decided.map(|(_, id)| id).or_else(certified) else { return false };
+        let needed = |_: &(Round, ValueId)| self.voters_from(0).next().is_some();
+        let Some(id) = self.decided.filter(needed).map(|(_, id)| id).or_else(certified) else { return false };
         if !self.cast(VoteKind::Precommit, round, Some(id), out) {
             return false;
         }

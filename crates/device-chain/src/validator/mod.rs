@@ -18,16 +18,16 @@ pub use orders::record_sequence;
 pub use outbox::{Cancel, Effect};
 pub use receive::Source;
 
-use crate::agreement::{Instance, Timeouts};
+use crate::agreement::{Instance, Timeouts, Value};
 use crate::genesis::{Genesis, RawIdentifier, Role};
 use crate::grant::{GrantRefusal, SignedGrant};
 use crate::keys::KeyStore;
 use crate::limits::{MAX_GRANTS, MAX_HELD, MAX_HISTORY, MAX_PENDING, MAX_RECORDS, MAX_VALIDATORS};
 use crate::quorum::Quorum;
-use crate::record::{Record, Recovered};
+use crate::record::{OwnVotes, Record, Recovered};
 use crate::session::Session;
 use crate::state::{Refusal, State};
-use crate::tx::{Transaction, TxBytes};
+use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, MeshId, Micros, Round, Signature, ValidatorIndex};
 
 /// Something that happened.
@@ -300,21 +300,38 @@ impl<K: KeyStore> Validator<K> {
     /// Puts own votes and the values they name back (P1 to P3).
     fn restore(&mut self, recovered: &Recovered) {
         self.current.set_may_vote(!self.amnesiac);
-        for tx in &recovered.values {
+        for tx in &recovered.current.values {
             let id = self.learn_value(self.me, tx, true);
             if let Some(value) = id.and_then(|id| self.current.value(id)) {
                 let _ = self.stored.push(value.hash);
             }
         }
-        for vote in &recovered.votes {
-            let value = self.current.find(&vote.value);
-            if vote.value == Hash::NIL || value.is_some() {
-                self.current.restore_vote(vote.kind, vote.round, value);
-            }
-        }
-        if !recovered.votes.is_empty() {
+        restore_votes(&mut self.current, &recovered.current);
+        if !recovered.current.votes.is_empty() {
             self.arm_retransmit();
         }
+        self.previous = self.restore_previous(recovered);
+    }
+
+    /// The height that was decided last: others may still need this node's votes there (L6).
+    fn restore_previous(&self, recovered: &Recovered) -> Option<Instance> {
+        let (parent, own) = recovered.previous.as_ref()?;
+        let height = self.state.height();
+        let decided = recovered.history.back()?;
+        let mut instance = Instance::new(height, *parent, self.me, self.quorum, self.timeouts());
+        instance.set_may_vote(!self.amnesiac);
+        for tx in own.values.iter().chain([decided]) {
+            let hash = decision_hash(&self.mesh, height, parent, tx);
+            let value = Value { hash, tx: tx.clone(), proposer: self.me, allowed_from: Some(0), evident: true };
+            instance.add_value(value)?;
+        }
+        restore_votes(&mut instance, own);
+        instance.adopt(instance.find(self.state.head())?);
+        Some(instance)
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts { phase_us: self.genesis.policy.phase_us }
     }
 
     /// Takes an input. Never blocks, never fails on what a peer sent.
@@ -375,6 +392,13 @@ impl<K: KeyStore> Validator<K> {
     fn others(&self) -> impl Iterator<Item = ValidatorIndex> + use<K> {
         let me = self.me;
         (0..self.quorum.n as ValidatorIndex).filter(move |peer| *peer != me)
+    }
+}
+
+fn restore_votes(instance: &mut Instance, own: &OwnVotes) {
+    for vote in &own.votes {
+        // the journal names no value that it does not hold
+        instance.restore_vote(vote.kind, vote.round, instance.find(&vote.value));
     }
 }
 

@@ -3,7 +3,7 @@
 use heapless::{Deque, Vec};
 
 use super::{Decision, Report, Validator};
-use crate::agreement::{MAX_ACTIONS, VoteKind};
+use crate::agreement::{Instance, MAX_ACTIONS, VoteKind};
 use crate::block::Seal;
 use crate::codec;
 use crate::grant::SignedGrant;
@@ -241,25 +241,31 @@ impl<K: KeyStore> Validator<K> {
         }
         let facts = [Some(Record::Boot(self.boot)), self.amnesiac.then_some(Record::Amnesiac)].into_iter().flatten();
         let past = self.history.iter().cloned().map(Record::Past);
-        let mut named: Vec<Hash, { crate::limits::MAX_VALUES }> = Vec::new();
-        let votes = [VoteKind::Prevote, VoteKind::Ready, VoteKind::Precommit]
-            .into_iter()
-            .flat_map(|kind| self.current.own_votes(kind).map(move |(round, value)| (kind, round, value)));
-        for record in facts.chain(past) {
+        let parent = self.previous.as_ref().map(|previous| Record::Parent(*previous.parent()));
+        for record in facts.chain(past).chain(parent) {
             if let Some(bytes) = codec::encode(&record, buffer) {
                 keep(RecordKind::Fact, bytes);
             }
         }
-        for (kind, round, value) in votes {
-            let record = self.vote_record(kind, round, value, |hash| {
-                let first = !named.contains(hash);
-                if first {
-                    let _ = named.push(*hash);
+        for instance in self.previous.iter().chain([&self.current]) {
+            Self::live_votes(instance, buffer, keep);
+        }
+    }
+
+    fn live_votes(instance: &Instance, buffer: &mut [u8], keep: &mut dyn FnMut(RecordKind, &[u8])) {
+        let mut named: Vec<Hash, { crate::limits::MAX_VALUES }> = Vec::new();
+        for kind in [VoteKind::Prevote, VoteKind::Ready, VoteKind::Precommit] {
+            for (round, value) in instance.own_votes(kind) {
+                let record = Self::vote_record(instance, kind, round, value, |hash| {
+                    let first = !named.contains(hash);
+                    if first {
+                        let _ = named.push(*hash);
+                    }
+                    first
+                });
+                if let Some(bytes) = codec::encode(&Record::Vote(record), buffer) {
+                    keep(RecordKind::Fact, bytes);
                 }
-                first
-            });
-            if let Some(bytes) = codec::encode(&Record::Vote(record), buffer) {
-                keep(RecordKind::Fact, bytes);
             }
         }
     }

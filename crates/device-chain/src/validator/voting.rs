@@ -3,7 +3,7 @@
 use super::outbox::{Cancel, Message};
 use super::receive::Verdict;
 use super::{Decision, Report, Validator};
-use crate::agreement::{Action, Actions, Instance, Timeouts, Value, ValueId, VoteKind};
+use crate::agreement::{Action, Actions, Instance, Value, ValueId, VoteKind};
 use crate::keys::KeyStore;
 use crate::record::{Record, VoteRecord, push_newest};
 use crate::tx::{Transaction, TxBytes, decision_hash};
@@ -178,7 +178,7 @@ impl<K: KeyStore> Validator<K> {
         let hash = value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |value| value.hash);
         if height == self.current.height() {
             let known = hash == Hash::NIL || self.stored.contains(&hash);
-            let record = self.vote_record(kind, round, value, |_| !known);
+            let record = Self::vote_record(&self.current, kind, round, value, |_| !known);
             if !known {
                 let _ = self.stored.push(hash);
             }
@@ -203,18 +203,18 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    /// The record of an own vote at the current height; `with_content` says whether this is the first that names it.
+    /// The record of an own vote; `with_content` says whether this is the first that names the value.
     pub(super) fn vote_record(
-        &self,
+        instance: &Instance,
         kind: VoteKind,
         round: Round,
         value: Option<ValueId>,
         mut with_content: impl FnMut(&Hash) -> bool,
     ) -> VoteRecord {
-        let value = value.and_then(|id| self.current.value(id));
+        let value = value.and_then(|id| instance.value(id));
         let content = value.filter(|value| with_content(&value.hash)).map(|value| value.tx.clone());
         let value = value.map_or(Hash::NIL, |value| value.hash);
-        VoteRecord { height: self.current.height(), round, kind, value, content }
+        VoteRecord { height: instance.height(), round, kind, value, content }
     }
 
     /// L4: as designated proposer of a later round. Where no value has a claim, nothing: for an order of its own only
@@ -266,9 +266,12 @@ impl<K: KeyStore> Validator<K> {
             self.back_off(height);
         }
         self.persist_head(Record::Decided(height, bytes.clone()));
+        if !live && let Some(id) = self.learn_value(self.me, &bytes, true) {
+            self.current.adopt(id);
+        }
         self.decided_at = self.now;
         let next = self.next_instance();
-        self.previous = Some(core::mem::replace(&mut self.current, next)).filter(|_| live);
+        self.previous = Some(core::mem::replace(&mut self.current, next)).filter(|past| past.decided().is_some());
         self.cancel_if_settled(height);
         let latency_us = self.settle_pending(&bytes);
         let hash = *self.state.head();
@@ -278,8 +281,8 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn next_instance(&self) -> Instance {
-        let timeouts = Timeouts { phase_us: self.genesis.policy.phase_us };
-        let mut next = Instance::new(self.state.height() + 1, *self.state.head(), self.me, self.quorum, timeouts);
+        let (height, head) = (self.state.height() + 1, *self.state.head());
+        let mut next = Instance::new(height, head, self.me, self.quorum, self.timeouts());
         next.set_may_vote(!self.amnesiac);
         next
     }

@@ -86,6 +86,20 @@ fn one_that_reboots_in_the_middle_never_contradicts_itself() {
 }
 
 #[test]
+fn who_has_decided_still_helps_after_a_reboot() {
+    // ECU 3 is out; ECU 0 alone sees the decision, for its precommit is lost for 1 and 2, and then loses power
+    let mut net = Net::trusted(4);
+    net.switch_off(3);
+    net.loss = std::boxed::Box::new(|packet, to| packet.header.kind == Kind::Precommit && to != 0);
+    net.unlock(1, 2);
+    net.run_until(HEARTBEAT_US, |net| net.ecu(0).decisions.contains_key(&1));
+    assert_eq!((net.height(1), net.height(2)), (0, 0));
+    net.reboot(0);
+    net.loss = std::boxed::Box::new(|_, _| false);
+    net.reach(1, 30 * HEARTBEAT_US);
+}
+
+#[test]
 fn a_wiped_ecu_is_silent_until_readmitted_and_then_votes() {
     let mut net = Net::trusted(7);
     decide(&mut net, 1..4);
@@ -154,11 +168,11 @@ fn a_journal_rewritten_at_any_moment_says_the_same() {
         let of = |recovered: &Recovered| (recovered.boot, recovered.amnesiac, recovered.history.len());
         assert_eq!(of(&rewritten), of(&net.recovered(1)).max(of(&rewritten)));
         // what is appended behind it, although it holds it already, changes nothing
-        let before = (rewritten.votes.clone(), rewritten.values.clone());
+        let before = (rewritten.current.clone(), rewritten.previous.clone());
         for (kind, bytes) in net.ecu(1).journal.clone().iter().rev().take(2).rev() {
             rewritten.replay(*kind, bytes, &net.genesis).expect("sound");
         }
-        assert_eq!((rewritten.votes, rewritten.values), before);
+        assert_eq!((rewritten.current, rewritten.previous), before);
     }
 }
 

@@ -52,7 +52,7 @@ fn soak(n: usize, seed: u64, heights: Height, loss_percent: u64, reboots: bool) 
             assert!(ecu.queue_len() < 2 * MAX_OUTBOX, "a queue grows");
             assert_eq!(ecu.validator.counters().dropped, 0, "seed {seed}: an own message was dropped");
         }
-        assert!(net.now.since(start) < 10_000 * HEARTBEAT_US, "seed {seed}: stands still at {}", net.top());
+        assert!(net.now.since(start) < 1_500 * HEARTBEAT_US, "seed {seed}: stands still at {}", net.top());
     }
     // the storm is over: all come to the same present
     net.loss = std::boxed::Box::new(|_, _| false);
@@ -67,12 +67,14 @@ fn soak(n: usize, seed: u64, heights: Height, loss_percent: u64, reboots: bool) 
 
 #[test]
 fn lossy_bus() {
-    soak(7, 11, 150, 5, false);
-    soak(4, 12, 150, 15, false);
+    soak(7, 11, 100, 5, false);
+    soak(4, 12, 100, 15, false);
 }
 
 #[test]
 fn lossy_bus_and_reboots_and_wipes() {
     soak(4, 21, 100, 5, true);
-    soak(7, 22, 100, 3, true);
+    // one readmitted, one that has decided alone and reboots
+    soak(4, 103, 60, 8, true);
+    soak(7, 22, 60, 3, true);
 }
