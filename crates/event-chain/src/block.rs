@@ -7,7 +7,7 @@ use device_chain::block::{BlockHeader, Seal};
 use device_chain::genesis::Genesis;
 use device_chain::limits::{MAX_TX, MAX_VALIDATORS};
 use device_chain::tx::TxBytes;
-use device_chain::types::{Hash, MeshId};
+use device_chain::types::{Hash, Height, MeshId};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{List, encode};
@@ -90,6 +90,12 @@ impl Block {
     #[must_use]
     pub fn hash(&self, mesh: &MeshId) -> Hash {
         self.header.hash(mesh)
+    }
+
+    /// The height of the first of [`Self::decisions`]. Means something only in a block that was verified.
+    #[must_use]
+    pub fn first_height(&self) -> Height {
+        self.header.tree_size.saturating_sub(self.decisions.len() as u32).saturating_add(1)
     }
 
     /// Adds a seal if it is valid and its validator has none yet. Returns whether it was added.

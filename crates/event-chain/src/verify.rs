@@ -75,7 +75,10 @@ impl fmt::Display for Fault {
             Rule::Approval => f.write_str("does not begin with the approval of the block before: one was replaced"),
             Rule::Decision { height, refusal: None } => write!(f, "the decision at height {height} is damaged"),
             Rule::Decision { height, refusal: Some(refusal) } => {
-                write!(f, "no quorum can have made the decision at height {height}: {refusal:?}")
+                write!(
+                    f,
+                    "no quorum can have made the decision at height {height} ({refusal:?}): altered, added or dropped"
+                )
             }
             Rule::Header(Refusal::Block(broken)) => write!(f, "the header {broken}: decisions or header were altered"),
             Rule::Header(refusal) => write!(f, "the header could not be approved: {refusal:?}"),
@@ -160,12 +163,13 @@ impl ChainVerifier {
         if header.previous != self.head.hash {
             return Err(Rule::Previous { expected: self.head.hash });
         }
+        // Before the content: what nobody has sealed costs a signature to refuse, not the work of thousands of decisions.
+        let hash = header.hash(&mesh);
+        let finality = check_seals(&block.seals, &hash, &self.genesis)?;
         let state = self.fold(block)?;
         // The very rule by which validators approved it: numbering, link, every decision, time.
         state.check(&Transaction::EventBlock(header.clone()), &self.genesis).map_err(Rule::Header)?;
         check_attested(block, &self.genesis)?;
-        let hash = header.hash(&mesh);
-        let finality = check_seals(&block.seals, &hash, &self.genesis)?;
         let head = EventHead { number: header.number, hash, tree_size: header.tree_size, time_ms: header.time_ms };
         Ok((state, head, finality.min(header.finality)))
     }
