@@ -2,7 +2,7 @@
 
 use device_chain::genesis::Genesis;
 use device_chain::limits::MAX_MESSAGE;
-use device_chain::record::{Record, RecordKind, Recovered};
+use device_chain::record::{RecordKind, Recovered};
 use journal::{Counter, Error, Flash, Journal, OpenError};
 
 /// Room that is left when the journal is rewritten: a state and the largest few records.
@@ -120,15 +120,7 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
             if let Some(state) = device_chain::codec::encode(&recovered.state, &mut buffer) {
                 writer.append(RecordKind::State as u8, state)?;
             }
-            // each value came with a vote that named it first: there are at least as many votes as values
-            let votes = recovered.votes.iter().enumerate().map(|(at, vote)| {
-                let mut vote = vote.clone();
-                vote.content = recovered.values.get(at).cloned();
-                Record::Vote(vote)
-            });
-            let amnesiac = recovered.amnesiac.then_some(Record::Amnesiac);
-            let past = recovered.history.iter().cloned().map(Record::Past);
-            for record in [Record::Boot(recovered.boot)].into_iter().chain(amnesiac).chain(past).chain(votes) {
+            for record in recovered.records() {
                 if let Some(bytes) = device_chain::codec::encode(&record, &mut buffer) {
                     writer.append(RecordKind::Fact as u8, bytes)?;
                 }

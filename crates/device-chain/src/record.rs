@@ -85,18 +85,28 @@ pub(crate) fn push_newest(history: &mut Deque<TxBytes, MAX_HISTORY>, tx: TxBytes
 pub struct OwnVotes {
     /// The values.
     pub values: Vec<TxBytes, MAX_VALUES>,
-    /// The votes, without content.
-    pub votes: Vec<VoteRecord, { 3 * MAX_ROUNDS }>,
+    /// The votes: round, kind and value.
+    pub votes: Vec<(Round, VoteKind, Hash), { 3 * MAX_ROUNDS }>,
 }
 
 impl OwnVotes {
+    /// The records that [`Self::take`] was given, each value with the first vote that names it.
+    fn records(&self, mesh: MeshId, height: Height, parent: Hash) -> impl Iterator<Item = Record> {
+        self.votes.iter().enumerate().map(move |(at, &(round, kind, value))| {
+            let first = !self.votes[..at].iter().any(|(.., earlier)| *earlier == value);
+            let named = |content: &&TxBytes| decision_hash(&mesh, height, &parent, content) == value;
+            let content = if first { self.values.iter().find(named).cloned() } else { None };
+            Record::Vote(VoteRecord { height, round, kind, value, content })
+        })
+    }
+
     /// A rewritten journal may already hold what is appended behind it.
-    fn take(&mut self, mut vote: VoteRecord, mesh: &MeshId, parent: &Hash) -> Result<(), BadRecord> {
-        let content = vote.content.take();
-        if self.votes.contains(&vote) {
+    fn take(&mut self, vote: VoteRecord, mesh: &MeshId, parent: &Hash) -> Result<(), BadRecord> {
+        let own = (vote.round, vote.kind, vote.value);
+        if self.votes.contains(&own) {
             return Ok(());
         }
-        if let Some(content) = content.filter(|content| !self.values.contains(content)) {
+        if let Some(content) = vote.content.filter(|content| !self.values.contains(content)) {
             self.values.push(content).map_err(|_| BadRecord)?;
         }
         // a vote for something unknown would be forgotten, and could be contradicted (P1)
@@ -104,7 +114,7 @@ impl OwnVotes {
         if usize::from(vote.round) >= MAX_ROUNDS || vote.value != Hash::NIL && !self.values.iter().any(is_named) {
             return Err(BadRecord);
         }
-        self.votes.push(vote).map_err(|_| BadRecord)
+        self.votes.push(own).map_err(|_| BadRecord)
     }
 }
 
@@ -161,6 +171,18 @@ impl Recovered {
             },
         }
         Ok(())
+    }
+
+    /// What a journal that is begun anew must hold behind the state, in order.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        let (mesh, height) = (*self.state.mesh(), self.state.height());
+        let facts = [Some(Record::Boot(self.boot)), self.amnesiac.then_some(Record::Amnesiac)];
+        let past = self.history.iter().cloned().map(Record::Past);
+        let previous = self.previous.iter().flat_map(move |(parent, votes)| {
+            [Record::Parent(*parent)].into_iter().chain(votes.records(mesh, height, *parent))
+        });
+        let current = self.current.records(mesh, height + 1, *self.state.head());
+        facts.into_iter().flatten().chain(past).chain(previous).chain(current)
     }
 
     fn replay_vote(&mut self, vote: VoteRecord, genesis: &Genesis) -> Result<(), BadRecord> {

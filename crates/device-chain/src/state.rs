@@ -151,6 +151,12 @@ impl State {
         hash_of(Domain::State, self)
     }
 
+    /// The mesh whose state it is.
+    #[must_use]
+    pub const fn mesh(&self) -> &MeshId {
+        &self.mesh
+    }
+
     /// Height of the last decision.
     #[must_use]
     pub const fn height(&self) -> Height {

@@ -126,5 +126,8 @@ impl<K: KeyStore> Validator<K> {
         self.hello_backoff = 0;
         self.confirm_soon();
         self.report(Report::Met(peer));
+        if peer == self.gateway {
+            self.seal_newest(); // it may have lost the seal with its last boot
+        }
     }
 }

@@ -294,6 +294,9 @@ impl<K: KeyStore> Validator<K> {
             validator.persist(Record::Amnesiac);
         }
         validator.persist(Record::Boot(validator.boot));
+        if me == gateway {
+            validator.seal_newest();
+        }
         Ok(validator)
     }
 
@@ -396,9 +399,9 @@ impl<K: KeyStore> Validator<K> {
 }
 
 fn restore_votes(instance: &mut Instance, own: &OwnVotes) {
-    for vote in &own.votes {
+    for (round, kind, value) in &own.votes {
         // the journal names no value that it does not hold
-        instance.restore_vote(vote.kind, vote.round, instance.find(&vote.value));
+        instance.restore_vote(*kind, *round, instance.find(value));
     }
 }
 

@@ -293,7 +293,7 @@ impl<K: KeyStore> Validator<K> {
     /// What a decision asks of this node.
     pub(super) fn follow_up(&mut self, height: Height, tx: &Transaction) {
         match tx {
-            Transaction::EventBlock(header) if !self.amnesiac => self.ask_signature(header.hash(&self.mesh)),
+            Transaction::EventBlock(_) => self.seal_newest(),
             Transaction::Record { endpoint, sequence, .. } => {
                 self.records.retain(|held| held.endpoint != *endpoint || held.sequence > *sequence);
                 self.acknowledge(*endpoint, height, *sequence);
@@ -301,6 +301,13 @@ impl<K: KeyStore> Validator<K> {
             Transaction::UseGrant(order) => self.grants.retain(|held| held.digest != order.digest),
             Transaction::Readmit { .. } => self.remember(),
             _ => {}
+        }
+    }
+
+    /// S1: asks for the own seal of the newest block.
+    pub(super) fn seal_newest(&mut self) {
+        if self.state.event().number > 0 && !self.amnesiac {
+            self.ask_signature(self.state.event().hash);
         }
     }
 
