@@ -68,6 +68,9 @@ pub const MAX_ACTIONS: usize = 8;
 /// Actions of one call.
 pub type Actions = Vec<Action, MAX_ACTIONS>;
 
+/// From five rounds after this one on, times double again.
+const LAST_ROUNDS: Round = 48;
+
 /// Times of an instance, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -76,10 +79,11 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// Time for a proposal, or for one kind of votes, in `round`: 2 Δ, doubling up to 32-fold (W2).
+    /// Time for a proposal, or for one kind of votes, in `round`: 2 Δ, doubling up to 32-fold; in the last rounds it
+    /// doubles again, so that destroying every proposal until no round is left takes the better part of an hour (W2).
     #[must_use]
     pub fn of(self, round: Round) -> u64 {
-        (2 * u64::from(self.phase_us)) << round.min(5)
+        (2 * u64::from(self.phase_us)) << round.min(5).max(round.saturating_sub(LAST_ROUNDS))
     }
 }
 
