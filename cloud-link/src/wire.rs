@@ -144,6 +144,26 @@ pub enum Mode {
     Isolated,
 }
 
+impl Mode {
+    const ALL: [Self; 3] = [Self::Trusted, Self::Degraded, Self::Isolated];
+
+    /// The name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted",
+            Self::Degraded => "degraded",
+            Self::Isolated => "isolated",
+        }
+    }
+
+    /// The mode of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// The gateway's own view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

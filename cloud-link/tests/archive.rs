@@ -5,7 +5,7 @@ mod common;
 
 use cloud_link::service::archive::{Archive, ArchiveError, register};
 use cloud_link::service::trust::{Evidence, Proof, TrustPolicy, judge};
-use cloud_link::wire::{Action, Claim, Finality, GrantOrder, GrantState, Mode};
+use cloud_link::wire::{Action, Finality, GrantOrder, GrantState, Mode};
 use common::{Fleet, NOW_MS, VEHICLE};
 use device_chain::block::Finality as Sure;
 use device_chain::grant::SignedGrant;
@@ -176,21 +176,42 @@ fn an_alarm_on_the_chain_speaks_against_the_car_for_a_while() {
 fn trust_follows_from_proof() {
     let proof = |block_ms, receipt_ms| Some(Proof { number: 7, seals: 3, block_ms, receipt_ms });
     let good = Evidence { validators: 4, block: 7, height: 30, proof: proof(NOW_MS, NOW_MS), ..Evidence::default() };
-    let claim = |mode| Some(Claim { mode, height: 30, peers: 4 });
     let old = NOW_MS - 61_000;
     let cases = [
         ("fresh and final", good.clone(), true, "trusted", "sealed by 3 of 4"),
         ("nothing yet", Evidence { proof: None, block: 0, ..good.clone() }, false, "unknown", "No block"),
         ("old by the car's clock", Evidence { proof: proof(old, NOW_MS), ..good.clone() }, false, "unknown", "61.0 s"),
         ("old by ours", Evidence { proof: proof(NOW_MS, old), ..good.clone() }, false, "unknown", "61.0 s"),
-        ("isolated", Evidence { claim: claim(Mode::Isolated), ..good.clone() }, false, "isolated", "no quorum"),
-        ("degraded", Evidence { claim: claim(Mode::Degraded), ..good.clone() }, false, "degraded", "majority"),
+        ("isolated", Evidence { claim: Some(Mode::Isolated), ..good.clone() }, false, "isolated", "no quorum"),
+        ("degraded", Evidence { claim: Some(Mode::Degraded), ..good.clone() }, false, "degraded", "majority"),
         (
             "a claim does not help",
-            Evidence { claim: claim(Mode::Trusted), proof: None, ..good.clone() },
+            Evidence { claim: Some(Mode::Trusted), proof: None, ..good.clone() },
             false,
             "unknown",
             "No block",
+        ),
+        ("provisional since", Evidence { block: 8, ..good.clone() }, false, "trusted", "No quorum has sealed"),
+        (
+            "our clock set back",
+            Evidence { proof: proof(NOW_MS, NOW_MS + 1), ..good.clone() },
+            false,
+            "unknown",
+            "clock",
+        ),
+        (
+            "the car's clock ahead",
+            Evidence { proof: proof(NOW_MS + 99_000, NOW_MS), ..good.clone() },
+            true,
+            "trusted",
+            "sealed",
+        ),
+        (
+            "the car's clock ahead, and old",
+            Evidence { proof: proof(NOW_MS + 99_000, old), ..good.clone() },
+            false,
+            "unknown",
+            "61.0 s",
         ),
         ("forked", Evidence { forks: 1, ..good }, false, "trusted", "forked"),
     ];

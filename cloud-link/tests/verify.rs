@@ -72,11 +72,125 @@ fn a_flipped_byte() {
 }
 
 #[test]
+fn what_else_may_be_done_to_a_row() {
+    let whole = |fleet: &Fleet| {
+        let bytes: Vec<u8> =
+            fleet.store().query_row("SELECT bytes FROM block WHERE number = 2", [], |row| row.get(0)).unwrap();
+        Block::decode(&bytes).unwrap()
+    };
+    let put = |fleet: &Fleet, block: &Block| {
+        fleet.store().execute("UPDATE block SET bytes = ?1 WHERE number = 2", [block.encode()]).unwrap();
+    };
+    type Deed<'a> = (&'a str, &'a dyn Fn(&Fleet), &'a str);
+    let deeds: [Deed; 8] = [
+        ("strip the gateway's records", &|f| put(f, &Block { attested: None, ..whole(f) }), "2: the records attested"),
+        (
+            "strip a seal",
+            &|f| {
+                let mut block = whole(f);
+                block.seals.truncate(2);
+                put(f, &block);
+            },
+            "2: it is Provisional by its seals",
+        ),
+        ("call it provisional", &|f| run(f, "UPDATE block SET final = 0 WHERE number = 2"), "2: it is Final by its"),
+        (
+            "another block's receipt",
+            &|f| run(f, "UPDATE block SET receipt = (SELECT b.receipt FROM block b WHERE b.number = 3)"),
+            "block 1: its receipt is for block 3",
+        ),
+        (
+            "a number below all",
+            &|f| run(f, "UPDATE block SET number = -5 WHERE number = 2"),
+            "block 3: block 2 was to come",
+        ),
+        (
+            "a number beyond all",
+            &|f| run(f, "UPDATE block SET number = 1 << 40 WHERE number = 3"),
+            "the store itself is damaged",
+        ),
+        ("another genesis", &|f| run(f, "UPDATE vehicle SET genesis = x'00'"), "the stored genesis"),
+        ("another state", &|f| run(f, "UPDATE vehicle SET snapshot = x'00'"), "the stored state"),
+    ];
+    for (deed, tamper, names) in deeds {
+        let mut fleet = Fleet::new();
+        fleet.archive_blocks(3);
+        tamper(&fleet);
+        let (status, faults) = fleet.verify();
+        assert_eq!(status, 1, "{deed}");
+        assert!(faults.join(" ").contains(names), "{deed}: {names:?} in {faults:?}");
+    }
+}
+
+fn run(fleet: &Fleet, sql: &str) {
+    fleet.store().execute(sql, []).unwrap();
+}
+
+/// Any byte of the file: the damage is named, or is where nothing of ours is, or the file is no store any more.
+#[test]
+fn a_flipped_byte_of_the_file() {
+    let mut fleet = Fleet::new();
+    fleet.archive_blocks(2);
+    let sound = fs::read(fleet.path("fleet.db")).unwrap();
+    let genesis = fleet.car.genesis.clone();
+    let mut named = 0;
+    for at in (0..sound.len()).step_by(101) {
+        let mut flipped = sound.clone();
+        flipped[at] ^= 0x20;
+        fs::write(fleet.path("fleet.db"), flipped).unwrap();
+        let Ok(store) = cloud_link::service::archive::open_to_read(&fleet.path("fleet.db")) else { continue };
+        let checkpoint = cloud_link::checkpoint::read(&fleet.checkpoint(), &genesis).unwrap();
+        if let Ok(report) = cloud_link::audit::audit(&store, genesis.clone(), checkpoint.as_ref()) {
+            assert!(!report.faults.is_empty() || report.blocks == 2, "byte {at}: {report:?}");
+            named += usize::from(!report.faults.is_empty());
+        }
+    }
+    assert!(named > 10, "{named}");
+}
+
+/// The service was killed in the middle of a commit: SQLite has yet to roll it back.
+#[test]
+fn a_half_done_commit_is_no_damage() {
+    let mut fleet = Fleet::new();
+    fleet.archive_blocks(2);
+    let store = fleet.store();
+    // a cache of one page, so that the store's file is written before the commit
+    store.execute_batch("PRAGMA cache_size = 1; BEGIN; UPDATE block SET bytes = zeroblob(100000)").unwrap();
+    let (half, journal) =
+        (fs::read(fleet.path("fleet.db")).unwrap(), fs::read(fleet.path("fleet.db-journal")).unwrap());
+    drop(store);
+    assert_eq!(fleet.verify(), (0, vec![]));
+    fs::write(fleet.path("fleet.db"), half).unwrap();
+    fs::write(fleet.path("fleet.db-journal"), journal).unwrap();
+    assert_eq!(fleet.verify(), (0, vec![]));
+}
+
+/// Verification sees one moment of a store that grows.
+#[test]
+fn a_service_may_archive_meanwhile() {
+    let mut fleet = Fleet::new();
+    fleet.archive_blocks(1);
+    let blocks: Vec<Block> = (0..60).map(|_| fleet.car.drive()).collect();
+    let mut archive = fleet.archive();
+    std::thread::scope(|scope| {
+        let archiving = scope.spawn(move || {
+            for block in &blocks {
+                archive.ingest(VEHICLE, &block.encode(), NOW_MS).unwrap();
+            }
+        });
+        while !archiving.is_finished() {
+            assert_eq!(fleet.verify(), (0, vec![]));
+        }
+    });
+    assert_eq!(fleet.verify(), (0, vec![]));
+}
+
+#[test]
 fn the_last_block_dropped() {
     let mut fleet = Fleet::new();
     let blocks = fleet.archive_blocks(3);
     fleet.store().execute("DELETE FROM block WHERE number = 3", []).unwrap();
-    fleet.assert_wrong("ends at block 2, but block 3 was archived");
+    fleet.assert_wrong("ends at block 2, but block 3 was archived: its end was dropped");
     // also if the stored state is wound back with it
     let mut verifier = ChainVerifier::new(fleet.car.genesis.clone());
     for block in &blocks[..2] {
@@ -110,7 +224,7 @@ fn yesterdays_store_restored() {
     let yesterday = fs::read(fleet.path("fleet.db")).unwrap();
     fleet.archive_blocks(2);
     fs::write(fleet.path("fleet.db"), yesterday).unwrap();
-    fleet.assert_wrong("an older store restored");
+    fleet.assert_wrong("an older store was restored");
 }
 
 /// Somebody with the archive's key, but without the validators', writes another history.
@@ -146,7 +260,7 @@ fn all_of_it_rewritten_and_re_hashed() {
             .unwrap();
     }
     assert_eq!(genesis.mesh(), fleet.car.genesis.mesh());
-    fleet.assert_wrong("block 1: the seal of validator 0 is not of its key");
+    fleet.assert_wrong("block 1: no seal fits, but the next block follows it: rewritten and re-hashed");
 }
 
 /// All validators conspire: sound in itself, but not what was archived.

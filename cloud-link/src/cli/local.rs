@@ -49,7 +49,7 @@ pub fn verify(args: &super::Verify) -> Result<(), Failure> {
         None => None,
     };
     let unreadable = || format!("cannot read the store {}", input.store.display());
-    let store = archive::open_read_only(&input.store).with_context(unreadable)?;
+    let store = archive::open_to_read(&input.store).with_context(unreadable)?;
     let report = audit(&store, genesis, checkpoint.as_ref()).with_context(unreadable)?;
     if args.json {
         print_json(&report)?

@@ -10,8 +10,10 @@ use std::time::Duration;
 use device_chain::genesis::{Genesis, GenesisError, SignedGenesis};
 use device_chain::sign::SigningKey;
 use device_chain::types::{Hash, MeshId, PublicKey};
+use event_chain::block::{Block, MAX_BLOCK_BYTES};
+use event_chain::receipt::Receipt;
 use event_chain::verify::{ChainVerifier, Fault};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use crate::{checkpoint, hex};
 
@@ -69,8 +71,8 @@ pub enum ArchiveError {
     Damaged(String),
     /// SQLite.
     Store(rusqlite::Error),
-    /// The checkpoint could not be read or written.
-    Checkpoint(std::io::Error),
+    /// The checkpoint in this file could not be read or written.
+    Checkpoint(PathBuf, std::io::Error),
 }
 
 impl fmt::Display for ArchiveError {
@@ -90,7 +92,7 @@ impl fmt::Display for ArchiveError {
             Self::UnknownGrant(serial) => write!(f, "no grant {serial} was issued to this vehicle"),
             Self::Damaged(what) => write!(f, "the store is damaged: {what}; run `cloud-link verify`"),
             Self::Store(error) => write!(f, "the store failed: {error}"),
-            Self::Checkpoint(error) => write!(f, "the checkpoint failed: {error}"),
+            Self::Checkpoint(path, error) => write!(f, "the checkpoint {} failed: {error}", path.display()),
         }
     }
 }
@@ -118,19 +120,22 @@ pub(super) struct Vehicle {
 }
 
 /// A stored block as its row.
-pub(super) struct BlockRow {
-    pub(super) number: u32,
-    pub(super) bytes: Vec<u8>,
-    pub(super) receipt: Vec<u8>,
+pub(crate) struct BlockRow {
+    pub(crate) number: u32,
+    /// Whether a quorum sealed it: an index of what the seals say.
+    pub(crate) is_final: bool,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) receipt: Vec<u8>,
 }
 
 impl Archive {
     /// Opens or makes the store at `path`. `key` signs receipts; `checkpoints` is a folder outside the store.
     ///
     /// # Errors
-    /// [`ArchiveError::Store`], and [`ArchiveError::Damaged`] if the store is behind a checkpoint.
+    /// [`ArchiveError::Store`], [`ArchiveError::Checkpoint`], and [`ArchiveError::Damaged`] if the store does not hold
+    /// the block of a checkpoint.
     pub fn open(path: &Path, key: SigningKey, checkpoints: &Path) -> Result<Self, ArchiveError> {
-        std::fs::create_dir_all(checkpoints).map_err(ArchiveError::Checkpoint)?;
+        std::fs::create_dir_all(checkpoints).map_err(|e| ArchiveError::Checkpoint(checkpoints.to_owned(), e))?;
         let archive = Self { db: open_store(path)?, key, checkpoints: checkpoints.to_owned() };
         for name in vehicle_names(&archive.db)? {
             let vehicle = find(&archive.db, &name)?;
@@ -142,15 +147,13 @@ impl Archive {
     /// A store that was restored from a backup must not go on as if nothing were missing.
     fn check_checkpoint(&self, name: &str, vehicle: &Vehicle) -> Result<(), ArchiveError> {
         let path = checkpoint::path(&self.checkpoints, &vehicle.mesh);
-        let Some(receipt) = checkpoint::read(&path, &vehicle.genesis).map_err(ArchiveError::Checkpoint)? else {
-            return Ok(());
-        };
-        let head = vehicle.verifier.head().number;
-        if head >= receipt.number {
+        let read = checkpoint::read(&path, &vehicle.genesis).map_err(|e| ArchiveError::Checkpoint(path, e))?;
+        let Some(Receipt { number, block, .. }) = read else { return Ok(()) };
+        let stored = row(&self.db, &vehicle.mesh, number)?.and_then(|row| Block::decode(&row.bytes).ok());
+        if stored.is_some_and(|stored| stored.hash(&vehicle.mesh) == block) {
             return Ok(());
         }
-        let number = receipt.number;
-        Err(ArchiveError::Damaged(format!("vehicle {name} ends at block {head}, {number} was archived")))
+        Err(ArchiveError::Damaged(format!("block {number} of vehicle {name} is not there as it was archived")))
     }
 
     /// Whether the store answers.
@@ -172,13 +175,15 @@ pub(super) fn open_store(path: &Path) -> Result<Connection, ArchiveError> {
     Ok(db)
 }
 
-/// Opens an existing store for reading only.
+/// Opens an existing store for reading. A transaction that a kill or a power cut left half done is rolled back, which
+/// is why this is no read-only file to SQLite (unless it is to us).
 ///
 /// # Errors
 /// Of SQLite, e.g. if there is no store.
-pub fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+pub fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.busy_timeout(BUSY)?;
+    db.pragma_update(None, "query_only", true)?;
     Ok(db)
 }
 
@@ -191,7 +196,7 @@ pub fn register(path: &Path, genesis: &[u8], maker: &PublicKey) -> Result<Genesi
     let opened = SignedGenesis::open(genesis, maker).map_err(ArchiveError::Genesis)?;
     let (name, mesh) = (opened.vehicle.as_str(), opened.mesh());
     let mut db = open_store(path)?;
-    let store = db.transaction()?;
+    let store = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let registered: Option<(Vec<u8>, Vec<u8>)> = store
         .query_row("SELECT genesis, maker FROM vehicle WHERE name = ?1 OR mesh = ?2", params![name, mesh.0.0], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -231,14 +236,24 @@ pub(super) fn find(db: &Connection, vehicle: &str) -> Result<Vehicle, ArchiveErr
     Ok(Vehicle { mesh: genesis.mesh(), genesis, verifier })
 }
 
-/// Stored blocks from number `from` on, at most `count`.
-pub(super) fn rows(db: &Connection, mesh: &MeshId, from: u32, count: usize) -> Result<Vec<BlockRow>, ArchiveError> {
+/// Stored blocks from number `from` on: at most `count`, and no more once there is a block's limit of bytes.
+pub(crate) fn rows(db: &Connection, mesh: &MeshId, from: u32, count: usize) -> rusqlite::Result<Vec<BlockRow>> {
     let mut query = db.prepare_cached(
-        "SELECT number, bytes, receipt FROM block WHERE mesh = ?1 AND number >= ?2 ORDER BY number LIMIT ?3",
+        "SELECT number, final, bytes, receipt FROM block WHERE mesh = ?1 AND number >= ?2 ORDER BY number",
     )?;
-    let read = |row: &Row<'_>| Ok(BlockRow { number: row.get(0)?, bytes: row.get(1)?, receipt: row.get(2)? });
-    let rows = query.query_map(params![mesh.0.0, from, count as i64], read)?.collect::<Result<_, _>>()?;
-    Ok(rows)
+    let read = |row: &Row<'_>| {
+        Ok(BlockRow { number: row.get(0)?, is_final: row.get(1)?, bytes: row.get(2)?, receipt: row.get(3)? })
+    };
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for row in query.query_map(params![mesh.0.0, from], read)?.take(count) {
+        let row = row?;
+        bytes += row.bytes.len();
+        page.push(row);
+        if bytes >= MAX_BLOCK_BYTES {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// The stored block with this number.

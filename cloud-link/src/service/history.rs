@@ -10,7 +10,7 @@ use super::archive::{Archive, ArchiveError, BlockRow, find, newest_final, rows};
 use crate::hex;
 use crate::wire::{Event, EventPage, Finality, StoredBlock};
 
-/// Blocks of one answer: each may have a mebibyte.
+/// Blocks of one answer.
 const PAGE_BLOCKS: usize = 8;
 
 /// How sure block `number` is: final if it or a later one was sealed by a quorum.
@@ -53,7 +53,7 @@ impl Archive {
             let block =
                 Block::decode(&row.bytes).map_err(|e| ArchiveError::Damaged(format!("block {}: {e}", row.number)))?;
             page.events.extend(events_of(&block, finality(row.number, newest_final)));
-            page.next = row.number + 1;
+            page.next = row.number.saturating_add(1);
         }
         Ok(page)
     }
@@ -63,7 +63,6 @@ impl Archive {
 #[must_use]
 pub fn events_of(block: &Block, finality: Finality) -> Vec<Event> {
     let header = &block.header;
-    let first = header.tree_size - block.decisions.len() as u32 + 1;
     let line = |attestation, time_ms, kind: &str, detail| {
         let (attestation, height) = match attestation {
             Attestation::Quorum(height) => ("quorum", Some(height)),
@@ -72,7 +71,7 @@ pub fn events_of(block: &Block, finality: Finality) -> Vec<Event> {
         let (attestation, kind) = (attestation.to_owned(), kind.to_owned());
         Event { block: header.number, finality, attestation, height, time_ms, kind, detail }
     };
-    let decided = (first..).zip(block.decisions.iter()).filter_map(|(height, bytes)| {
+    let decided = (block.first_height()..).zip(block.decisions.iter()).filter_map(|(height, bytes)| {
         let tx = Transaction::decode(bytes)?;
         Some(line(Attestation::Quorum(height), header.time_ms, tx.name(), describe_decision(&tx)))
     });

@@ -6,7 +6,7 @@
 use device_chain::block::Finality;
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
-use event_chain::block::{Block, attested_root};
+use event_chain::block::{Block, Decisions, attested_root};
 use event_chain::codec::encode;
 use event_chain::receipt::{Receipt, SignedReceipt};
 use event_chain::record::{AttestedRecord, RecordKind};
@@ -16,7 +16,7 @@ use rusqlite::{Transaction as Store, TransactionBehavior, params};
 use super::archive::{Archive, ArchiveError, BlockRow, Vehicle, find, row};
 use crate::checkpoint;
 
-/// Blocks of proven forks kept per vehicle: one is proof enough.
+/// Proven forks kept per vehicle, each a header with its seals: one is proof enough.
 const MAX_CONFLICTS: u32 = 16;
 
 impl Archive {
@@ -38,18 +38,13 @@ impl Archive {
         }
         let signed = match row(&store, &vehicle.mesh, number)? {
             Some(stored) => again(&store, &self.key, &vehicle, &stored, &block, now_ms),
-            None => {
-                let finality = vehicle.verifier.accept(&block).map_err(ArchiveError::Invalid)?;
-                let signed = sign(&self.key, &vehicle, &block, finality, now_ms);
-                insert(&store, &vehicle, &block, &signed, now_ms)?;
-                Ok(signed)
-            }
+            None => next(&store, &self.key, &mut vehicle, &block, now_ms),
         };
         store.commit()?; // a conflict is kept, too
         let signed = signed?;
         let path = checkpoint::path(&self.checkpoints, &vehicle.mesh);
         checkpoint::advance(&path, &signed.receipt, &encode(&signed), &vehicle.genesis)
-            .map_err(ArchiveError::Checkpoint)?;
+            .map_err(|error| ArchiveError::Checkpoint(path, error))?;
         Ok(signed)
     }
 }
@@ -66,7 +61,28 @@ fn sign(key: &SigningKey, vehicle: &Vehicle, block: &Block, finality: Finality, 
     SignedReceipt::sign(receipt, key)
 }
 
-/// Stores a block that was accepted, with everything that follows from it.
+/// A block with the next number: stored if it is sound, with everything that follows from it.
+fn next(
+    store: &Store<'_>,
+    key: &SigningKey,
+    vehicle: &mut Vehicle,
+    block: &Block,
+    now_ms: u64,
+) -> Result<SignedReceipt, ArchiveError> {
+    let finality = match vehicle.verifier.accept(block) {
+        Ok(finality) => finality,
+        Err(fault) => {
+            if matches!(fault.rule, Rule::Previous { .. }) {
+                keep_conflict(store, vehicle, block, now_ms)?;
+            }
+            return Err(ArchiveError::Invalid(fault));
+        }
+    };
+    let signed = sign(key, vehicle, block, finality, now_ms);
+    insert(store, vehicle, block, &signed, now_ms)?;
+    Ok(signed)
+}
+
 fn insert(
     store: &Store<'_>,
     vehicle: &Vehicle,
@@ -80,9 +96,8 @@ fn insert(
         params![mesh, block.header.number, is_final, block.encode(), encode(signed)],
     )?;
     store.execute("UPDATE vehicle SET snapshot = ?2 WHERE mesh = ?1", params![mesh, vehicle.verifier.snapshot()])?;
-    let mut alarm = block.attested.iter().flat_map(|records| records.iter()).any(is_alarm);
-    let first = block.header.tree_size - block.decisions.len() as u32 + 1;
-    for (height, bytes) in (first..).zip(block.decisions.iter()) {
+    let mut alarm = has_alarm(block);
+    for (height, bytes) in (block.first_height()..).zip(block.decisions.iter()) {
         match Transaction::decode(bytes) {
             Some(Transaction::UseGrant(order)) => {
                 store.execute(
@@ -94,14 +109,18 @@ fn insert(
             _ => {}
         }
     }
-    if alarm {
-        store.execute("UPDATE vehicle SET alarm_ms = ?2 WHERE mesh = ?1", params![mesh, now_ms])?;
-    }
-    Ok(())
+    if alarm { note_alarm(store, vehicle, now_ms) } else { Ok(()) }
 }
 
-fn is_alarm(record: &AttestedRecord) -> bool {
-    matches!(record.kind, RecordKind::SegmentAlarm { .. })
+/// Whether the gateway attests an alarm.
+fn has_alarm(block: &Block) -> bool {
+    let is_alarm = |record: &AttestedRecord| matches!(record.kind, RecordKind::SegmentAlarm { .. });
+    block.attested.iter().flat_map(|records| records.iter()).any(is_alarm)
+}
+
+fn note_alarm(store: &Store<'_>, vehicle: &Vehicle, now_ms: u64) -> Result<(), ArchiveError> {
+    store.execute("UPDATE vehicle SET alarm_ms = ?2 WHERE mesh = ?1", params![vehicle.mesh.0.0, now_ms])?;
+    Ok(())
 }
 
 /// A block with a number that is stored: the same one, perhaps with more seals or records, or a fork.
@@ -117,16 +136,17 @@ fn again(
     let mut block = Block::decode(&stored.bytes).map_err(|_| damaged())?;
     let (mine, other) = (block.hash(&vehicle.mesh), sent.hash(&vehicle.mesh));
     if mine != other {
-        // Anybody can send any block; only seals of f + 1 prove that an honest validator decided another one.
-        if check_seals(&sent.seals, &other, &vehicle.genesis).is_ok() {
-            keep_conflict(store, vehicle, &other.0, sent, now_ms)?;
-        }
+        keep_conflict(store, vehicle, sent, now_ms)?;
         return Err(ArchiveError::Conflict { number: stored.number, stored: mine, sent: other });
     }
+    let withheld = block.attested.is_none();
     if !complete(&mut block, sent, vehicle) {
         return device_chain::codec::decode(&stored.receipt).ok_or_else(damaged);
     }
     let finality = check_seals(&block.seals, &mine, &vehicle.genesis).map_err(|_| damaged())?;
+    if withheld && has_alarm(&block) {
+        note_alarm(store, vehicle, now_ms)?;
+    }
     let signed = sign(key, vehicle, &block, finality, now_ms);
     store.execute(
         "UPDATE block SET final = ?3, bytes = ?4, receipt = ?5 WHERE mesh = ?1 AND number = ?2",
@@ -150,17 +170,19 @@ fn complete(block: &mut Block, sent: &Block, vehicle: &Vehicle) -> bool {
     grown
 }
 
-fn keep_conflict(
-    store: &Store<'_>,
-    vehicle: &Vehicle,
-    hash: &[u8; 32],
-    block: &Block,
-    now_ms: u64,
-) -> Result<(), ArchiveError> {
+/// Keeps a block that contradicts the chain, if that is proven: anybody can send any block, but seals of f + 1 hold one
+/// of a correct validator, which decided another chain. Header and seals are the proof; the content proves nothing.
+fn keep_conflict(store: &Store<'_>, vehicle: &Vehicle, block: &Block, now_ms: u64) -> Result<(), ArchiveError> {
+    let hash = block.hash(&vehicle.mesh);
+    if check_seals(&block.seals, &hash, &vehicle.genesis).is_err() {
+        return Ok(());
+    }
+    let (header, seals) = (block.header.clone(), block.seals.clone());
+    let proof = Block { header, decisions: Decisions::new(), attested: None, seals };
     store.execute(
         "INSERT OR IGNORE INTO conflict (mesh, hash, bytes, seen_ms)
          SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM conflict WHERE mesh = ?1) < ?5",
-        params![vehicle.mesh.0.0, hash, block.encode(), now_ms, MAX_CONFLICTS],
+        params![vehicle.mesh.0.0, hash.0, proof.encode(), now_ms, MAX_CONFLICTS],
     )?;
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! The answer that a ride-hailing backend wants, from proof and nothing else: fresh final blocks. The gateway's own
 //! claim, a fork and an alarm can only lower it.
 
+use device_chain::block::Finality as Sealed;
 use event_chain::block::Block;
 use event_chain::receipt::SignedReceipt;
+use event_chain::verify::check_seals;
 use rusqlite::params;
 
 use super::archive::{Archive, ArchiveError, BlockRow, Vehicle, find, newest_final, row};
@@ -49,8 +51,8 @@ pub struct Evidence {
     pub height: u32,
     /// The newest final block.
     pub proof: Option<Proof>,
-    /// What the gateway says of itself.
-    pub claim: Option<Claim>,
+    /// The mode that the gateway claims.
+    pub claim: Option<Mode>,
     /// Proven forks.
     pub forks: u32,
     /// When the last alarm was archived, milliseconds of Unix time.
@@ -60,8 +62,10 @@ pub struct Evidence {
 /// Judges. `now_ms` is Unix time.
 #[must_use]
 pub fn judge(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Trust {
-    // Of the two clocks the one that makes it older: neither can make it young.
-    let age_ms = evidence.proof.as_ref().map(|proof| now_ms.saturating_sub(proof.block_ms.min(proof.receipt_ms)));
+    // Of the two clocks the one that makes it older: neither can make it young. A receipt from the future says that our
+    // own clock was set back: then nobody knows.
+    let known = evidence.proof.as_ref().filter(|proof| proof.receipt_ms <= now_ms);
+    let age_ms = known.map(|proof| now_ms.saturating_sub(proof.block_ms.min(proof.receipt_ms)));
     let fresh = age_ms.is_some_and(|age| age <= policy.max_age_ms);
     let mut against = doubts(evidence, policy, now_ms);
     match (&evidence.proof, age_ms) {
@@ -71,14 +75,19 @@ pub fn judge(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Trust {
             seconds(age),
             seconds(policy.max_age_ms)
         )),
+        (Some(proof), None) => {
+            against.push(format!(
+                "The archive's clock is behind its receipt for block {}: no age is known.",
+                proof.number
+            ));
+        }
         (None, _) => against.push("No block of this car is final yet.".to_owned()),
         _ => {}
     }
-    let claimed = evidence.claim.as_ref().map(|claim| claim.mode).filter(|mode| *mode != Mode::Trusted);
+    let claimed = evidence.claim.filter(|mode| *mode != Mode::Trusted);
     let mode = match claimed {
-        Some(Mode::Degraded) => "degraded",
-        Some(_) => "isolated",
-        None if fresh => "trusted",
+        Some(claimed) => claimed.name(),
+        None if fresh => Mode::Trusted.name(),
         None => "unknown",
     };
     let trusted = against.is_empty();
@@ -90,10 +99,13 @@ pub fn judge(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Trust {
 
 fn doubts(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Vec<String> {
     let mut against = Vec::new();
-    match evidence.claim.as_ref().map(|claim| claim.mode) {
+    match evidence.claim {
         Some(Mode::Isolated) => against.push("The gateway says that it has no quorum.".to_owned()),
         Some(Mode::Degraded) => against.push("The gateway says that only a majority is there.".to_owned()),
         Some(Mode::Trusted) | None => {}
+    }
+    if evidence.proof.as_ref().is_some_and(|proof| proof.number < evidence.block) {
+        against.push(format!("No quorum has sealed the newest block, {}.", evidence.block));
     }
     if evidence.forks > 0 {
         against.push(format!("The chain was forked; sealed proofs: {}.", evidence.forks));
@@ -140,33 +152,40 @@ impl Archive {
             validators: vehicle.genesis.validators.len(),
             block: vehicle.verifier.head().number,
             height: vehicle.verifier.state().height(),
-            proof: newest.map(|row| proof(&row)).transpose()?,
-            claim: claim.and_then(|text| serde_json::from_str(&text).ok()),
+            proof: newest.map(|row| proof(&row, vehicle)).transpose()?,
+            claim: claim.as_deref().and_then(Mode::from_name),
             forks,
             alarm_ms,
         })
     }
 
-    /// Keeps what the gateway says of itself.
+    /// Keeps the mode that the gateway claims. Saying the same again writes nothing.
     ///
     /// # Errors
     /// [`ArchiveError::UnknownVehicle`], or of the store.
     pub fn claim(&mut self, vehicle: &str, claim: &Claim) -> Result<(), ArchiveError> {
         let mesh = find(&self.db, vehicle)?.mesh;
-        let text = serde_json::to_string(claim).map_err(|e| ArchiveError::Order(e.to_string()))?;
-        self.db.execute("UPDATE vehicle SET claim = ?2 WHERE mesh = ?1", params![mesh.0.0, text])?;
+        let change = "UPDATE vehicle SET claim = ?2 WHERE mesh = ?1 AND claim IS NOT ?2";
+        self.db.execute(change, params![mesh.0.0, claim.mode.name()])?;
         Ok(())
     }
 }
 
-fn proof(row: &BlockRow) -> Result<Proof, ArchiveError> {
+/// What a stored block proves. Seals and receipt are checked here: the store's word is not enough.
+fn proof(row: &BlockRow, vehicle: &Vehicle) -> Result<Proof, ArchiveError> {
     let damaged = |what: &str| ArchiveError::Damaged(format!("{what} {}", row.number));
     let block = Block::decode(&row.bytes).map_err(|_| damaged("block"))?;
-    let signed: SignedReceipt = device_chain::codec::decode(&row.receipt).ok_or_else(|| damaged("receipt"))?;
+    let hash = block.hash(&vehicle.mesh);
+    let receipt = SignedReceipt::open(&row.receipt, &vehicle.genesis).filter(|receipt| receipt.block == hash);
+    let receipt = receipt.ok_or_else(|| damaged("receipt"))?;
+    match check_seals(&block.seals, &hash, &vehicle.genesis) {
+        Ok(Sealed::Final) => {}
+        _ => return Err(damaged("seals of block")),
+    }
     Ok(Proof {
         number: row.number,
         seals: block.seals.len(),
         block_ms: block.header.time_ms,
-        receipt_ms: signed.receipt.time_ms,
+        receipt_ms: receipt.time_ms,
     })
 }
