@@ -45,7 +45,10 @@ pub struct NotVirtual(String);
 impl fmt::Display for NotVirtual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
-        write!(f, "{name} is no virtual CAN interface: nothing is attacked or flooded on what may be a real car's bus; ")?;
+        write!(
+            f,
+            "{name} is no virtual CAN interface: nothing is attacked or flooded on what may be a real car's bus; "
+        )?;
         write!(f, "use a vcan interface (scripts/vcan makes vcan0 and vcan1)")
     }
 }

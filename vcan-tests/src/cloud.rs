@@ -77,8 +77,13 @@ impl Cloud {
     /// The car cannot be registered, or the service does not come up.
     pub fn start(paths: CloudPaths, vehicle: &str, runtime: Handle) -> Result<Self> {
         let register = args![
-            "register", "--store", paths.store.display(), "--genesis", paths.genesis.display(),
-            "--maker-key", paths.maker_key.display()
+            "register",
+            "--store",
+            paths.store.display(),
+            "--genesis",
+            paths.genesis.display(),
+            "--maker-key",
+            paths.maker_key.display()
         ];
         run(&program("cloud-link")?, register)?;
         // somebody else could take it before the service does; then the service says so and ends
@@ -97,8 +102,15 @@ impl Cloud {
     pub fn restart(&mut self) -> Result<()> {
         let CloudPaths { keys, store, checkpoints, .. } = &self.paths;
         let serve = args![
-            "serve", "--listen", self.address, "--store", store.display(), "--keys", keys.display(),
-            "--checkpoints", checkpoints.display()
+            "serve",
+            "--listen",
+            self.address,
+            "--store",
+            store.display(),
+            "--keys",
+            keys.display(),
+            "--checkpoints",
+            checkpoints.display()
         ];
         let mut process = Process::start("cloud-link", &program("cloud-link")?, serve, &self.paths.log)?;
         let url = format!("http://{}/readyz", self.address);
@@ -226,8 +238,15 @@ impl Cloud {
     pub fn verify(&self, store: &Path, checkpoint: &Path) -> Result<Output> {
         let CloudPaths { genesis, maker_key, .. } = &self.paths;
         let verify = args![
-            "verify", "--store", store.display(), "--genesis", genesis.display(),
-            "--maker-key", maker_key.display(), "--checkpoint", checkpoint.display()
+            "verify",
+            "--store",
+            store.display(),
+            "--genesis",
+            genesis.display(),
+            "--maker-key",
+            maker_key.display(),
+            "--checkpoint",
+            checkpoint.display()
         ];
         output(&program("cloud-link")?, verify)
     }

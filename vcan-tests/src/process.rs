@@ -14,8 +14,9 @@ use crate::wait::wait_for;
 
 /// How long a process may take to end when asked to.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of a log that are quoted when something goes wrong.
+/// What is quoted of a log when something goes wrong.
 const QUOTED: u64 = 2000;
+const QUOTED_LINES: usize = 3;
 
 /// A running process with its group; dropping it kills them.
 pub struct Process {
@@ -156,7 +157,7 @@ pub fn last_lines(log: &Path) -> String {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_else(|error| error.to_string());
-    let lines: Vec<_> = text.lines().rev().take(5).collect();
+    let lines: Vec<_> = text.lines().rev().take(QUOTED_LINES).collect();
     lines.iter().rev().map(|line| format!("    {line}\n")).collect()
 }
 

@@ -136,12 +136,7 @@ fn rewrite(db: &mut Connection, last: u32, genesis: &Genesis) -> Result<()> {
     Ok(())
 }
 
-fn decide(
-    builder: &mut BlockBuilder,
-    state: &mut State,
-    tx: &Transaction,
-    genesis: &Genesis,
-) -> Result<Option<Block>> {
+fn decide(builder: &mut BlockBuilder, state: &mut State, tx: &Transaction, genesis: &Genesis) -> Result<Option<Block>> {
     let bytes: TxBytes = tx.encode().context("a transaction too long")?;
     let closed = builder.decide(bytes.clone())?;
     state.apply(&bytes, tx, genesis).map_err(|refusal| anyhow::anyhow!("a chain that cannot be: {refusal:?}"))?;

@@ -87,11 +87,15 @@ impl LyingGateway {
         let nonce = Boot { nonce: u64::from_le_bytes(super::random()?) };
         let validator = Validator::new(genesis.clone(), me, keys.clone(), &recovered, nonce, Micros(0));
         let ecu = Box::new(Ecu::new(validator.ok().context("not a validator of this car")?));
-        let mut liar = Self { tap, genesis: genesis.clone(), me, ecu, keys, epoch: Instant::now(), counter: 0, lies: 0 };
-        let joined = timeout(JOIN_TIMEOUT, liar.run_until(|ecu| {
-            let validator = ecu.validator();
-            validator.mode() == Mode::Trusted && validator.state().height() >= height
-        }));
+        let mut liar =
+            Self { tap, genesis: genesis.clone(), me, ecu, keys, epoch: Instant::now(), counter: 0, lies: 0 };
+        let joined = timeout(
+            JOIN_TIMEOUT,
+            liar.run_until(|ecu| {
+                let validator = ecu.validator();
+                validator.mode() == Mode::Trusted && validator.state().height() >= height
+            }),
+        );
         joined.await.context("the mesh does not let the lying gateway join")??;
         liar.counter += COUNTER_GAP;
         Ok(liar)

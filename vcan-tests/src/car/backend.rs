@@ -43,6 +43,8 @@ pub trait Backend {
     fn wait(&mut self, name: &str, timeout: Duration) -> Result<()>;
     /// That none has ended badly.
     fn check(&mut self) -> Result<()>;
+    /// What was started and not stopped.
+    fn names(&self) -> Vec<String>;
     /// A place on a bus for somebody else.
     fn tap(&self, interface: &str) -> Result<Tap>;
 }

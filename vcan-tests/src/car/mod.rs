@@ -141,6 +141,14 @@ impl Car {
         self.nodes.stop(name)
     }
 
+    /// Asks everything to stop, and waits until it has.
+    ///
+    /// # Errors
+    /// Something ends badly.
+    pub fn stop_all(&mut self) -> Result<()> {
+        self.nodes.names().iter().try_for_each(|name| self.nodes.stop(name))
+    }
+
     /// Erases what a validator that does not run remembers; its keys stay.
     ///
     /// # Errors

@@ -123,8 +123,15 @@ pub fn provision(config: &Config, folder: &Path) -> Result<()> {
     let public: serde_json::Value = serde_json::from_str(&public)?;
     let key = |name| public.get(name).and_then(serde_json::Value::as_str).with_context(|| format!("no {name} key"));
     let provision = args![
-        "provision", "--config", config.path().display(), "--out", car.display(),
-        "--fleet-key", key("fleet")?, "--archive-key", key("archive")?
+        "provision",
+        "--config",
+        config.path().display(),
+        "--out",
+        car.display(),
+        "--fleet-key",
+        key("fleet")?,
+        "--archive-key",
+        key("archive")?
     ];
     run(&program("ecu-node")?, provision)?;
     Ok(())

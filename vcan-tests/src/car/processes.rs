@@ -86,6 +86,10 @@ impl Backend for Processes {
         self.running.values_mut().try_for_each(Process::check)
     }
 
+    fn names(&self) -> Vec<String> {
+        self.running.keys().cloned().collect()
+    }
+
     fn tap(&self, interface: &str) -> Result<Tap> {
         Ok(Tap::new(open_vcan(interface)?))
     }

@@ -128,7 +128,9 @@ pub fn nothing_lost(car: &mut Car) -> Result<String> {
     }
     ensure!(compared > 0, "the archive ends before what the car still remembers");
     let (blocks, heights) = (archived.blocks, archived.decisions.len());
-    Ok(format!("{blocks} blocks without a gap, heights 1 to {heights} once each; {compared} hashes compared with the car's"))
+    Ok(format!(
+        "{blocks} blocks without a gap, heights 1 to {heights} once each; {compared} hashes compared with the car's"
+    ))
 }
 
 /// A copy of the store as it is now, to be restored later as an old one.

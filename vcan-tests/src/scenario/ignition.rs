@@ -29,7 +29,9 @@ pub fn trust(car: &mut Car) -> Result<String> {
     }
     let (n, pairs) = (names.len(), names.len() * (names.len() - 1) / 2);
     let all_ms = begin.elapsed().as_millis();
-    Ok(format!("{n} validators, {pairs} pairs; {slowest_ms} ms from start to trust at the slowest ({all_ms} ms for all)"))
+    Ok(format!(
+        "{n} validators, {pairs} pairs; {slowest_ms} ms from start to trust at the slowest ({all_ms} ms for all)"
+    ))
 }
 
 /// A record of an endpoint is agreed on.

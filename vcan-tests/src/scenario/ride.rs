@@ -47,7 +47,8 @@ pub fn latency(car: &mut Car, count: usize) -> Result<String> {
         approve(car, Action::Lock)?;
     }
     let after = all(car)?;
-    let frames: u64 = before.iter().zip(&after).map(|(before, after)| agreement_frames(after) - agreement_frames(before)).sum();
+    let frames: u64 =
+        before.iter().zip(&after).map(|(before, after)| agreement_frames(after) - agreement_frames(before)).sum();
     let decisions = after.iter().zip(&before).map(|(after, before)| after.height - before.height).max().unwrap_or(0);
     latencies.sort_unstable();
     let (median, worst) = (latencies[count / 2], latencies[count - 1]);
@@ -215,7 +216,11 @@ impl Door {
 
     fn ensure_unmoved(&self, car: &Car) -> Result<()> {
         let (door, moves) = (door(car)?, Self::moves(car)?);
-        ensure!(door == "locked" && moves == self.moves, "the door is {door} after {moves} moves instead of {}", self.moves);
+        ensure!(
+            door == "locked" && moves == self.moves,
+            "the door is {door} after {moves} moves instead of {}",
+            self.moves
+        );
         Ok(())
     }
 
