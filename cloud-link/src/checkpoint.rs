@@ -24,7 +24,12 @@ pub fn read(path: &Path, genesis: &Genesis) -> io::Result<Option<Receipt>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read?,
     };
-    let unsigned = || io::Error::new(io::ErrorKind::InvalidData, "not signed by an archive authority of the genesis");
+    let unsigned = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "no checkpoint of this vehicle: not signed for it by an archive authority of its genesis",
+        )
+    };
     SignedReceipt::open(&bytes, genesis).map(Some).ok_or_else(unsigned)
 }
 

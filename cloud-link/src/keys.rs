@@ -1,12 +1,14 @@
 //! Keys of the service: files of hexadecimal text, readable by their owner only.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use device_chain::sign::SigningKey;
 use device_chain::types::PublicKey;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::{durable, hex};
 
@@ -26,8 +28,8 @@ pub struct Keys {
     pub operator: Token,
 }
 
-/// A bearer token. No `Debug`; compared in constant time.
-pub struct Token(String);
+/// A bearer token. No `Debug`; compared in constant time, wiped on drop.
+pub struct Token(Zeroizing<String>);
 
 impl Token {
     /// Whether `shown` is this token.
@@ -59,10 +61,10 @@ impl Keys {
             }
         }
         for name in [FLEET, ARCHIVE, TOKEN] {
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret).context("the system has no randomness")?;
+            let mut secret = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut *secret).context("the system has no randomness")?;
             let path = folder.join(name);
-            let line = format!("{}\n", hex::encode(&secret));
+            let line = Zeroizing::new(hex::encode(&*secret) + "\n");
             durable::create(&path, line.as_bytes(), MODE)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -72,10 +74,18 @@ impl Keys {
     /// Reads all keys from `folder`.
     ///
     /// # Errors
-    /// What is missing or malformed.
+    /// What is missing or malformed, or readable by others.
     pub fn load(folder: &Path) -> Result<Self> {
-        let key = |name| Ok::<_, anyhow::Error>(SigningKey::from_seed(read32(&folder.join(name))?));
-        let operator = Token(read_line(&folder.join(TOKEN))?);
+        for path in [FLEET, ARCHIVE, TOKEN].map(|name| folder.join(name)) {
+            let found = fs::metadata(&path).with_context(|| {
+                format!("cannot read {}; `cloud-link keygen --out {}` makes it", path.display(), folder.display())
+            })?;
+            if found.permissions().mode() & !MODE & 0o777 != 0 {
+                bail!("{} is not its owner's alone: chmod 600 it, and think of who may have read it", path.display());
+            }
+        }
+        let key = |name| Ok::<_, anyhow::Error>(SigningKey::from_seed(*read32(&folder.join(name))?));
+        let operator = Token(Zeroizing::new(read_line(&folder.join(TOKEN))?));
         if operator.0.is_empty() {
             bail!("{} is empty", folder.join(TOKEN).display());
         }
@@ -96,7 +106,7 @@ impl Keys {
 pub fn public_key(text_or_file: &str) -> Result<PublicKey> {
     match hex::decode32(text_or_file) {
         Some(key) => Ok(PublicKey(key)),
-        None => Ok(PublicKey(read32(Path::new(text_or_file))?)),
+        None => Ok(PublicKey(*read32(Path::new(text_or_file))?)),
     }
 }
 
@@ -106,18 +116,17 @@ pub fn public_key(text_or_file: &str) -> Result<PublicKey> {
 /// Of the file system.
 pub fn read_line(path: &Path) -> Result<String> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.trim().to_owned())
+    Ok(Zeroizing::new(text).trim().to_owned())
 }
 
-fn read32(path: &Path) -> Result<[u8; 32]> {
-    let text = read_line(path)?;
-    hex::decode32(&text).with_context(|| format!("{}: 64 hexadecimal digits expected", path.display()))
+fn read32(path: &Path) -> Result<Zeroizing<[u8; 32]>> {
+    let text = Zeroizing::new(read_line(path)?);
+    let key = hex::decode32(&text).map(Zeroizing::new);
+    key.with_context(|| format!("{}: 64 hexadecimal digits expected", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -147,5 +156,11 @@ mod tests {
         fs::write(folder.path().join(ARCHIVE), "12").unwrap();
         let error = Keys::load(folder.path()).err().unwrap().to_string();
         assert!(error.contains(ARCHIVE) && error.contains("64"), "{error}");
+        fs::set_permissions(folder.path().join(TOKEN), fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Keys::load(folder.path()).err().unwrap().to_string();
+        assert!(error.contains(TOKEN) && error.contains("chmod 600"), "{error}");
+        fs::remove_file(folder.path().join(FLEET)).unwrap();
+        let error = Keys::load(folder.path()).err().unwrap().to_string();
+        assert!(error.contains(FLEET) && error.contains("keygen"), "{error}");
     }
 }

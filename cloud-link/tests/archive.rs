@@ -13,6 +13,7 @@ use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
 use event_chain::block::Block;
 use event_chain::fixture::{Car, archive_key, fleet_key};
+use event_chain::record::{AttestedRecord, RecordKind};
 
 fn ingest(archive: &mut Archive, block: &Block) -> Result<event_chain::receipt::SignedReceipt, ArchiveError> {
     archive.ingest(VEHICLE, &block.encode(), NOW_MS)
@@ -61,6 +62,100 @@ fn what_is_not_the_next_block_is_refused_by_name() {
     let trust = archive.trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap();
     assert!(!trust.trusted && trust.why[0].contains("forked"), "{trust:?}");
     assert_eq!(archive.blocks(VEHICLE, 0).unwrap().len(), 2);
+}
+
+/// A fork is proven by its header and f + 1 seals: that much of it is kept, and not of all there may be.
+#[test]
+fn proven_forks_are_kept_as_small_proofs() {
+    let mut fleet = Fleet::new();
+    (0..100).for_each(|_| fleet.car.attest(1.0));
+    let blocks = fleet.archive_blocks(2);
+    let next = fleet.car.drive();
+    let mut archive = fleet.archive();
+    let sealed = |mut fork: Block, seals: u8| {
+        fork.seals.clear();
+        for validator in 0..seals {
+            assert!(fork.add_seal(fleet.car.seal(&fork, validator), &fleet.car.genesis));
+        }
+        fork
+    };
+    let forks = |archive: &Archive| {
+        let why = archive.trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap().why.join(" ");
+        why.split_once("sealed proofs: ").map(|(_, count)| count.split('.').next().unwrap().to_owned())
+    };
+    // the next block, on another one before
+    let mut other = next.clone();
+    other.header.previous = device_chain::types::Hash([7; 32]);
+    assert!(matches!(ingest(&mut archive, &sealed(other.clone(), 1)), Err(ArchiveError::Invalid(_))));
+    assert_eq!(forks(&archive), None, "one seal proves nothing");
+    assert!(matches!(ingest(&mut archive, &sealed(other, 2)), Err(ArchiveError::Invalid(_))));
+    assert_eq!(forks(&archive).as_deref(), Some("1"));
+    for delay in 1..40 {
+        let mut fork = blocks[0].clone();
+        fork.header.time_ms += delay;
+        assert!(ingest(&mut archive, &sealed(fork, 2)).is_err());
+    }
+    assert_eq!(forks(&archive).as_deref(), Some("16"));
+    let store = rusqlite::Connection::open(fleet.path("fleet.db")).unwrap();
+    let bytes: u64 = store.query_row("SELECT max(length(bytes)) FROM conflict", [], |row| row.get(0)).unwrap();
+    assert!(bytes < 512, "{bytes}");
+    assert!(ingest(&mut archive, &next).is_ok(), "the archive goes on");
+}
+
+#[test]
+fn an_alarm_counts_also_when_its_record_comes_later() {
+    let mut fleet = Fleet::new();
+    let kind = RecordKind::SegmentAlarm { segment: "vcan1".try_into().unwrap(), identifier: 0x7df, frames: 9 };
+    fleet.car.builder.attest(AttestedRecord { time_ms: NOW_MS, kind }).unwrap();
+    let block = fleet.car.close(3);
+    let mut archive = fleet.archive();
+    let mut trusted = |block: &Block| {
+        ingest(&mut archive, block).unwrap();
+        archive.trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap().trusted
+    };
+    assert!(trusted(&Block { attested: None, ..block.clone() }));
+    assert!(!trusted(&block));
+}
+
+/// Whoever can write to the store can take trust away, but not make it up.
+#[test]
+fn trust_does_not_believe_the_store() {
+    let mut fleet = Fleet::new();
+    fleet.archive_blocks(1);
+    let block = fleet.car.close(2);
+    ingest(&mut fleet.archive(), &block).unwrap();
+    let store = rusqlite::Connection::open(fleet.path("fleet.db")).unwrap();
+    let trust = || fleet.archive().trust(VEHICLE, &TrustPolicy::default(), NOW_MS);
+    assert!(!trust().unwrap().trusted);
+    for tamper in ["UPDATE block SET final = 1", "UPDATE block SET receipt = x'00'", "UPDATE block SET bytes = x'00'"] {
+        store.execute(tamper, []).unwrap();
+        let opened = Archive::open(&fleet.path("fleet.db"), archive_key(), &fleet.path("checkpoints"));
+        let judged = opened.and_then(|archive| archive.trust(VEHICLE, &TrustPolicy::default(), NOW_MS));
+        assert!(matches!(judged, Err(ArchiveError::Damaged(_))), "{tamper}");
+    }
+}
+
+/// The disk is full, or the folder not ours: no receipt goes out that the checkpoint does not know.
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_no_receipt() {
+    let mut fleet = Fleet::new();
+    let blocks = fleet.archive_blocks(1);
+    let before = std::fs::read(fleet.checkpoint()).unwrap();
+    let second = fleet.car.drive();
+    let mut archive = fleet.archive();
+    let in_the_way = fleet.checkpoint().with_extension("new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    for _ in 0..2 {
+        let refused = ingest(&mut archive, &second).unwrap_err();
+        assert!(refused.to_string().contains(".checkpoint"), "{refused}");
+        assert_eq!(std::fs::read(fleet.checkpoint()).unwrap(), before);
+    }
+    std::fs::remove_dir(&in_the_way).unwrap();
+    std::fs::write(&in_the_way, "killed while writing it").unwrap();
+    assert_eq!(ingest(&mut archive, &second).unwrap().receipt.number, 2);
+    assert_eq!(ingest(&mut archive, &blocks[0]).unwrap().receipt.number, 1);
+    let kept = cloud_link::checkpoint::read(&fleet.checkpoint(), &fleet.car.genesis).unwrap().unwrap();
+    assert_eq!(kept.number, 2, "it never goes back");
 }
 
 #[test]

@@ -20,7 +20,7 @@ async fn a_grant_is_issued_and_trust_asked_for() {
     assert_eq!(untrusted.status.code(), Some(1), "not to be trusted is a failed check");
     assert!(text(&untrusted.stdout).contains("No block of this car is final yet."));
 
-    fleet.archive_blocks(1);
+    fleet.archive_blocks_at(0, 1);
     let trusted = fleet.run(&[&trust[..], &["--json"]].concat());
     assert_eq!(trusted.status.code(), Some(0));
     let answer: Value = serde_json::from_slice(&trusted.stdout).unwrap();
@@ -73,6 +73,46 @@ fn registration_names_the_vehicle() {
     let register = ["register", "--store", "other.db", "--genesis", "car.genesis", "--maker-key"];
     let output = fleet.run(&[&register[..], &["maker.pub"]].concat());
     assert_eq!(text(&output.stdout), format!("{VEHICLE}  {}\n", fleet.car.genesis.mesh().0));
-    let output = fleet.run(&[&register[..], &["00"]].concat());
+    let output = fleet.run(&[&register[..], &["maker.pub", "--json"]].concat());
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["vehicle"], VEHICLE);
+    let wrong_maker = "11".repeat(32);
+    for (maker, names) in [("00", "00"), (&wrong_maker, "car.genesis")] {
+        let output = fleet.run(&[&register[..], &[maker]].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(names), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_service_that_cannot_start_says_why() {
+    let mut fleet = Fleet::new();
+    fleet.archive_blocks(2);
+    std::fs::write(fleet.path("junk"), "junk").unwrap();
+    let serve = |store: &str, keys: &str| {
+        fleet.run(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--store",
+            store,
+            "--keys",
+            keys,
+            "--checkpoints",
+            "checkpoints",
+        ])
+    };
+    for (store, keys, status, names) in [
+        ("junk", "keys", 2, "junk"),
+        ("no/such/fleet.db", "keys", 2, "no/such/fleet.db"),
+        ("fleet.db", "none", 2, "keygen"),
+    ] {
+        let output = serve(store, keys);
+        assert_eq!(output.status.code(), Some(status), "{names}");
+        assert!(text(&output.stderr).contains(names), "{}", text(&output.stderr));
+    }
+    std::fs::write(fleet.checkpoint(), "junk").unwrap();
+    let output = serve("fleet.db", "keys");
     assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains(".checkpoint"), "{}", text(&output.stderr));
 }

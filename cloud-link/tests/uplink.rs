@@ -4,10 +4,12 @@
 mod common;
 
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::routing::post;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use cloud_link::uplink::{Pushed, SharedWindow, Uplink, UplinkError, UplinkReport, Window, WindowError};
 use cloud_link::wire::{Action, Claim, Finality, GrantOrder, Mode, ReceiptAnswer};
@@ -245,12 +247,18 @@ async fn a_full_window_gives_up_records_and_then_refuses() {
 fn a_window_keeps_one_chain() {
     let mut fleet = Fleet::new();
     let mut window = fleet.window(ROOM);
-    let (first, _, third) = (fleet.car.drive(), fleet.car.drive(), fleet.car.drive());
+    let (first, second, third) = (fleet.car.drive(), fleet.car.drive(), fleet.car.drive());
     window.put(&first).unwrap();
     assert!(matches!(window.put(&third), Err(WindowError::Order { expected: 2 })));
     let mut fork = first.clone();
     fork.header.time_ms += 1;
     assert!(matches!(window.put(&fork), Err(WindowError::Conflict(1))));
+    let mut on_a_fork = second.clone();
+    on_a_fork.header.previous = fork.hash(&fleet.car.genesis.mesh());
+    assert!(matches!(window.put(&on_a_fork), Err(WindowError::Conflict(1))));
+    window.settle(&fleet.receipt(&first, device_chain::block::Finality::Final, &archive_key())).unwrap();
+    assert!(matches!(window.put(&on_a_fork), Err(WindowError::Conflict(1))), "also behind an archived one");
+    window.put(&second).unwrap();
     fs::write(fleet.path("window/archived.receipt"), "junk").unwrap();
     let opened = Window::open(&fleet.path("window"), fleet.car.genesis.clone(), ROOM);
     assert!(matches!(opened.err(), Some(WindowError::Receipt)));
@@ -259,7 +267,7 @@ fn a_window_keeps_one_chain() {
 #[tokio::test]
 async fn grants_come_down_and_status_goes_up() {
     let mut fleet = Fleet::new();
-    fleet.archive_blocks(1);
+    fleet.archive_blocks_at(0, 1);
     let (address, _server) = fleet.serve().await;
     let uplink = Uplink::new(config(address), Arc::new(Mutex::new(fleet.window(ROOM)))).unwrap();
     let (grants, mut received) = mpsc::channel(8);
@@ -300,6 +308,95 @@ async fn grants_come_down_and_status_goes_up() {
     running.abort();
 }
 
+/// A cloud that answers without end, or without waiting, costs the car neither memory nor rest.
+#[tokio::test]
+async fn a_hostile_cloud_is_bounded() {
+    let mut fleet = Fleet::new();
+    let (window, _) = fleet.window_with(1);
+    let polls = Arc::new(AtomicU32::new(0));
+    let polled = Arc::clone(&polls);
+    let flood = || async { (StatusCode::BAD_REQUEST, vec![b'x'; 1 << 20]) };
+    let liar = Router::new().route("/v1/vehicles/{id}/blocks", post(flood)).route(
+        "/v1/vehicles/{id}/grants",
+        get(move || async move {
+            polled.fetch_add(1, Ordering::Relaxed);
+            "[]"
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(listener.local_addr().unwrap());
+    config.look = Duration::from_millis(100);
+    tokio::spawn(async move { axum::serve(listener, liar).await });
+    let uplink = Uplink::new(config, window).unwrap();
+    let refused = uplink.push_next(&mut Pushed::default()).await;
+    assert!(matches!(refused, Err(UplinkError::Answer(_))), "{refused:?}");
+    let (grants, _received) = mpsc::channel(8);
+    let (_claims, claims) = watch::channel(Claim { mode: Mode::Trusted, height: 0, peers: 4 });
+    let running = timeout(Duration::from_millis(950), uplink.run(grants, claims)).await;
+    assert!(running.is_err());
+    let polls = polls.load(Ordering::Relaxed);
+    assert!((1..=10).contains(&polls), "{polls} polls");
+}
+
+#[tokio::test]
+async fn strangers_get_little_of_the_service() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let fleet = Fleet::new();
+    let (address, _server) = fleet.serve().await;
+    let client = reqwest::Client::new();
+    let url = |what: &str| format!("http://{address}/v1/vehicles/{what}");
+    let json = |body: String| {
+        client.put(url(&format!("{VEHICLE}/status"))).header("content-type", "application/json").body(body)
+    };
+    for (body, status) in [
+        (" ".repeat(5000), 413),
+        ("{".to_owned(), 400),
+        (r#"{"mode":"trusted","height":-1,"peers":4}"#.to_owned(), 422),
+        (r#"{"mode":"trusted","height":1,"peers":4,"trusted":true}"#.to_owned(), 422),
+        (r#"{"mode":"trusted","height":1,"peers":4}"#.to_owned(), 204),
+    ] {
+        assert_eq!(json(body.clone()).send().await.unwrap().status(), status, "{body}");
+    }
+    for (path, status) in [
+        (format!("{VEHICLE}/events?from=4294967295"), 200),
+        (format!("{VEHICLE}/events?from=4294967296"), 400),
+        (format!("{VEHICLE}/blocks?from=-1"), 400),
+        (format!("{VEHICLE}/grants?after=18446744073709551615"), 200),
+        (format!("{VEHICLE}/grants/18446744073709551615"), 404),
+        (format!("{VEHICLE}/grants/-1"), 400),
+        ("..%2F..%2Fetc%2Fpasswd/trust".to_owned(), 404),
+        ("x'%20OR%20'1'='1/trust".to_owned(), 404),
+        ("%00/trust".to_owned(), 404),
+        (format!("{}/trust", "0".repeat(64)), 404),
+        (format!("{}/trust", "é".repeat(32)), 404),
+    ] {
+        assert_eq!(client.get(url(&path)).send().await.unwrap().status(), status, "{path}");
+    }
+
+    // As many uploads as there are places, none of which sends its body: the next is told so, the rest goes on.
+    let head = format!("POST /v1/vehicles/{VEHICLE}/blocks HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n");
+    let mut slow = Vec::new();
+    for _ in 0..64 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let busy = async {
+        while client.post(url(&format!("{VEHICLE}/blocks"))).body("junk").send().await.unwrap().status() != 503 {}
+    };
+    timeout(PATIENCE, busy).await.expect("all places taken");
+    assert_eq!(client.get(url(&format!("{VEHICLE}/trust"))).send().await.unwrap().status(), 200);
+    slow[0].write_all(b"junk junk").await.unwrap();
+    let mut answer = [0; 12];
+    slow[0].read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 422");
+    slow.clear();
+    let free = async {
+        while client.post(url(&format!("{VEHICLE}/blocks"))).body("junk").send().await.unwrap().status() != 422 {}
+    };
+    timeout(PATIENCE, free).await.expect("places are given back");
+}
+
 #[tokio::test]
 async fn the_api_answers_bad_input_by_status() {
     let mut fleet = Fleet::new();
@@ -316,6 +413,7 @@ async fn the_api_answers_bad_input_by_status() {
         (&mine, third.encode(), 409, "\"expected\":2"),
         (&mine, fork.encode(), 409, "\"stored\":"),
         (&mine, b"junk".to_vec(), 422, "not a block"),
+        (&mine, vec![0; 1 << 20], 422, "not a block"),
         (&mine, vec![0; (1 << 20) + 1], 413, ""),
         ("/v1/vehicles/nobody/blocks", blocks[0].encode(), 404, "not registered"),
     ] {

@@ -27,8 +27,15 @@ pub fn register(args: &super::Register) -> Result<(), Failure> {
     let input = &args.input;
     let genesis = fs::read(&input.genesis).with_context(|| format!("cannot read {}", input.genesis.display()))?;
     let maker = public_key(&input.maker_key).context("--maker-key")?;
-    let genesis = archive::register(&input.store, &genesis, &maker).map_err(anyhow::Error::from)?;
-    println!("{}  {}", genesis.vehicle, genesis.mesh().0);
+    let genesis = archive::register(&input.store, &genesis, &maker).map_err(|error| {
+        let file = if matches!(error, ArchiveError::Genesis(_)) { &input.genesis } else { &input.store };
+        anyhow::Error::from(error).context(file.display().to_string())
+    })?;
+    let (vehicle, mesh) = (genesis.vehicle.as_str(), genesis.mesh().0.to_string());
+    if args.json {
+        return print_json(&serde_json::json!({ "vehicle": vehicle, "mesh": mesh }));
+    }
+    println!("{vehicle}  {mesh}");
     Ok(())
 }
 

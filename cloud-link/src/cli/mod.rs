@@ -50,7 +50,9 @@ enum Command {
     /// Run the service.
     ///
     /// Speaks plain HTTP. Outside a test bench let a reverse proxy end TLS, know vehicles by client certificates, and
-    /// guard what is personal; the service itself asks only for the operator's token where grants are issued.
+    /// guard what is personal; the service itself asks only for the operator's token where grants are issued. Without such
+    /// a proxy a stranger can read, and can say in a car's name that it is isolated or that it is not: never more trust
+    /// than its sealed blocks prove.
     /// Ctrl-C or SIGTERM lets requests finish. A kill at any moment loses nothing and stores nothing twice.
     Serve(Serve),
     /// Verify a vehicle's whole archive from its genesis, and name what is wrong.
@@ -91,6 +93,9 @@ struct GenesisArgs {
 struct Register {
     #[command(flatten)]
     input: GenesisArgs,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]

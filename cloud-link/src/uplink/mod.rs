@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use device_chain::grant::SignedGrant;
 use reqwest::{Client, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -20,6 +21,9 @@ pub use window::{Entry, Window, WindowError};
 
 use crate::hex;
 use crate::wire::{Claim, ErrorAnswer, GrantAnswer, MAX_WAIT_S, ReceiptAnswer};
+
+/// Bytes of an answer at most: 64 grants with room to spare. A longer one is not read to its end.
+const MAX_ANSWER: usize = 1 << 17;
 
 /// Where the service is, and how hard to try.
 #[derive(Clone, Debug)]
@@ -195,7 +199,7 @@ impl Uplink {
 
     /// The archive wants an earlier block: from the window's first one again, if that is early enough.
     async fn conflict(&self, answer: Response, pushed: &mut Pushed) -> Result<(), UplinkError> {
-        let answer: ErrorAnswer = answer.json().await?;
+        let answer: ErrorAnswer = parse(&body(answer).await?, "reason")?;
         let Some(expected) = answer.expected else { return Err(UplinkError::Refused(answer.error)) };
         let is_here = move |window: &mut Window| match window.blocks().any(|(number, _)| number == expected) {
             false if window.damaged().contains(&expected) => Err(WindowError::Damaged(expected)),
@@ -235,6 +239,7 @@ impl Uplink {
                             return; // the gateway is going
                         }
                     }
+                    sleep(self.config.look).await; // the service waits for a grant; one that does not is not to be flooded
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no grants");
@@ -319,15 +324,32 @@ async fn accept(answer: Response) -> Result<Response, UplinkError> {
     if status.is_success() {
         return Ok(answer);
     }
-    let text = answer.text().await?;
-    let reason = serde_json::from_str::<ErrorAnswer>(&text).map_or(text, |answer| answer.error);
+    let body = body(answer).await?;
+    let reason = parse::<ErrorAnswer>(&body, "reason")
+        .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |answer| answer.error);
     let reason = format!("{status}: {reason}");
     Err(if status.is_server_error() { UplinkError::Unreachable(reason) } else { UplinkError::Refused(reason) })
 }
 
 /// A successful answer's body.
-async fn read<T: serde::de::DeserializeOwned>(answer: Response, what: &'static str) -> Result<T, UplinkError> {
-    accept(answer).await?.json().await.map_err(|_| UplinkError::Answer(what))
+async fn read<T: DeserializeOwned>(answer: Response, what: &'static str) -> Result<T, UplinkError> {
+    parse(&body(accept(answer).await?).await?, what)
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8], what: &'static str) -> Result<T, UplinkError> {
+    serde_json::from_slice(body).map_err(|_| UplinkError::Answer(what))
+}
+
+/// The body, as far as it is not longer than any answer of the service.
+async fn body(mut answer: Response) -> Result<Vec<u8>, UplinkError> {
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await? {
+        if body.len() + part.len() > MAX_ANSWER {
+            return Err(UplinkError::Answer("answer of a sensible length"));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
 }
 
 /// Pauses that double.

@@ -34,7 +34,7 @@ pub enum WindowError {
         /// The number that does.
         expected: u32,
     },
-    /// Another block with this number is here.
+    /// Another block with this number is here or was archived.
     Conflict(u32),
     /// The file of this block is damaged.
     Damaged(u32),
@@ -51,7 +51,7 @@ impl fmt::Display for WindowError {
         match self {
             Self::Full => f.write_str("the window is full: no block should be closed until the archive answers"),
             Self::Order { expected } => write!(f, "block {expected} is to come"),
-            Self::Conflict(number) => write!(f, "another block {number} is in the window"),
+            Self::Conflict(number) => write!(f, "another block {number} is in the window or was archived"),
             Self::Damaged(number) => write!(f, "the file of block {number} is damaged"),
             Self::Receipt => f.write_str("the receipt is not signed by an archive authority of the genesis"),
             Self::ForeignReceipt(number) => write!(f, "the receipt is for another block {number}"),
@@ -164,6 +164,10 @@ impl Window {
         if !self.damaged.contains(&number) && newest > 0 && number != newest + 1 {
             return Err(WindowError::Order { expected: newest + 1 });
         }
+        // A receipt for a block lets go of all before it: so they must be those that it names.
+        if self.hash_of(number - 1).is_some_and(|before| before != block.header.previous) {
+            return Err(WindowError::Conflict(number - 1));
+        }
         self.make_room(block.encode().len() as u64)?;
         self.write(block)?;
         self.damaged.remove(&number); // a whole one is here again
@@ -246,6 +250,12 @@ impl Window {
 
     fn path(&self, number: u32) -> PathBuf {
         self.folder.join(format!("{number:010}.{BLOCK}"))
+    }
+
+    /// The hash of a block that is here or was archived last; `None` if it is not known.
+    fn hash_of(&self, number: u32) -> Option<Hash> {
+        let here = self.blocks.get(&number).map(|entry| entry.hash);
+        here.or_else(|| self.archived.as_ref().filter(|receipt| receipt.number == number).map(|receipt| receipt.block))
     }
 
     fn bytes(&self) -> u64 {

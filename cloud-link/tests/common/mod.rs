@@ -52,10 +52,15 @@ impl Fleet {
 
     /// Drives and archives.
     pub fn archive_blocks(&mut self, count: usize) -> Vec<Block> {
+        self.archive_blocks_at(NOW_MS, count)
+    }
+
+    /// Like [`Self::archive_blocks`], by an archive whose clock says so.
+    pub fn archive_blocks_at(&mut self, now_ms: u64, count: usize) -> Vec<Block> {
         let mut archive = self.archive();
         let blocks: Vec<Block> = (0..count).map(|_| self.car.drive()).collect();
         for block in &blocks {
-            archive.ingest(VEHICLE, &block.encode(), NOW_MS).unwrap();
+            archive.ingest(VEHICLE, &block.encode(), now_ms).unwrap();
         }
         blocks
     }
