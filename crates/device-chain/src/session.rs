@@ -43,7 +43,7 @@ impl Session {
     pub fn admits(&self, boot: u32, nonce: u64, now: Micros, patience_us: u64) -> bool {
         let newest = self.candidate.map_or(self.boot, |_| self.boot.max(self.candidate_boot));
         let silent = self.heard.max(self.candidate_at).is_none_or(|last| now.since(last) > patience_us);
-        boot > newest || (silent && self.retired.iter().all(|retired| *retired != nonce))
+        self.retired.iter().all(|retired| *retired != nonce) && (boot > newest || silent)
     }
 
     /// A HELLO opens a candidate session.

@@ -215,7 +215,14 @@ impl State {
             Transaction::Alarm { identifier, .. } => self.check_alarm(*identifier, genesis),
             Transaction::EventBlock(header) => self.check_block(header),
             Transaction::Readmit { validator, nonce } => match self.readmission(*validator) {
-                Some(last) if last.nonce != *nonce => Ok(()),
+                Some(last) if last.nonce == *nonce => Err(Refusal::Readmission),
+                // once in a block when blocks are late: a liar that keeps losing its memory must not fill the history
+                Some(last)
+                    if last.height > self.event.tree_size && self.height() - self.event.tree_size >= MAX_BACKLOG =>
+                {
+                    Err(Refusal::Backlog)
+                }
+                Some(_) => Ok(()),
                 _ => Err(Refusal::Readmission),
             },
             Transaction::Skip => Ok(()),
@@ -252,6 +259,12 @@ impl State {
         let last = self.alarms.iter().find(|alarm| alarm.identifier == identifier);
         match last {
             Some(alarm) if self.height().saturating_sub(alarm.height) < ALARM_INTERVAL_HEIGHTS => {
+                Err(Refusal::RecentAlarm)
+            }
+            // more identifiers than entries: the oldest must not be forgotten while it still counts
+            None if self.alarms.is_full()
+                && self.alarms.first().is_some_and(|oldest| self.height() - oldest.height < ALARM_INTERVAL_HEIGHTS) =>
+            {
                 Err(Refusal::RecentAlarm)
             }
             _ => Ok(()),

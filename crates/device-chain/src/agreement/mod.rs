@@ -83,6 +83,7 @@ impl Timeouts {
     /// doubles again, so that destroying every proposal until no round is left takes the better part of an hour (W2).
     #[must_use]
     pub fn of(self, round: Round) -> u64 {
+        let round = round.min(MAX_ROUNDS as Round - 1);
         (2 * u64::from(self.phase_us)) << round.min(5).max(round.saturating_sub(LAST_ROUNDS))
     }
 }
@@ -113,6 +114,10 @@ pub struct Instance {
     /// Until when fewer than f + 1 voters are left alone, and whether that time is over.
     lonely_until: Option<Micros>,
     stirred: bool,
+    /// When something was first heard of this height.
+    begun: Option<Micros>,
+    /// Own votes came from the journal.
+    restored: bool,
     /// When to give up waiting for a proposal, prevotes or precommits of this round.
     propose_until: Option<Micros>,
     prevote_until: Option<Micros>,
@@ -142,6 +147,8 @@ impl Instance {
             proposed: false,
             lonely_until: None,
             stirred: false,
+            begun: None,
+            restored: false,
             propose_until: None,
             prevote_until: None,
             precommit_until: None,
@@ -158,6 +165,12 @@ impl Instance {
     #[must_use]
     pub const fn parent(&self) -> &Hash {
         &self.parent
+    }
+
+    /// When something was first heard of this height here; `None` also if its votes come from the journal.
+    #[must_use]
+    pub const fn begun(&self) -> Option<Micros> {
+        self.begun
     }
 
     /// The round this node is in.
@@ -237,7 +250,7 @@ impl Instance {
     fn is_kept(&self, id: ValueId) -> bool {
         self.lock.is_some_and(|(_, locked)| locked == id)
             || self.decided.is_some_and(|(_, decided)| decided == id)
-            || self.proposals[usize::from(self.round)..].contains(&Some(id))
+            || self.proposals[usize::from(self.round)..].iter().take(2).any(|p| *p == Some(id))
             || self.value(id).is_some_and(|value| value.proposer == self.me)
             || self.seen(0).iter().any(|ballot| ballot.is_for(self.me, id))
             || self.voters_for(id) >= self.quorum.one_correct()
@@ -308,6 +321,7 @@ impl Instance {
         if usize::from(round) >= MAX_ROUNDS {
             return;
         }
+        self.restored = true;
         self.record(kind, round, self.me, value);
         self.round = self.round.max(round);
         if let (VoteKind::Precommit, Some(id)) = (kind, value)

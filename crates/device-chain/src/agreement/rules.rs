@@ -4,9 +4,19 @@ use super::{Action, Actions, Instance, ValueId, VoteKind};
 use crate::limits::MAX_ROUNDS;
 use crate::types::{Micros, Round};
 
+/// Round whose wait, 64 Δ, a lonely voter has to bear (L7).
+const LONELY_ROUND: Round = 5;
+
 impl Instance {
     /// Does everything that the verified votes and the time now allow.
     pub fn progress(&mut self, now: Micros, out: &mut Actions) {
+        // a height from the journal began at another time
+        if self.begun.is_none()
+            && !self.restored
+            && (self.round > 0 || !self.values.is_empty() || self.voters_from(0).next().is_some())
+        {
+            self.begun = Some(now);
+        }
         while !out.is_full()
             && (self.decide(out)
                 || self.jump(now)
@@ -78,7 +88,7 @@ impl Instance {
             self.lonely_until = None;
             return false;
         }
-        let until = *self.lonely_until.get_or_insert(now.plus(self.timeouts.of(Round::MAX)));
+        let until = *self.lonely_until.get_or_insert(now.plus(self.timeouts.of(LONELY_ROUND)));
         self.stirred = until <= now;
         self.stirred
     }

@@ -57,14 +57,17 @@ impl Ballot {
         }
     }
 
-    /// Prevotes for `value`; a precommit counts as its sender's prevote.
+    /// Prevotes for `value`; a precommit counts as its sender's prevote. Who precommits nil has prevoted: what, is not
+    /// said, so it counts for the wait alone, which would else be without end where that prevote was lost.
     #[must_use]
     pub fn prevotes(&self, value: Option<ValueId>) -> VoteCount {
         let votes = self.prevotes.iter().zip(&self.precommits).map(|(prevote, precommit)| match precommit {
             Some(Some(id)) => Some(Some(*id)),
             _ => *prevote,
         });
-        count(votes, value)
+        let voted = |(prevote, precommit): &(&Slot, &Slot)| prevote.is_some() || precommit.is_some();
+        let any = self.prevotes.iter().zip(&self.precommits).filter(voted).count();
+        VoteCount { any, ..count(votes, value) }
     }
 
     /// Precommits for `value`.

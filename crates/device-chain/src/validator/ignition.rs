@@ -30,6 +30,7 @@ impl<K: KeyStore> Validator<K> {
         }
         if due(self.confirm_due, self.now) {
             self.confirm_due = None;
+            self.confirm_sent = Some(self.now);
             self.send_durable(Message::Confirm);
         }
         if self.heartbeat_due <= self.now {
@@ -88,7 +89,9 @@ impl<K: KeyStore> Validator<K> {
 
     /// Answers of several HELLOs go into one CONFIRM.
     pub(super) fn confirm_soon(&mut self) {
-        self.confirm_due.get_or_insert(self.now.plus(self.phase_us()));
+        let pause = u64::from(self.genesis.policy.heartbeat_us) / 4;
+        let free = self.confirm_sent.map_or(Micros(0), |sent| sent.plus(pause));
+        self.confirm_due.get_or_insert(self.now.plus(self.phase_us()).max(free));
     }
 
     /// Bit per validator whose nonce is known.

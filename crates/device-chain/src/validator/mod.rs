@@ -160,6 +160,8 @@ struct HeldGrant {
     signed: SignedGrant,
     digest: Hash,
     genuine: bool,
+    /// Who sent it, if not this node's own application.
+    from: Option<ValidatorIndex>,
     /// Pass it on once it is checked.
     relay: bool,
 }
@@ -214,6 +216,7 @@ pub struct Validator<K> {
     hello_sent: Option<Micros>,
     hello_backoff: u32,
     confirm_due: Option<Micros>,
+    confirm_sent: Option<Micros>,
     heartbeat_due: Micros,
     retransmit_due: Option<Micros>,
     retransmits: u32,
@@ -279,6 +282,7 @@ impl<K: KeyStore> Validator<K> {
             hello_sent: None,
             hello_backoff: 0,
             confirm_due: None,
+            confirm_sent: None,
             heartbeat_due: now.plus(u64::from(genesis.policy.heartbeat_us)),
             retransmit_due: None,
             retransmits: 0,
@@ -348,7 +352,7 @@ impl<K: KeyStore> Validator<K> {
             Input::Persisted(token) => self.outbox.persisted(token),
             Input::Signed(digest, signature) => self.on_signed(&digest, &signature),
             Input::GrantChecked(digest, genuine) => self.on_grant_checked(&digest, genuine),
-            Input::Grant(signed) => self.on_grant(signed, true),
+            Input::Grant(signed) => self.on_grant(signed, None),
             Input::Submit(tx) => self.submit(tx),
         }
         self.ignite();

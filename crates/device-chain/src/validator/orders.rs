@@ -160,7 +160,8 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// A grant from outside (`relay`) or from the gateway: off the approval path its signature is checked once.
-    pub(super) fn on_grant(&mut self, signed: SignedGrant, relay: bool) {
+    pub(super) fn on_grant(&mut self, signed: SignedGrant, from: Option<ValidatorIndex>) {
+        let relay = from.is_none();
         let digest = signed.grant.digest();
         if let Err(refusal) = signed.check_vehicle(&self.mesh) {
             return self.report(Report::GrantRefused(digest, refusal));
@@ -177,6 +178,10 @@ impl<K: KeyStore> Validator<K> {
             }
             return;
         }
+        if !relay && self.grants.iter().any(|held| held.from == from && !held.genuine) {
+            self.counters.dropped += 1;
+            return; // one check of each sender at a time
+        }
         if self.grants.is_full() {
             // a liar's unsigned grants push out each other before they push out one that may be used
             drop_first(&mut self.grants, |held| !held.genuine);
@@ -184,7 +189,7 @@ impl<K: KeyStore> Validator<K> {
         if self.grants.is_full() {
             self.grants.pop_front();
         }
-        let _ = self.grants.push_back(HeldGrant { signed: signed.clone(), digest, genuine: false, relay });
+        let _ = self.grants.push_back(HeldGrant { signed: signed.clone(), digest, genuine: false, from, relay });
         self.ask_grant_check(signed);
     }
 
@@ -193,7 +198,7 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         match codec::decode(parts.body).filter(|_| parts.body.len() <= MAX_GRANT) {
-            Some(signed) => self.on_grant(signed, false),
+            Some(signed) => self.on_grant(signed, Some(peer)),
             None => self.counters.malformed += 1,
         }
     }

@@ -46,7 +46,7 @@ pub(super) struct CatchUp {
     /// Requests since the last one that helped.
     fruitless: u8,
     /// When each peer was served last.
-    served: [Option<Micros>; MAX_VALIDATORS],
+    served: [Option<(Micros, Height)>; MAX_VALIDATORS],
 }
 
 impl<K: KeyStore> Validator<K> {
@@ -157,11 +157,12 @@ impl<K: KeyStore> Validator<K> {
         let last = self.catch_up.served[usize::from(peer)];
         let remembered = self.decision_at(behind + 1).is_some();
         // a state is long: a liar's requests must not fill the bus
-        let pause = if remembered { self.phase_us() } else { u64::from(self.genesis.policy.heartbeat_us) };
-        if last.is_some_and(|last| self.now.since(last) < pause) {
+        let onwards = last.is_some_and(|(_, from)| behind >= from + HISTORY_BATCH);
+        let pause = if remembered && onwards { self.phase_us() } else { u64::from(self.genesis.policy.heartbeat_us) };
+        if last.is_some_and(|(last, _)| self.now.since(last) < pause) {
             return;
         }
-        self.catch_up.served[usize::from(peer)] = Some(self.now);
+        self.catch_up.served[usize::from(peer)] = Some((self.now, behind));
         if remembered {
             self.repeat_decisions(peer, asked, behind + 1);
         } else {

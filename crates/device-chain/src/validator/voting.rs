@@ -10,6 +10,9 @@ use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
 use crate::wire::{DECIDED_VALUE, NIL_PROPOSER, Parts};
 
+/// Phases from the first word of a height to its decision after which nothing moves because of it (DC-45).
+const LIVE_PHASES: u64 = 256;
+
 impl<K: KeyStore> Validator<K> {
     /// A proposal of `peer` (L4, F3).
     pub(super) fn on_propose(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
@@ -252,9 +255,17 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
+    /// DC-45: what is decided long after it was asked for moves nothing. Who heard of the height at once and hears the
+    /// rest of it much later cannot tell from the votes alone.
+    fn is_recent(&self) -> bool {
+        let limit = LIVE_PHASES * self.phase_us();
+        self.current.begun().is_some_and(|begun| self.now.since(begun) <= limit)
+    }
+
     /// Ends the current height: by a quorum of precommits (`live`), or by f + 1 who decided it (C5).
     pub(super) fn conclude(&mut self, bytes: TxBytes, round: Round, live: bool) {
         let height = self.current.height();
+        let live = live && self.is_recent();
         let Some(tx) = Transaction::decode(&bytes) else { return };
         if let Err(refusal) = self.state.apply(&bytes, &tx, &self.genesis) {
             // more than f liars: stand still rather than leave the chain's rules
