@@ -31,6 +31,10 @@ use crate::wait::wait_for;
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Seconds after which the cloud no longer trusts a car that it does not hear, and forgives an alarm: short, so that both
+/// can be watched.
+const MAX_AGE_S: u32 = 8;
+const ALARM_S: u32 = 20;
 /// How long the service may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -110,7 +114,11 @@ impl Cloud {
             "--keys",
             keys.display(),
             "--checkpoints",
-            checkpoints.display()
+            checkpoints.display(),
+            "--max-age-s",
+            MAX_AGE_S,
+            "--alarm-s",
+            ALARM_S
         ];
         let mut process = Process::start("cloud-link", &program("cloud-link")?, serve, &self.paths.log)?;
         let url = format!("http://{}/readyz", self.address);

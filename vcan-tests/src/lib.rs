@@ -7,7 +7,7 @@
 //! | [`attack`] | attackers, one file each |
 //! | [`scenario`] | what a car must do, as functions that tests and demo share |
 //! | [`tamper`] | what may be wrong with an archive |
-//! | [`process`], [`relay`], [`recorder`], [`wait`] | tools |
+//! | [`process`], [`relay`], [`recorder`], [`wait`], [`workspace`] | tools |
 //! | [`demo`], [`summary`] | what is shown to a person |
 
 pub mod attack;
@@ -23,3 +23,4 @@ pub mod sim;
 pub mod summary;
 pub mod tamper;
 pub mod wait;
+pub mod workspace;

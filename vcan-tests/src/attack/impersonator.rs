@@ -9,19 +9,20 @@ use super::forger::forge;
 use super::{Sent, identifier};
 use crate::bus::Tap;
 
-/// Sends `count` votes on the vote identifier of `name`; returns that identifier.
+/// Votes and asks in the name of `victim`, `count` times each; returns the identifier on which it asked.
 ///
 /// # Errors
 /// The bus is gone.
 pub async fn impersonate(
     tap: &mut Tap,
     genesis: &Genesis,
-    name: ValidatorIndex,
+    victim: ValidatorIndex,
     count: u32,
 ) -> Result<(RawIdentifier, Sent)> {
     let mut sent = Sent::default();
     for height in 0..count {
-        forge(tap, genesis, name, Header::new(Kind::Prevote, height).hint(None), &[], &mut sent).await?;
+        forge(tap, genesis, victim, Header::new(Kind::Prevote, height).hint(None), &[], &mut sent).await?;
+        forge(tap, genesis, victim, Header::new(Kind::Sync, height), &[], &mut sent).await?;
     }
-    Ok((identifier(genesis, name, Class::Vote)?, sent))
+    Ok((identifier(genesis, victim, Class::Control)?, sent))
 }

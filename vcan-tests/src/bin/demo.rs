@@ -1,6 +1,5 @@
 //! `ringfort-demo`: a whole car, its attackers and its cloud, in about a minute. Run it by `scripts/demo`.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use vcan_tests::car::BusKind;
 use vcan_tests::demo::Show;
 use vcan_tests::summary::Summary;
+use vcan_tests::workspace::Workspace;
 
 /// Shows a whole car: seven validators that trust each other, a ride, attacks, failures and the cloud.
 ///
@@ -59,15 +59,16 @@ fn main() -> ExitCode {
 /// Whether every promise held.
 fn run(cli: &Cli) -> Result<bool> {
     let out = cli.out.clone().unwrap_or_else(default_folder);
-    fs::create_dir(&out).with_context(|| format!("--out {}", out.display()))?;
+    let workspace = Workspace::new(&out).context("--out")?;
     let bus = match cli.bus {
         Bus::Vcan => BusKind::Vcan,
         Bus::Sim => BusKind::Sim,
     };
     let mut summary = Summary::default();
-    let show = Show { config: &cli.config, bus, log: &cli.log, dbc: cli.dbc.as_deref(), out: &out };
+    let show = Show { config: &cli.config, bus, log: &cli.log, dbc: cli.dbc.as_deref(), folder: workspace.folder() };
     let shown = show.run(&mut summary);
     summary.finish();
+    workspace.finish()?;
     shown?;
     if cli.json {
         println!("{}", serde_json::to_string_pretty(summary.promises())?);

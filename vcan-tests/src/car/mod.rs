@@ -200,16 +200,14 @@ impl Car {
         serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", path.display()))
     }
 
-    /// The status of a validator as it is from now on: written after this call.
+    /// The status of a validator, written after a moment of Unix time in milliseconds.
     ///
     /// # Errors
     /// None comes.
-    pub fn fresh_status(&self, name: &str) -> Result<Status> {
-        let now = ecu_node::linux::status::unix_ms();
-        wait_for(&format!("a status of {name}"), MAX_AGE, || {
+    pub fn status_since(&self, name: &str, moment_ms: u64) -> Result<Status> {
+        wait_for(&format!("a new status of {name}"), MAX_AGE, || {
             let status: Status = self.status_file(name)?;
-            // one period more, for what was still on its way when it was made
-            ensure!(status.written_at_ms > now + 300, "an old one");
+            ensure!(status.written_at_ms >= moment_ms, "there is only an old one");
             Ok(status)
         })
     }

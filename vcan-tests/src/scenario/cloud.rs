@@ -15,6 +15,8 @@ use crate::tamper::{Tampering, copy_store};
 
 /// Blocks that are to wait in the car while the link is cut.
 const WAITING: usize = 3;
+/// How long a drive may be.
+const DRIVE: Duration = Duration::from_secs(600);
 /// How long it may take until the link is tried again.
 const RECONNECT: Duration = Duration::from_secs(60);
 
@@ -33,11 +35,12 @@ pub fn archived(car: &mut Car) -> Result<String> {
     Ok(format!("{} blocks with {} decisions, verified from the genesis", archived.blocks, archived.decisions.len()))
 }
 
-/// The cloud's history holds what a car's drive was.
+/// The drive was played to its end, and is in the cloud's history.
 ///
 /// # Errors
-/// It does not.
+/// It is not.
 pub fn signals(car: &mut Car) -> Result<String> {
+    car.wait_for_drive(DRIVE)?;
     car.wait_for("signals in the cloud", PATIENCE, |car| {
         let events = car.cloud().events()?;
         let signals: Vec<_> = events.iter().filter(|event| event.kind == "signal").collect();
@@ -45,6 +48,20 @@ pub fn signals(car: &mut Car) -> Result<String> {
         ensure!(last.attestation == "gateway-alone", "a signal attested by {}", last.attestation);
         Ok(format!("{} values, attested by the gateway alone; the last: {}", signals.len(), last.detail))
     })
+}
+
+/// An alarm speaks against the car for a while.
+///
+/// # Errors
+/// The cloud trusts it all the same.
+pub fn alarmed(car: &mut Car) -> Result<String> {
+    let trust = car.wait_for("the cloud's distrust", PATIENCE, |car| {
+        let trust = car.cloud().trust()?;
+        ensure!(trust.why.iter().any(|reason| reason.contains("alarm")), "it says {}", describe(&trust));
+        Ok(trust)
+    })?;
+    ensure!(!trust.trusted, "{}", describe(&trust));
+    Ok(describe(&trust))
 }
 
 /// The cloud trusts a car that works.

@@ -5,6 +5,7 @@ use can_bus::frame::id_from_raw;
 use cloud_link::wire::Action;
 use device_chain::genesis::Role;
 use device_chain::wire::Header;
+use ecu_node::linux::status::unix_ms;
 
 use super::ride::approve;
 use super::{PATIENCE, wait_for_part};
@@ -55,7 +56,7 @@ pub fn back_wiped(car: &mut Car) -> Result<String> {
         }
     });
     let (_, witness) = car.with_role(Role::Body)?;
-    let before = car.fresh_status(&witness)?.height;
+    let before = car.status_since(&witness, unix_ms())?.height;
     car.start(&name)?;
     let readmitted = car.wait_for(&format!("the readmission of {name}"), PATIENCE, |car| {
         let mut new = car.status(&witness)?.decisions.into_iter().filter(|decision| decision.height > before);

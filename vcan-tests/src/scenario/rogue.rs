@@ -14,8 +14,8 @@ use crate::car::Car;
 const ROUNDS: u32 = 3;
 /// Votes that are recorded.
 const RECORDED: usize = 12;
-/// Frames of the impersonator.
-const IMPERSONATED: u32 = 8;
+/// How often the impersonator says each of its lines.
+const IMPERSONATED: u32 = 4;
 /// What a mesh may decide while it is attacked without an order from outside.
 const HARMLESS: [&str; 5] = ["record", "alarm", "event-block", "readmit", "skip"];
 
@@ -58,10 +58,9 @@ pub fn forged_agreement(car: &mut Car) -> Result<String> {
 pub fn replayed_votes(car: &mut Car) -> Result<String> {
     let names = [Role::Powertrain, Role::Chassis, Role::Adas, Role::Telematics];
     let names = names.into_iter().map(|role| Ok(car.with_role(role)?.0)).collect::<Result<Vec<_>>>()?;
-    let mut tap = car.mesh_tap()?;
-    let recording = car.block_on(replayer::record(&mut tap, car.genesis(), &names, RECORDED))?;
+    let recording = car.block_on(replayer::record(&mut car.mesh_tap()?, car.genesis(), &names, RECORDED))?;
     let before = all(car)?;
-    let sent = car.block_on(replayer::replay(&mut tap, &recording))?;
+    let sent = car.block_on(replayer::replay(&mut car.mesh_tap()?, &recording))?;
     // the original of a vote that came late was never taken: then its copy is late, too
     let after = count(car, &before, &sent, &["replayed", "stale"])?;
     ensure_harmless(&before, &after)?;
@@ -71,7 +70,7 @@ pub fn replayed_votes(car: &mut Car) -> Result<String> {
     car.start(&rebooted)?;
     all_take_part(car)?;
     let before = all(car)?;
-    let sent = car.block_on(replayer::replay(&mut tap, &recording))?;
+    let sent = car.block_on(replayer::replay(&mut car.mesh_tap()?, &recording))?;
     let after = count(car, &before, &sent, &["replayed", "stale", "bad_tag", "unknown"])?;
     ensure_harmless(&before, &after)?;
     Ok(format!("{} recorded votes counted as such by all, also after a reboot of {rebooted}", sent.frames()))
@@ -82,7 +81,7 @@ pub fn replayed_votes(car: &mut Car) -> Result<String> {
 /// # Errors
 /// No alarm, or more than that.
 pub fn impersonated(car: &mut Car) -> Result<String> {
-    let (victim, name) = car.with_role(Role::Adas)?;
+    let (victim, name) = car.with_role(Role::Battery)?;
     let before = all(car)?;
     let mut tap = car.mesh_tap()?;
     let (identifier, sent) = car.block_on(impersonator::impersonate(&mut tap, car.genesis(), victim, IMPERSONATED))?;
