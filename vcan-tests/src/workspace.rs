@@ -15,8 +15,14 @@ pub fn is_user_mode_linux() -> bool {
     fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("User Mode Linux"))
 }
 
-/// A folder to work in. In user-mode Linux it is in memory, for that kernel stands still as a whole while the machine's
-/// disk makes something durable, and seven ECUs do so all the time.
+/// Where to keep what need not outlive this kernel. In user-mode Linux that is memory, for that kernel stands still as a
+/// whole while the machine's disk makes something durable, and seven ECUs do so all the time.
+#[must_use]
+pub fn temporary() -> PathBuf {
+    if is_user_mode_linux() { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
+}
+
+/// A folder to work in, and one to leave behind.
 pub struct Workspace {
     folder: PathBuf,
     /// Where everything goes in the end, if it is elsewhere.
@@ -33,7 +39,7 @@ impl Workspace {
         if !is_user_mode_linux() {
             return Ok(Self { folder: out.to_owned(), out: None });
         }
-        let folder = Path::new(MEMORY).join(format!("ringfort-{}", std::process::id()));
+        let folder = temporary().join(format!("ringfort-{}", std::process::id()));
         fs::create_dir(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         Ok(Self { folder, out: Some(out.to_owned()) })
     }

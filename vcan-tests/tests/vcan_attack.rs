@@ -1,0 +1,30 @@
+//! A rogue without keys, and ECUs that are killed. Run under `scripts/vcan`.
+
+mod common;
+
+use std::time::Duration;
+
+use common::Bench;
+use vcan_tests::scenario::{cloud, failure, ignition, rogue};
+
+#[test]
+fn a_rogue_without_keys() {
+    let mut bench = Bench::new();
+    bench.see(ignition::trust);
+    bench.car.start_sensor(Duration::from_secs(1)).unwrap();
+    bench.see(rogue::forged_sessions);
+    bench.see(rogue::forged_agreement);
+    bench.see(rogue::replayed_votes);
+    bench.see(rogue::impersonated);
+    bench.see(cloud::alarmed);
+}
+
+#[test]
+fn ecus_are_killed_and_come_back() {
+    let mut bench = Bench::new();
+    bench.see(ignition::trust);
+    bench.see(failure::two_killed);
+    bench.see(failure::back_with_store);
+    bench.see(failure::back_wiped);
+    bench.see(ignition::all_take_part);
+}
