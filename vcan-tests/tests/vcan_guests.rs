@@ -4,14 +4,13 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use common::{Bench, repository};
+use common::{Bench, buses, repository};
 use ecu_node::linux::status::Status;
 use vcan_tests::args;
 use vcan_tests::car::{Play, record_other};
-use vcan_tests::process::{Process, output, program};
+use vcan_tests::process::{Process, output, program, run};
 use vcan_tests::scenario::{cloud, guests, ignition};
 use vcan_tests::wait::wait_for;
 use vcan_tests::workspace::temporary;
@@ -63,8 +62,7 @@ fn nothing_is_attacked_on_a_bus_that_is_not_virtual() {
 #[test]
 fn a_car_runs_until_it_is_stopped_and_remembers() {
     let folder = tempfile::tempdir_in(temporary()).unwrap();
-    let bench = Bench::new(); // for its buses: this car has another identity
-    drop(bench);
+    let _buses = buses();
     for boot in 1..=2 {
         let car = up(folder.path());
         let body = folder.path().join("state/car/body");
@@ -74,8 +72,7 @@ fn a_car_runs_until_it_is_stopped_and_remembers() {
             Ok(())
         })
         .unwrap();
-        let status = Command::new(program("ecu-node").unwrap()).arg("status").arg("--state").arg(&body).status();
-        assert!(status.unwrap().success());
+        run(&program("ecu-node").unwrap(), args!["status", "--state", body.display()]).unwrap();
         wait_for("where to look", PATIENCE, || {
             let said = std::fs::read_to_string(folder.path().join("log"))?;
             anyhow::ensure!(said.matches("running until Ctrl-C").count() == boot as usize, "{said}");

@@ -15,6 +15,11 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// The buses, for one car at a time.
+pub fn buses() -> MutexGuard<'static, ()> {
+    BUSES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A car on the buses, which nobody else has meanwhile.
 pub struct Bench {
     // in the order in which they are to end
@@ -29,7 +34,7 @@ impl Bench {
     }
 
     pub fn with(config: &Path) -> Self {
-        let buses = BUSES.lock().unwrap_or_else(PoisonError::into_inner);
+        let buses = buses();
         let folder = tempfile::tempdir_in(temporary()).unwrap();
         let car = Car::prepare(config, BusKind::Vcan, folder.path()).expect("run under scripts/vcan");
         Self { car, _folder: folder, _buses: buses }
