@@ -4,9 +4,10 @@
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use can_bus::port::BusCommand;
 use device_chain::genesis::Genesis;
 use device_chain::grant::SignedGrant;
@@ -33,6 +34,8 @@ use crate::bus::Tap;
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Counters between the honest messages and the lies: some of the former may still be under way.
 const COUNTER_GAP: u32 = 1000;
+/// Bytes of stack to make a validator on.
+const MAKING_STACK: usize = 8 << 20;
 
 /// The keys, for the honest node and for the liar.
 #[derive(Clone)]
@@ -62,6 +65,22 @@ impl KeyStore for SharedKeys {
     }
 }
 
+/// The honest node, with nothing that it remembers. A validator is large and moves on the stack while it is made: without
+/// optimisation that takes more than a test's thread has.
+fn start(genesis: &Genesis, me: ValidatorIndex, keys: SharedKeys, boot: u32) -> Result<Box<Ecu<SharedKeys>>> {
+    let nonce = Boot { nonce: u64::from_le_bytes(super::random()?) };
+    let make = || {
+        let recovered = Box::new(Recovered { boot, ..Recovered::new(genesis) });
+        let validator = Validator::new(genesis.clone(), me, keys, &recovered, nonce, Micros(0));
+        validator.map(|validator| Box::new(Ecu::new(validator)))
+    };
+    let made = thread::scope(|scope| {
+        let maker = thread::Builder::new().stack_size(MAKING_STACK).spawn_scoped(scope, make)?;
+        maker.join().map_err(|_| anyhow!("no validator could be made"))
+    });
+    made?.map_err(|_| anyhow!("not a validator of this car"))
+}
+
 /// A gateway in the hands of an attacker.
 pub struct LyingGateway {
     tap: Tap,
@@ -81,14 +100,11 @@ impl LyingGateway {
     /// # Errors
     /// The mesh does not let it.
     pub async fn join(tap: Tap, genesis: &Genesis, keys: DeviceKeys, boot: u32, height: Height) -> Result<Self> {
-        let Device::Validator(me) = keys.device else { anyhow::bail!("these are the keys of an endpoint") };
+        let Device::Validator(me) = keys.device else { bail!("these are the keys of an endpoint") };
         let keys = SharedKeys(Arc::new(Mutex::new(keys.keys)));
-        let recovered = Recovered { boot, ..Recovered::new(genesis) };
-        let nonce = Boot { nonce: u64::from_le_bytes(super::random()?) };
-        let validator = Validator::new(genesis.clone(), me, keys.clone(), &recovered, nonce, Micros(0));
-        let ecu = Box::new(Ecu::new(validator.ok().context("not a validator of this car")?));
-        let mut liar =
-            Self { tap, genesis: genesis.clone(), me, ecu, keys, epoch: Instant::now(), counter: 0, lies: 0 };
+        let ecu = start(genesis, me, keys.clone(), boot)?;
+        let genesis = genesis.clone();
+        let mut liar = Self { tap, genesis, me, ecu, keys, epoch: Instant::now(), counter: 0, lies: 0 };
         let joined = timeout(
             JOIN_TIMEOUT,
             liar.run_until(|ecu| {
