@@ -37,6 +37,8 @@ impl Fetch {
 pub(super) struct CatchUp {
     /// The last DECIDED of each peer about a height that this node has not reached, unverified.
     claims: [Option<Held>; MAX_VALIDATORS],
+    /// Since when somebody claims to be ahead.
+    since: Option<Micros>,
     /// Whom the present was asked of, when, and from which height.
     asked: Option<(ValidatorIndex, Micros, Height)>,
     /// A state that was served, with its digest, until f + 1 DECIDED prove it.
@@ -96,6 +98,7 @@ impl<K: KeyStore> Validator<K> {
         if !kept {
             self.catch_up.claims[usize::from(peer)] = Held::from_slice(bytes).ok();
         }
+        self.catch_up.since.get_or_insert(self.now);
         self.ask_for_the_present();
         self.adopt_if_proven();
     }
@@ -105,6 +108,9 @@ impl<K: KeyStore> Validator<K> {
         let height = self.state.height();
         for claim in &mut self.catch_up.claims {
             claim.take_if(|claim| Header::parse(claim).is_none_or(|header| header.height <= height));
+        }
+        if self.catch_up.claims.iter().all(Option::is_none) {
+            self.catch_up.since = None;
         }
     }
 
@@ -129,8 +135,8 @@ impl<K: KeyStore> Validator<K> {
         let last = match self.catch_up.asked {
             // a whole batch has come: the next may be asked for at once
             Some((_, at, from)) if self.now.since(at) < pause && self.state.height() < from + HISTORY_BATCH => return,
-            // a height may just be in progress: wait for it once
-            None if self.now.since(self.decided_at) < pause / 2 => return,
+            // a height may just be in progress here: what is decided by asking moves nothing (DC-45)
+            None if self.catch_up.since.is_none_or(|since| self.now.since(since) < pause / 2) => return,
             Some((peer, _, _)) => peer,
             None => self.me,
         };
