@@ -35,7 +35,7 @@ impl Bench {
 
     pub fn with(config: &Path) -> Self {
         let buses = buses();
-        let folder = tempfile::tempdir_in(temporary()).unwrap();
+        let folder = tempfile::tempdir_in(temporary()).expect("a temporary folder");
         let car = Car::prepare(config, BusKind::Vcan, folder.path()).expect("run under scripts/vcan");
         Self { car, _folder: folder, _buses: buses }
     }
