@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::{Args, Parser, Subcommand};
 use device_chain::genesis::Authority;
+use ecu_node::linux::bus::SocketCan;
 use ecu_node::linux::car::{self, Car};
 use ecu_node::linux::door_sensor::{self, Output, Records};
 use ecu_node::linux::failure::{Failure, OrFail};
@@ -170,7 +171,10 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             let keys = keys.collect::<Result<Vec<_>, Failure>>()?;
             print(&provision(&car, &out, maker_key.as_deref(), &keys).or_usage()?, json)
         }
-        Command::Run { device } => start(process::run(&device.paths()?, &device.interface)),
+        Command::Run { device } => {
+            let paths = device.paths()?;
+            start(async { process::run(&SocketCan, &paths, &device.interface, process::shutdown()?).await })
+        }
         Command::Endpoint { device, every, once, timeout, json } => {
             let records = match (once, every) {
                 (Some(data), _) => Records::Once(data),
@@ -179,7 +183,11 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             };
             let output = if json { Output::Json } else { Output::Text };
             let timeout = seconds("--timeout", timeout)?;
-            start(door_sensor::run(&device.paths()?, &device.interface, records, timeout, output))
+            let paths = device.paths()?;
+            start(async {
+                let (interface, shutdown) = (&device.interface, process::shutdown()?);
+                door_sensor::run(&SocketCan, &paths, interface, records, timeout, output, shutdown).await
+            })
         }
         Command::Status { state, json } => show_status(&state, json),
         Command::Config(ConfigCommand::Check { file }) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Bench, buses, repository};
 use ecu_node::linux::status::Status;
 use vcan_tests::args;
-use vcan_tests::car::{Play, record_other};
+use vcan_tests::car::{BusKind, Play, record_other};
 use vcan_tests::process::{Process, output, program, run};
 use vcan_tests::scenario::{cloud, guests, ignition};
 use vcan_tests::wait::wait_for;
@@ -37,7 +37,7 @@ fn a_real_drive() {
     let log = traces.join("volvo-v40/clean.log.gz");
     let dbc = traces.join("dbc/volvo_v40_2017_pt.dbc");
     let config = record_other(&repository().join("car.toml"), &dbc, &log, folder.path()).unwrap();
-    let mut bench = Bench::with(&config);
+    let mut bench = Bench::with(&config, BusKind::Vcan);
     bench.see(ignition::trust);
     bench.car.start_drive(Play { log, speed: SPEED, repeat: false }).unwrap();
     bench.see(ignition::drive_recorded);
@@ -86,5 +86,5 @@ fn a_car_runs_until_it_is_stopped_and_remembers() {
 fn up(folder: &Path) -> Process {
     let (config, state) = (repository().join("car.toml"), folder.join("state"));
     let up = args!["up", "--config", config.display(), "--state", state.display()];
-    Process::start("car", &program("ringfort-car").unwrap(), up, &folder.join("log")).unwrap()
+    Process::start("car", &program("ringfort-car").expect("built"), up, &folder.join("log")).expect("a process")
 }

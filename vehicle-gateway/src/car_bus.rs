@@ -1,10 +1,11 @@
 //! The car's own segment, which the gateway only listens to: nothing here can send.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use can_bus::linux::LinuxBus;
 use can_bus::port::BusEvent;
 use device_chain::types::Micros;
+use ecu_node::linux::bus::{Bus, Buses};
 use event_chain::record::RecordKind;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -19,11 +20,17 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Listens for as long as somebody takes the records. A segment that is not there is waited for: no ECU of the mesh
 /// depends on it.
-pub async fn listen(interface: String, epoch: Instant, mut recorder: Recorder, records: mpsc::Sender<RecordKind>) {
+pub async fn listen<B: Buses>(
+    buses: Arc<B>,
+    interface: String,
+    epoch: Instant,
+    mut recorder: Recorder,
+    records: mpsc::Sender<RecordKind>,
+) {
     let filters = recorder.filters();
     let mut told = false;
     while !records.is_closed() {
-        match LinuxBus::open(&interface, SEGMENT, epoch, &filters) {
+        match buses.open(&interface, SEGMENT, epoch, &filters) {
             Ok(mut bus) => {
                 info!(interface, "listening to the car");
                 told = false;
@@ -38,7 +45,7 @@ pub async fn listen(interface: String, epoch: Instant, mut recorder: Recorder, r
 }
 
 /// Takes frames until the bus fails.
-async fn take(bus: &mut LinuxBus, recorder: &mut Recorder, records: &mpsc::Sender<RecordKind>) -> std::io::Error {
+async fn take(bus: &mut impl Bus, recorder: &mut Recorder, records: &mpsc::Sender<RecordKind>) -> std::io::Error {
     loop {
         match bus.event().await {
             Ok(BusEvent::Received { at_us, frame, .. }) => {

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use can_bus::linux::LinuxBus;
 use can_bus::port::Filter;
 use cloud_link::uplink::{SharedWindow, Uplink, UplinkConfig, UplinkReport, Window};
 use cloud_link::wire::{Claim, Mode};
@@ -16,6 +15,7 @@ use device_chain::state::Refusal;
 use device_chain::tx::Transaction;
 use device_chain::types::{Hash, Micros};
 use device_chain::validator::{Decision, Report};
+use ecu_node::linux::bus::Buses;
 use ecu_node::linux::car::Car;
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::{Node, NodePaths};
@@ -56,7 +56,11 @@ pub struct Options {
 ///
 /// # Errors
 /// Bad files, no such bus, or what stopped the node.
-pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+pub async fn run<B: Buses + 'static>(
+    buses: Arc<B>,
+    options: &Options,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
     let car = Car::load(&options.config).or_usage()?;
     let recorder = recorder(&car).or_usage()?;
     let node = Node::open(&options.paths).or_usage()?;
@@ -64,11 +68,11 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
         let what = format!("{} is no gateway: use `ecu-node run`", options.paths.state.display());
         return Err(anyhow!(what)).or_usage();
     }
-    let bus = LinuxBus::open(&car.segments.mesh, 0, node.epoch(), &[Filter::ALL]).or_unreachable()?;
+    let bus = buses.open(&car.segments.mesh, 0, node.epoch(), &[Filter::ALL]).or_unreachable()?;
     let window = Window::open(&options.paths.state.join("window"), node.genesis().clone(), WINDOW_BYTES);
     let window: SharedWindow = Arc::new(Mutex::new(window.context("the window").or_usage()?));
     let (commands, command_receiver) = mpsc::channel(QUEUE);
-    let (events, event_receiver) = mpsc::channel(QUEUE);
+    let (events, event_receiver) = mpsc::channel(runtime::MAX_EVENTS);
     let (records, record_receiver) = mpsc::channel(QUEUE);
     let (grants, grant_receiver) = mpsc::channel(QUEUE);
     let (claims, claim_receiver) = watch::channel(claim(&node.status().borrow()));
@@ -81,7 +85,7 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
     let epoch = node.epoch();
     let mut tasks = JoinSet::new();
     match recorder {
-        Some((interface, recorder)) => drop(tasks.spawn(car_bus::listen(interface, epoch, recorder, records))),
+        Some((interface, recorder)) => drop(tasks.spawn(car_bus::listen(buses, interface, epoch, recorder, records))),
         None => drop(tasks.spawn(async move { records.closed().await })),
     }
     match uplink {

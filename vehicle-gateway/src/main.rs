@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::{Parser, Subcommand};
+use ecu_node::linux::bus::SocketCan;
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::NodePaths;
 use ecu_node::linux::process::shutdown;
@@ -111,7 +113,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run { config, state, cloud } => {
             let options = gateway::Options { config, paths: paths(&state)?, cloud };
-            runtime()?.block_on(async { gateway::run(&options, shutdown()?).await })
+            runtime()?.block_on(async { gateway::run(Arc::new(SocketCan), &options, shutdown()?).await })
         }
         Command::Status { state, json } => show_status(&state, json),
         Command::Doctor { config, dbc, genesis, maker_key, json } => {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use can_bus::linux::{LinuxBus, interface};
 use can_bus::log::LogReader;
 use can_bus::port::{BusCommand, BusEvent, Filter, TRANSMIT_QUEUE};
+use ecu_node::linux::bus::Bus;
 use flate2::read::MultiGzDecoder;
 use tokio::time::{Instant, sleep_until};
 
@@ -62,7 +63,7 @@ pub fn open_bus(name: &str) -> Result<LinuxBus> {
 ///
 /// # Errors
 /// As [`check`], or the bus is gone.
-pub async fn play(path: &Path, bus: &mut LinuxBus, speed: f64) -> Result<Played> {
+pub async fn play(path: &Path, bus: &mut impl Bus, speed: f64) -> Result<Played> {
     let start = Instant::now();
     let (mut played, mut under_way, mut first_us) = (Played::default(), 0, None);
     for (token, line) in (0..).zip(open(path)?) {

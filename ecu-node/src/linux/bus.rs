@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::io;
+use std::time::Instant;
 
 use can_bus::linux::LinuxBus;
-use can_bus::port::{BusCommand, BusEvent};
+use can_bus::port::{BusCommand, BusEvent, Filter};
 use tokio::sync::mpsc;
 
 /// A bus as seen by one node.
@@ -25,6 +26,29 @@ impl Bus for LinuxBus {
 
     fn event(&mut self) -> impl Future<Output = io::Result<BusEvent>> + Send {
         Self::event(self)
+    }
+}
+
+/// Where nodes find their buses, by the names of the interfaces.
+pub trait Buses: Send + Sync {
+    /// What is found there.
+    type Bus: Bus + 'static;
+    /// A place on a bus, as segment number `segment`; times of frames count from `epoch`. At least the frames that one of
+    /// `filters` accepts are received.
+    ///
+    /// # Errors
+    /// There is no such bus; the text says what to do.
+    fn open(&self, interface: &str, segment: u8, epoch: Instant, filters: &[Filter]) -> io::Result<Self::Bus>;
+}
+
+/// The CAN interfaces of this machine.
+pub struct SocketCan;
+
+impl Buses for SocketCan {
+    type Bus = LinuxBus;
+
+    fn open(&self, interface: &str, segment: u8, epoch: Instant, filters: &[Filter]) -> io::Result<LinuxBus> {
+        LinuxBus::open(interface, segment, epoch, filters)
     }
 }
 

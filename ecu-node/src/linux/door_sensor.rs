@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use can_bus::frame::EXTENDED_FLAG;
-use can_bus::linux::LinuxBus;
 use can_bus::port::Filter;
 use device_chain::genesis::{Genesis, RawIdentifier};
 use device_chain::keys::{Device, SoftKeys};
@@ -17,9 +16,10 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep_until};
 use tracing::{info, warn};
 
+use super::bus::{Bus, Buses};
 use super::failure::{Failure, OrFail};
+use super::keyfile;
 use super::node::{NodePaths, open_genesis};
-use super::{keyfile, process};
 use crate::endpoint::{Data, Effect, Endpoint, Input};
 
 /// Where the records come from.
@@ -39,24 +39,27 @@ pub enum Output {
     Text,
     /// An object a line.
     Json,
+    /// Not at all.
+    Silent,
 }
 
-/// Runs an endpoint on an interface until its last record is decided, or SIGTERM or Ctrl-C.
+/// Runs an endpoint on an interface until its last record is decided, or `shutdown` is ready.
 ///
 /// # Errors
 /// Bad files or records, no such bus, or a record that is not decided within `timeout`.
 pub async fn run(
+    buses: &impl Buses,
     paths: &NodePaths,
     interface: &str,
     records: Records,
     timeout: Duration,
     output: Output,
+    shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let shutdown = process::shutdown()?;
     let epoch = Instant::now();
     let genesis = open_genesis(&paths.genesis, &paths.maker_key).or_usage()?;
     let (endpoint, identifier) = open(paths, &genesis).or_usage()?;
-    let bus = LinuxBus::open(interface, 0, epoch, &filters(&genesis, identifier)).or_unreachable()?;
+    let bus = buses.open(interface, 0, epoch, &filters(&genesis, identifier)).or_unreachable()?;
     let mut sensor = Sensor { endpoint, bus, epoch, output, timeout, oldest: None };
     tokio::select! {
         ended = sensor.run(records) => ended,
@@ -85,9 +88,9 @@ fn filters(genesis: &Genesis, own: RawIdentifier) -> Vec<Filter> {
     answers.chain([own]).map(|id| Filter { id, mask: EXTENDED_FLAG | 0x1FFF_FFFF }).collect()
 }
 
-struct Sensor {
+struct Sensor<B> {
     endpoint: Endpoint<SoftKeys>,
-    bus: LinuxBus,
+    bus: B,
     epoch: Instant,
     output: Output,
     timeout: Duration,
@@ -95,7 +98,7 @@ struct Sensor {
     oldest: Option<Instant>,
 }
 
-impl Sensor {
+impl<B: Bus> Sensor<B> {
     async fn run(&mut self, records: Records) -> Result<(), Failure> {
         let (mut lines, every) = match records {
             Records::Once(text) => {
@@ -165,6 +168,7 @@ impl Sensor {
                     info!(sequence, latency_us, "recorded");
                     match self.output {
                         Output::Text => println!("recorded {sequence:#x} after {latency_us} us"),
+                        Output::Silent => {}
                         Output::Json => println!("{{\"sequence\": {sequence}, \"latency_us\": {latency_us}}}"),
                     }
                 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use can_bus::linux::LinuxBus;
 use can_bus::port::Filter;
 use device_chain::genesis::Role;
 use device_chain::validator::{Decision, Report};
@@ -11,19 +10,24 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
+use super::bus::Buses;
 use super::failure::{Failure, OrFail};
 use super::node::{Node, NodePaths};
 use super::runtime::{self, MAX_EVENTS, NodeEvent, RunError};
 use super::status::{self, Status};
 
-/// Runs a validator on an interface until SIGTERM or Ctrl-C.
+/// Runs a validator on an interface until `shutdown` is ready.
 ///
 /// # Errors
 /// Bad files, no such bus, or what stopped the node.
-pub async fn run(paths: &NodePaths, interface: &str) -> Result<(), Failure> {
-    let shutdown = shutdown()?;
+pub async fn run(
+    buses: &impl Buses,
+    paths: &NodePaths,
+    interface: &str,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
     let node = Node::open(paths).or_usage()?;
-    let bus = LinuxBus::open(interface, 0, node.epoch(), &[Filter::ALL]).or_unreachable()?;
+    let bus = buses.open(interface, 0, node.epoch(), &[Filter::ALL]).or_unreachable()?;
     let entry = node.entry();
     info!(
         name = entry.name.as_str(), role = ?entry.role, mesh = ?node.genesis().mesh().0, interface,

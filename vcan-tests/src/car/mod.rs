@@ -3,6 +3,7 @@
 mod backend;
 mod plan;
 mod processes;
+mod tasks;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ pub struct Car {
     cloud: Cloud,
     relay: Relay,
     config: Config,
+    bus: BusKind,
     genesis: Genesis,
     folder: PathBuf,
     runtime: Runtime,
@@ -68,9 +70,9 @@ impl Car {
         relay.lead_to(cloud.address());
         let nodes: Box<dyn Backend> = match bus {
             BusKind::Vcan => Box::new(processes::Processes::new(&config, &folder)?),
-            BusKind::Sim => anyhow::bail!("sim"),
+            BusKind::Sim => Box::new(tasks::Tasks::new(&config, &folder, runtime.handle().clone())?),
         };
-        let mut car = Self { nodes, recorders: Vec::new(), cloud, relay, config, genesis, folder, runtime };
+        let mut car = Self { nodes, recorders: Vec::new(), cloud, relay, config, bus, genesis, folder, runtime };
         for interface in car.config.interfaces() {
             let log = car.folder.join(format!("{interface}.log"));
             let tap = car.tap(&interface)?;
@@ -273,6 +275,12 @@ impl Car {
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub const fn bus(&self) -> BusKind {
+        self.bus
     }
 
     /// The cloud.

@@ -30,13 +30,13 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self::with(&repository().join("car.toml"))
+        Self::with(&repository().join("car.toml"), BusKind::Vcan)
     }
 
-    pub fn with(config: &Path) -> Self {
+    pub fn with(config: &Path, bus: BusKind) -> Self {
         let buses = buses();
         let folder = tempfile::tempdir_in(temporary()).expect("a temporary folder");
-        let car = Car::prepare(config, BusKind::Vcan, folder.path()).expect("run under scripts/vcan");
+        let car = Car::prepare(config, bus, folder.path()).expect("run under scripts/vcan");
         Self { car, _folder: folder, _buses: buses }
     }
 

@@ -1,0 +1,29 @@
+//! The same car as tasks on the simulated bus.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Bench, repository};
+use vcan_tests::car::{BusKind, Play};
+use vcan_tests::scenario::{cloud, failure, guests, ignition, ride, rogue};
+
+#[test]
+fn a_car_in_one_process() {
+    let mut bench = Bench::with(&repository().join("car.toml"), BusKind::Sim);
+    bench.see(guests::doctor);
+    bench.see(ignition::trust);
+    bench.car.start_sensor(Duration::from_secs(1)).unwrap();
+    let log = repository().join("dbc/demo-drive.log.gz");
+    bench.car.start_drive(Play { log, speed: 4.0, repeat: false }).unwrap();
+    bench.see(ignition::drive_recorded);
+    bench.see(ride::door_opens);
+    bench.see(ride::lying_gateway);
+    bench.see(rogue::forged_sessions);
+    bench.see(rogue::replayed_votes);
+    bench.see(failure::two_killed);
+    bench.see(failure::back_with_store);
+    bench.see(failure::back_wiped);
+    bench.see(cloud::signals);
+    bench.car.stop_all().unwrap();
+}
