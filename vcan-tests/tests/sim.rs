@@ -10,7 +10,7 @@ use vcan_tests::scenario::{cloud, failure, guests, ignition, ride, rogue};
 
 #[test]
 fn a_car_in_one_process() {
-    let mut bench = Bench::with(&repository().join("car.toml"), BusKind::Sim);
+    let mut bench = Bench::on(BusKind::Sim);
     bench.see(guests::doctor);
     bench.see(ignition::trust);
     bench.car.start_sensor(Duration::from_secs(1)).unwrap();

@@ -5,11 +5,12 @@ mod common;
 use std::time::Duration;
 
 use common::Bench;
+use vcan_tests::car::BusKind;
 use vcan_tests::scenario::{cloud, failure, ignition, rogue};
 
 #[test]
 fn a_rogue_without_keys() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::on(BusKind::Vcan);
     bench.see(ignition::trust);
     bench.car.start_sensor(Duration::from_secs(1)).unwrap();
     bench.see(rogue::forged_sessions);
@@ -21,7 +22,7 @@ fn a_rogue_without_keys() {
 
 #[test]
 fn ecus_are_killed_and_come_back() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::on(BusKind::Vcan);
     bench.see(ignition::trust);
     bench.see(failure::two_killed);
     bench.see(failure::back_with_store);

@@ -5,12 +5,13 @@ mod common;
 use std::time::Duration;
 
 use common::Bench;
+use vcan_tests::car::BusKind;
 use vcan_tests::scenario::{cloud, ignition, ride};
 use vcan_tests::tamper::Tampering;
 
 #[test]
 fn nothing_is_lost_and_nothing_goes_unnoticed() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::on(BusKind::Vcan);
     bench.see(ignition::trust);
     bench.car.start_sensor(Duration::from_secs(1)).unwrap();
     bench.see(ride::door_opens);

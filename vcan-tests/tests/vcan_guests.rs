@@ -21,7 +21,7 @@ const SPEED: f64 = 5.0;
 
 #[test]
 fn other_frames_are_counted_and_diagnostics_left_alone() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::on(BusKind::Vcan);
     bench.see(ignition::trust);
     bench.see(guests::flood);
     bench.see(guests::diagnostics);

@@ -5,12 +5,12 @@ mod common;
 use std::time::Duration;
 
 use common::{Bench, repository};
-use vcan_tests::car::Play;
+use vcan_tests::car::{BusKind, Play};
 use vcan_tests::scenario::{cloud, guests, ignition, ride};
 
 #[test]
 fn a_ride() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::on(BusKind::Vcan);
     bench.see(guests::doctor);
     bench.see(ignition::trust);
     bench.car.start_sensor(Duration::from_secs(2)).unwrap();

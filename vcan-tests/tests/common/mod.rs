@@ -29,8 +29,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new() -> Self {
-        Self::with(&repository().join("car.toml"), BusKind::Vcan)
+    pub fn on(bus: BusKind) -> Self {
+        Self::with(&repository().join("car.toml"), bus)
     }
 
     pub fn with(config: &Path, bus: BusKind) -> Self {
