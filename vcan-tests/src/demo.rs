@@ -59,7 +59,7 @@ impl Show<'_> {
 
         summary.part("4  A ride");
         summary.promise("a grant of the cloud opens the door", || ride::door_opens(car));
-        summary.promise("approvals are fast", || ride::latency(car, APPROVALS));
+        summary.promise("many approvals are made, and measured", || ride::latency(car, APPROVALS));
         summary.promise("a lying gateway opens nothing", || ride::lying_gateway(car));
         summary.promise("a replayed grant opens nothing", || ride::replayed_grant(car));
         summary.promise("an expired grant opens nothing", || ride::expired_grant(car));
