@@ -30,7 +30,7 @@ fn other_frames_are_counted_and_diagnostics_left_alone() {
 #[test]
 fn a_real_drive() {
     let Some(traces) = std::env::var_os("RINGFORT_TRACES").map(PathBuf::from) else {
-        println!("NOT RUN vcan-real-drive: RINGFORT_TRACES is not set");
+        println!("NOT RUN vcan-tests real-drive: set RINGFORT_TRACES");
         return;
     };
     let folder = tempfile::tempdir().unwrap();
