@@ -187,15 +187,6 @@ impl Cloud {
         self.ask(self.client.post(self.url("grants")).bearer_auth(token).json(&order))
     }
 
-    /// What became of a grant.
-    ///
-    /// # Errors
-    /// No answer.
-    pub fn grant_state(&self, serial: u64) -> Result<GrantState> {
-        let answer: GrantAnswer = self.ask(self.client.get(self.url(&format!("grants/{serial}"))))?;
-        Ok(answer.state)
-    }
-
     /// The car's whole history.
     ///
     /// # Errors

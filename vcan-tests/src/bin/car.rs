@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use device_chain::genesis::Role;
 use tokio::signal::unix::{SignalKind, signal};
 use vcan_tests::car::{BusKind, Car, Play};
+use vcan_tests::process::program;
 use vcan_tests::scenario::ignition;
 
 /// How often the door sensor says something.
@@ -95,17 +97,19 @@ fn run(car: &mut Car, up: &Up) -> Result<()> {
 
 /// Where to look.
 fn tell(car: &Car) -> Result<()> {
-    let (cloud, vehicle) = (car.cloud().address(), &car.genesis().vehicle);
-    let stores = car.folder().join("car");
-    let gateway = car.validators().into_iter().next().context("a car without validators")?;
+    let (ecu_node, gateway, cloud_link) = (program("ecu-node")?, program("vehicle-gateway")?, program("cloud-link")?);
+    let (ecu_node, gateway, cloud_link) = (ecu_node.display(), gateway.display(), cloud_link.display());
+    let (url, vehicle) = (format!("http://{}", car.cloud().address()), &car.genesis().vehicle);
+    let token = car.cloud().paths().keys.join("operator.token");
     println!("running until Ctrl-C; logs are in {}", car.folder().join("logs").display());
     for name in car.validators() {
-        println!("  ecu-node status --state {}", stores.join(name).display());
+        println!("  {ecu_node} status --state {}", car.paths(&name).state.display());
     }
-    println!("  vehicle-gateway status --state {}", stores.join(gateway).display());
-    println!("  cloud-link trust --url http://{cloud} {vehicle}");
-    let token = car.cloud().paths().keys.join("operator.token");
-    println!("  cloud-link grant --url http://{cloud} --token {} {vehicle} unlock", token.display());
-    println!("  curl http://{cloud}/v1/vehicles/{vehicle}/events");
+    let (_, name) = car.with_role(Role::Gateway)?;
+    println!("  {gateway} status --state {}", car.paths(&name).state.display());
+    println!("  {cloud_link} trust --url {url} {vehicle}");
+    let holder = format!("--token {} --holder {:064}", token.display(), 0);
+    println!("  {cloud_link} grant --url {url} {holder} {vehicle} unlock");
+    println!("  curl {url}/v1/vehicles/{vehicle}/events");
     Ok(())
 }
