@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::Bench;
 use vcan_tests::car::BusKind;
-use vcan_tests::scenario::{cloud, failure, ignition, rogue};
+use vcan_tests::scenario::{cloud, ignition, rogue};
 
 #[test]
 fn a_rogue_without_keys() {
@@ -18,14 +18,4 @@ fn a_rogue_without_keys() {
     bench.see(rogue::replayed_votes);
     bench.see(rogue::impersonated);
     bench.see(cloud::alarmed);
-}
-
-#[test]
-fn ecus_are_killed_and_come_back() {
-    let mut bench = Bench::on(BusKind::Vcan);
-    bench.see(ignition::trust);
-    bench.see(failure::two_killed);
-    bench.see(failure::back_with_store);
-    bench.see(failure::back_wiped);
-    bench.see(ignition::all_take_part);
 }
