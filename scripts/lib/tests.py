@@ -1,7 +1,8 @@
 """List what `cargo test --no-run --message-format=json` (on standard input) has built, one test binary a line.
 
-A line is WHERE, folder of the package, binary, with tabs between; WHERE is `vcan` for what needs the virtual buses (the
-package vcan-tests and every test whose name begins with "vcan"), else `here`.
+A line is WHERE, folder of the package, binary, with tabs between; WHERE is `vcan` for what needs the virtual buses (every
+test whose name begins with "vcan", and what else the package vcan-tests has but its test "sim", whose bus is simulated in
+real time: it keeps to that only outside a virtual machine), else `here`.
 """
 
 import json
@@ -13,5 +14,6 @@ for line in sys.stdin:
     if message.get("reason") != "compiler-artifact" or not message["profile"]["test"] or not message["executable"]:
         continue
     folder = os.path.dirname(message["manifest_path"])
-    needs_vcan = os.path.basename(folder) == "vcan-tests" or message["target"]["name"].startswith("vcan")
+    name = message["target"]["name"]
+    needs_vcan = name.startswith("vcan") or (os.path.basename(folder) == "vcan-tests" and name != "sim")
     print("vcan" if needs_vcan else "here", folder, message["executable"], sep="\t")
