@@ -89,7 +89,7 @@ pub struct FrameCounters {
     pub sent_other: u32,
     /// Taken back before they were sent.
     pub cancelled: u32,
-    /// Messages that found no room in their queue, and frames that the bus refused.
+    /// Frames that the bus refused.
     pub dropped: u32,
     /// Received and lost by the operating system or the controller.
     pub overrun: u32,
@@ -265,7 +265,7 @@ impl<K: KeyStore> Ecu<K> {
     /// The next effect, its bytes in `buffer`; `None` when there is nothing to do before the next input.
     pub fn poll<'b>(&mut self, buffer: &'b mut [u8; MAX_MESSAGE]) -> Option<Effect<'b>> {
         let persist = loop {
-            match self.validator.poll(buffer) {
+            match self.validator.poll(|class| self.transmit.is_free(class), buffer) {
                 None => return self.transmit.command().map(Effect::Bus),
                 Some(validator::Effect::Send { header, bytes }) => {
                     let message = (header, bytes.len());
@@ -291,19 +291,13 @@ impl<K: KeyStore> Ecu<K> {
         let (Some(id), Some(prefix)) = (id, Prefix::parse(bytes)) else { return };
         if header.kind.body_len().is_some() && bytes.len() <= MAX_FD {
             match Frame::fd_padded(id, bytes) {
-                Ok(frame) if self.transmit.has_room(class, 1) => {
-                    self.transmit.push(class, Mark::new(header, true), frame);
-                }
-                _ => self.counters.dropped += 1,
+                Ok(frame) => self.transmit.push(class, Mark::new(header, true), frame),
+                Err(_) => self.counters.dropped += 1,
             }
             return;
         }
         self.transfer = self.transfer.wrapping_add(1);
         let Ok(payloads) = segment::segments(prefix, self.transfer, bytes) else { return };
-        if !self.transmit.has_room(class, payloads.len()) {
-            self.counters.dropped += 1;
-            return;
-        }
         let last = payloads.len() - 1;
         for (at, payload) in payloads.enumerate() {
             if let Ok(frame) = Frame::fd(id, &payload) {

@@ -1,17 +1,21 @@
-//! Frames on their way out: a queue for each identifier of this node, one frame of each at the controller.
+//! Frames on their way out: a lane for each identifier of this node, with one frame at the controller and one message
+//! behind it.
 //!
-//! One at a time, so that a vote that has become needless can still be taken back, and so that a long message on the
-//! bulk identifier does not fill the controller in front of a vote.
+//! One frame at a time, so that a vote that has become needless can still be taken back, and so that a long message on
+//! the bulk identifier does not fill the controller in front of a vote. One message, so that on a busy bus what is old
+//! does not go before what is new (M6).
 
 use can_bus::frame::Frame;
 use can_bus::port::BusCommand;
+use can_bus::segment::CHUNK;
+use device_chain::limits::MAX_MESSAGE;
 use device_chain::types::{Height, Round};
 use device_chain::validator::Cancel;
 use device_chain::wire::{Class, Header, Kind};
 use heapless::Deque;
 
-/// Frames that may wait in one class: the longest message on the bulk identifier, and a few.
-const MAX_QUEUED: usize = 80;
+/// Frames of the longest message.
+const MAX_QUEUED: usize = MAX_MESSAGE.div_ceil(CHUNK);
 const CLASSES: [Class; 4] = [Class::Vote, Class::Propose, Class::Control, Class::Bulk];
 
 /// What is on the wire when a frame is.
@@ -57,14 +61,13 @@ fn lane(class: Class) -> usize {
 }
 
 impl Transmit {
-    /// Whether a message of so many frames fits.
-    pub fn has_room(&self, class: Class, frames: usize) -> bool {
-        let queue = &self.lanes[lane(class)].queue;
-        queue.capacity() - queue.len() >= frames
+    /// Whether nothing of this class waits for its turn at the controller: then any message fits.
+    pub fn is_free(&self, class: Class) -> bool {
+        self.lanes[lane(class)].queue.is_empty()
     }
 
     pub fn push(&mut self, class: Class, mark: Mark, frame: Frame) {
-        let _ = self.lanes[lane(class)].queue.push_back((mark, frame)); // room was asked for
+        let _ = self.lanes[lane(class)].queue.push_back((mark, frame)); // the lane was free
     }
 
     /// Takes needless votes back: out of the queue, and from the controller if it has not won arbitration yet.

@@ -1,9 +1,15 @@
 //! Seven ECUs on a 500k/2M bus agree, two of them may be silent, and who was away comes back.
 
+use std::collections::BTreeMap;
+
+use can_bus::Frame;
+use can_bus::frame::id_from_raw;
 use can_bus::timing::BitTiming;
 use device_chain::grant::{Action, Grant, SignedGrant};
+use device_chain::tx::Transaction;
 use device_chain::types::Hash;
 use device_chain::validator::{Mode, Report};
+use device_chain::wire::Header;
 use ecu_node::Input;
 use ecu_node::store::Diagnosis;
 use mesh_sim::car::Car;
@@ -47,7 +53,7 @@ fn approve(car: &mut Car, serial: u64) -> bool {
 }
 
 fn assert_same_chain(car: &Car) {
-    let mut known = std::collections::BTreeMap::new();
+    let mut known = BTreeMap::new();
     for at in 0..7 {
         for (height, hash) in car.chain(at) {
             assert_eq!(*known.entry(height).or_insert(hash), hash, "ecu {at} at height {height}");
@@ -168,4 +174,36 @@ fn recorded_frames_open_nothing_and_are_counted() {
     let alarms = car.ecus[1].decisions.iter().filter(|decision| decision.tx.name() == "alarm").count();
     assert!(alarms > 0, "the abuse is on the chain");
     assert_eq!(validator.state().height() - height, alarms as u32, "and nothing else");
+}
+
+/// M6: nobody says late what has become old meanwhile.
+#[test]
+fn a_bus_that_was_full_is_not_filled_again_by_what_waited() {
+    let mut car = started();
+    let urgent = Frame::fd(id_from_raw(1).expect("an identifier"), &[0; 64]).expect("a frame");
+    let end = car.now_us() + 3 * SECOND_US;
+    let mut serial = 0;
+    while car.now_us() < end {
+        // back to back: nothing of the mesh wins arbitration
+        car.inject(urgent);
+        car.inject(urgent);
+        car.run_for(700);
+        if serial < 4 {
+            serial += 1;
+            let ids = car.genesis.validators[usize::from(serial)].identifiers.all();
+            car.give(serial, Input::Submit(Transaction::Alarm { identifier: ids[0], count: 3 }));
+        }
+    }
+    let heard = car.trace.len();
+    let decided = |car: &Car| (0..7).all(|at| car.ecu(at).is_some_and(|ecu| ecu.validator().state().height() > 0));
+    let end = car.now_us() + SECOND_US;
+    assert!(car.run_until(end, decided));
+    let mut votes = BTreeMap::new();
+    for header in car.trace[heard..].iter().filter_map(|frame| Header::parse(frame.data())) {
+        if header.kind.vote().is_some() {
+            *votes.entry((header.sender, header.height, header.round, header.kind as u8)).or_insert(0) += 1;
+        }
+    }
+    // at the controller, behind that, and not sealed yet
+    assert!(votes.values().all(|times| *times <= 3), "{votes:?}");
 }

@@ -29,6 +29,7 @@ use crate::session::Session;
 use crate::state::{Refusal, State};
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, MeshId, Micros, Round, Signature, ValidatorIndex};
+use crate::wire::Class;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -362,9 +363,17 @@ impl<K: KeyStore> Validator<K> {
         self.update_mode();
     }
 
-    /// The next effect, its bytes in `buffer`; `None` when there is nothing to do before the next input.
-    pub fn poll<'b>(&mut self, buffer: &'b mut [u8; crate::limits::MAX_MESSAGE]) -> Option<Effect<'b>> {
-        self.next_effect(buffer)
+    /// The next effect, its bytes in `buffer`; `None` when there is nothing to do before the next input, or before an
+    /// identifier is free that was not.
+    ///
+    /// `free` tells whether a message on the identifier of a class would leave next: until then it waits here, unsealed, where
+    /// it is taken back when it becomes needless and stands only once however often it is asked for.
+    pub fn poll<'b>(
+        &mut self,
+        free: impl Fn(Class) -> bool,
+        buffer: &'b mut [u8; crate::limits::MAX_MESSAGE],
+    ) -> Option<Effect<'b>> {
+        self.next_effect(free, buffer)
     }
 
     /// When [`Input::Tick`] is due.

@@ -86,8 +86,31 @@ enum Waiting {
     Report(Report),
 }
 
+impl Message {
+    fn class(&self) -> Class {
+        let kind = match self {
+            Self::Vote(_, kind, ..) => (*kind).into(),
+            Self::Propose(..) => Kind::Propose,
+            Self::Value(..) | Self::Decision(..) => Kind::Value,
+            Self::Decided => Kind::Decided,
+            Self::Hello => Kind::Hello,
+            Self::Confirm => Kind::Confirm,
+            Self::Fetch(..) => Kind::Fetch,
+            Self::Sync(..) => Kind::Sync,
+            Self::State(..) => Kind::State,
+            Self::Grant(..) => Kind::Grant,
+            Self::Ack(..) => Kind::Ack,
+            Self::Seal(..) => Kind::Seal,
+        };
+        kind.class()
+    }
+}
+
 /// Effects that one input may add while there is room ([`Validator::can_persist`]).
 const ROOM: usize = 3 * MAX_ACTIONS;
+/// Messages of one class that may wait for the bus.
+const MAX_WAITING: usize = 24;
+const _: () = assert!(2 * MAX_WAITING + ROOM < MAX_OUTBOX, "votes and answers to peers together must not stop voting");
 
 #[derive(Default)]
 pub(super) struct Outbox {
@@ -105,10 +128,18 @@ impl Outbox {
         self.durable = self.durable.max(token.min(self.handed_out));
     }
 
-    /// The first thing whose records are durable.
-    fn next(&mut self) -> Option<Waiting> {
-        let at = self.waiting.iter().position(|(after, _)| *after <= self.durable)?;
+    /// The first thing whose records are durable, and whose line is free.
+    fn next(&mut self, free: impl Fn(Class) -> bool) -> Option<Waiting> {
+        let may_leave =
+            |waiting: &Waiting| if let Waiting::Send(message) = waiting { free(message.class()) } else { true };
+        let at = self.waiting.iter().position(|(after, waiting)| *after <= self.durable && may_leave(waiting))?;
         Some(self.waiting.remove(at).1)
+    }
+
+    fn waiting_messages(&self) -> impl Iterator<Item = &Message> {
+        self.waiting
+            .iter()
+            .filter_map(|(_, waiting)| if let Waiting::Send(message) = waiting { Some(message) } else { None })
     }
 }
 
@@ -154,24 +185,31 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn queue(&mut self, after: u64, waiting: Waiting) {
-        if let Waiting::Send(message) = &waiting
-            && self.outbox.waiting.iter().any(|(_, other)| matches!(other, Waiting::Send(same) if same == message))
-        {
+        if self.outbox.waiting.push((after, waiting)).is_err() {
+            self.counters.dropped += 1;
+        }
+    }
+
+    fn queue_message(&mut self, after: u64, message: Message) {
+        if self.outbox.waiting_messages().any(|other| *other == message) {
             return; // it is sealed when it leaves: once is enough
         }
-        if self.outbox.waiting.push((after, waiting)).is_err() {
+        let class = message.class();
+        if self.outbox.waiting_messages().filter(|other| other.class() == class).count() < MAX_WAITING {
+            self.queue(after, Waiting::Send(message));
+        } else {
             self.counters.dropped += 1;
         }
     }
 
     /// Sends at once.
     pub(super) fn send(&mut self, message: Message) {
-        self.queue(0, Waiting::Send(message));
+        self.queue_message(0, message);
     }
 
     /// Sends once everything persisted so far is durable.
     pub(super) fn send_durable(&mut self, message: Message) {
-        self.queue(self.outbox.token, Waiting::Send(message));
+        self.queue_message(self.outbox.token, message);
     }
 
     pub(super) fn cancel(&mut self, cancel: Cancel) {
@@ -205,12 +243,16 @@ impl<K: KeyStore> Validator<K> {
         self.queue(0, Waiting::Report(report));
     }
 
-    pub(super) fn next_effect<'b>(&mut self, buffer: &'b mut [u8; MAX_MESSAGE]) -> Option<Effect<'b>> {
+    pub(super) fn next_effect<'b>(
+        &mut self,
+        free: impl Fn(Class) -> bool,
+        buffer: &'b mut [u8; MAX_MESSAGE],
+    ) -> Option<Effect<'b>> {
         if let Some((token, kind, length)) = self.next_record(buffer) {
             return Some(Effect::Persist { token, kind, bytes: &buffer[..length] });
         }
         loop {
-            return Some(match self.outbox.next()? {
+            return Some(match self.outbox.next(&free)? {
                 Waiting::Send(message) => match self.seal_message(&message, buffer) {
                     Some((header, length)) => Effect::Send { header, bytes: &buffer[..length] },
                     None => continue, // what it spoke of is gone
@@ -386,13 +428,4 @@ impl<K: KeyStore> Validator<K> {
 fn put_body(buffer: &mut [u8; MAX_MESSAGE], body: &[u8]) -> Option<usize> {
     buffer.get_mut(HEADER..HEADER + body.len())?.copy_from_slice(body);
     Some(body.len())
-}
-
-/// The class of a message's identifier.
-impl Effect<'_> {
-    /// Which of the own identifiers carries it; `None` if this is no message.
-    #[must_use]
-    pub fn class(&self) -> Option<Class> {
-        if let Self::Send { header, .. } = self { Some(header.kind.class()) } else { None }
-    }
 }

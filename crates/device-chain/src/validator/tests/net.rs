@@ -218,7 +218,7 @@ impl Net {
         loop {
             let now = self.now;
             let ecu = &mut self.ecus[usize::from(at)];
-            match ecu.validator.poll(&mut buffer) {
+            match ecu.validator.poll(|_| true, &mut buffer) {
                 None => return,
                 Some(Effect::Persist { token, kind, bytes }) => {
                     ecu.writes.push_back((now.plus(WRITE_US), token, kind, bytes.to_vec()));
