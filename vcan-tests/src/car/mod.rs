@@ -29,6 +29,9 @@ use crate::relay::Relay;
 use crate::wait::wait_for;
 use backend::Backend;
 
+/// How long a node may take to write its status on a machine that has other things to do.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A car with its cloud. Dropping it ends everything that it started.
 pub struct Car {
     // in the order in which they are to end
@@ -207,7 +210,7 @@ impl Car {
     /// # Errors
     /// None comes.
     pub fn status_since(&self, name: &str, moment_ms: u64) -> Result<Status> {
-        wait_for(&format!("a new status of {name}"), MAX_AGE, || {
+        wait_for(&format!("a new status of {name}"), STATUS_TIMEOUT, || {
             let status: Status = self.status_file(name)?;
             ensure!(status.written_at_ms >= moment_ms, "there is only an old one");
             Ok(status)

@@ -18,7 +18,7 @@ use vehicle_gateway::status::GatewayStatus;
 use crate::car::Car;
 
 /// How long anything may take that a car does by itself within a second, on a machine that has other things to do.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The status of the gateway, beyond its node's.
 ///

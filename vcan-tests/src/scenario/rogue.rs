@@ -93,9 +93,13 @@ pub fn impersonated(car: &mut Car) -> Result<String> {
         })?;
     }
     let after = count(car, &before, &sent, &["bad_tag", "stale"])?;
-    for (_, rise) in rises(&before, &after) {
-        let unheard: Vec<_> = rise.after.peers.iter().filter(|peer| !peer.heard || !peer.confirmed).collect();
-        ensure!(unheard.is_empty(), "{} has turned away from {unheard:?}", rise.name());
+    for name in &validators {
+        car.wait_for(&format!("{name} trusting all others"), PATIENCE, |car| {
+            let unheard: Vec<_> =
+                car.status(name)?.peers.into_iter().filter(|peer| !peer.heard || !peer.confirmed).collect();
+            ensure!(unheard.is_empty(), "it has turned away from {unheard:?}");
+            Ok(())
+        })?;
     }
     ensure_harmless(&before, &after)?;
     let recorded = |car: &Car| {
