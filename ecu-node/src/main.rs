@@ -14,6 +14,7 @@ use ecu_node::linux::car::{self, Car};
 use ecu_node::linux::door_sensor::{self, Output, Records};
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::phase::{self, PhaseArgs};
 use ecu_node::linux::process;
 use ecu_node::linux::provision::provision;
 use ecu_node::linux::status::{MAX_AGE, Status};
@@ -104,6 +105,14 @@ enum ConfigCommand {
     Check {
         /// The car
         file: PathBuf,
+    },
+    /// Work out what phase_us has to be for a bus: worst response time of the votes of a phase, and their processing
+    Phase {
+        #[command(flatten)]
+        bus: PhaseArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -196,6 +205,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             println!("{}: ok: {}, {validators} validators, {endpoints} endpoints", file.display(), car.vehicle);
             Ok(())
         }
+        Command::Config(ConfigCommand::Phase { bus, json }) => print(&phase::bound(&bus).or_usage()?, json),
     }
 }
 

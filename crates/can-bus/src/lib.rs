@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`frame`] | one frame: classic, remote or FD |
 //! | [`timing`] | how long a frame holds the wire |
+//! | [`response`] | how long a phase of votes can take |
 //! | [`segment`] | messages longer than one frame |
 //! | [`port`] | what a node tells a bus and hears from it |
 //! | [`queue`] | frames waiting for the bus |
@@ -30,6 +31,7 @@ pub mod linux;
 pub mod log;
 pub mod port;
 pub mod queue;
+pub mod response;
 pub mod segment;
 pub mod timing;
 

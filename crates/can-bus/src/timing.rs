@@ -4,6 +4,8 @@
 //! the start of frame to the end of the intermission, so frames back to back take the sum of their times. In an FD frame
 //! the BRS bit is counted at the nominal bit rate and the CRC delimiter at the data bit rate.
 
+use core::{fmt, str::FromStr};
+
 use embedded_can::Id;
 
 use crate::frame::{Frame, Kind};
@@ -37,6 +39,11 @@ impl BitTiming {
         if nominal_bps == 0 || data_bps < nominal_bps { None } else { Some(Self { nominal_bps, data_bps }) }
     }
 
+    /// Nanoseconds of so many bits at the nominal bit rate, rounded up.
+    pub fn nominal_ns(&self, bits: u64) -> u64 {
+        self.ns(bits, 0)
+    }
+
     /// Nanoseconds on the wire without any dynamic stuff bit, rounded up: the exact minimum.
     pub fn unstuffed_ns(&self, frame: &Frame) -> u64 {
         let (nominal, data) = Bits::of(frame).unstuffed();
@@ -58,6 +65,37 @@ impl BitTiming {
     fn ns(&self, nominal_bits: u64, data_bits: u64) -> u64 {
         (nominal_bits * NS_PER_S).div_ceil(u64::from(self.nominal_bps))
             + (data_bits * NS_PER_S).div_ceil(u64::from(self.data_bps))
+    }
+}
+
+/// What is no pair of bit rates, such as `500k/2M`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotBitRates;
+
+impl fmt::Display for NotBitRates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bit rates are given as NOMINAL/DATA with k or M, as in 500k/2M; the data bit rate is not below the nominal one")
+    }
+}
+
+impl core::error::Error for NotBitRates {}
+
+/// `500k/2M`, `1M/5M`; one rate alone, as in `500k`, is that of classic CAN.
+impl FromStr for BitTiming {
+    type Err = NotBitRates;
+
+    fn from_str(text: &str) -> Result<Self, NotBitRates> {
+        let rate = |text: &str| {
+            let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+            let unit = match unit {
+                "k" => 1_000,
+                "M" => 1_000_000,
+                _ => return None,
+            };
+            number.parse::<u32>().ok()?.checked_mul(unit)
+        };
+        let (nominal, data) = text.split_once('/').unwrap_or((text, text));
+        rate(nominal).zip(rate(data)).and_then(|(nominal, data)| Self::new(nominal, data)).ok_or(NotBitRates)
     }
 }
 
@@ -120,6 +158,16 @@ mod tests {
     const STANDARD: u32 = 0x123;
     const EXTENDED: u32 = EXTENDED_FLAG | 0x123;
     const ALL: [BitTiming; 3] = [BitTiming::FD_500K_2M, BitTiming::FD_1M_5M, BitTiming::FD_1M_8M];
+
+    #[test]
+    fn bit_rates_as_text() {
+        assert_eq!("500k/2M".parse(), Ok(BitTiming::FD_500K_2M));
+        assert_eq!("1M/5M".parse(), Ok(BitTiming::FD_1M_5M));
+        assert_eq!("500k".parse(), Ok(BitTiming::new(500_000, 500_000).unwrap()));
+        for text in ["", "/", "500", "500k/", "2M/500k", "0k/2M", "-1k", "9999M/9999M", "500k/2M/8M", "½M"] {
+            assert_eq!(text.parse::<BitTiming>(), Err(NotBitRates), "{text:?}");
+        }
+    }
 
     fn fd(raw: u32, len: usize) -> Frame {
         Frame::fd(id_from_raw(raw).unwrap(), &[0; 64][..len]).unwrap()

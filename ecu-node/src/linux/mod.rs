@@ -14,6 +14,7 @@ pub mod failure;
 pub mod files;
 pub mod keyfile;
 pub mod node;
+pub mod phase;
 pub mod process;
 pub mod provision;
 pub mod runtime;
