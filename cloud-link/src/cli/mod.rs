@@ -101,7 +101,7 @@ struct Register {
 #[derive(Args)]
 struct Serve {
     /// Address to listen on; port 0 takes a free one, and the log says which.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, default_value = "127.0.0.1:8377")]
     listen: SocketAddr,
     /// SQLite file of the archive; made if it does not exist. Must be on a local file system.
     #[arg(long)]
@@ -135,7 +135,7 @@ struct Verify {
 #[derive(Args)]
 struct Service {
     /// Where the service is.
-    #[arg(long, env = "CLOUD_LINK_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "CLOUD_LINK_URL", default_value = "http://127.0.0.1:8377")]
     url: String,
     /// Print JSON.
     #[arg(long)]
