@@ -42,8 +42,7 @@ impl SigningKey {
     /// Says `digest` in `domain`. Deterministic (RFC 8032).
     #[must_use]
     pub fn sign(&self, domain: Domain, digest: &Hash) -> Signature {
-        let pair = ed::KeyPair::from_seed(ed::Seed::new(*self.0));
-        Signature::from_bytes(&pair.sk.sign(statement(domain, digest).0, None))
+        Signature::from_bytes(&self.secret().sign(statement(domain, digest).0, None))
     }
 
     /// The pairwise key of this device and `peer` in the mesh whose maker and vehicle `context` names: X25519 (RFC 7748)
@@ -52,13 +51,20 @@ impl SigningKey {
     /// `None` if the peer's key is weak.
     #[must_use]
     pub fn pair_key(&self, peer: &PublicKey, context: &Hash) -> Option<crate::mac::Key> {
-        let pair = ed::KeyPair::from_seed(ed::Seed::new(*self.0));
-        let secret = ed::x25519::SecretKey::from_ed25519(&pair.sk).ok()?;
+        let secret = ed::x25519::SecretKey::from_ed25519(&self.secret()).ok()?;
         let public = ed::x25519::PublicKey::from_ed25519(&ed::PublicKey::new(peer.0)).ok()?;
         let shared = public.dh(&secret).ok()?;
         let (low, high) = if self.1.0 < peer.0 { (&self.1, peer) } else { (peer, &self.1) };
         let key = hash(Domain::PairKey, &[&*shared, &context.0, &low.0, &high.0]);
         Some(crate::mac::Key::new(key.0))
+    }
+
+    /// The seed with the public key behind it: making that anew takes as long as signing. The library wipes it.
+    fn secret(&self) -> ed::SecretKey {
+        let mut bytes = Zeroizing::new([0; ed::SecretKey::BYTES]);
+        bytes[..32].copy_from_slice(&*self.0);
+        bytes[32..].copy_from_slice(&self.1.0);
+        ed::SecretKey::new(*bytes)
     }
 }
 
