@@ -1,4 +1,4 @@
-//! Links for a chip with more memory than is needed: how much it is, is what is asked.
+//! Links for the memory of QEMU's mps2-an386, which is more than is needed: how much it is, is what is asked.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -9,7 +9,7 @@ fn main() {
         return;
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    let memory = "MEMORY { FLASH : ORIGIN = 0x08000000, LENGTH = 1M  RAM : ORIGIN = 0x20000000, LENGTH = 512K }\n";
+    let memory = "MEMORY { FLASH : ORIGIN = 0x00000000, LENGTH = 4M  RAM : ORIGIN = 0x21000000, LENGTH = 16M }\n";
     fs::write(out.join("memory.x"), memory).expect("the build folder can be written");
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");

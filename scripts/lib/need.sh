@@ -34,3 +34,11 @@ confirm() {
     read -r -p "$1 [Y/n] " answer
     case $answer in '' | [Yy]*) return 0 ;; *) echo "error: not installed, as you wish" >&2; return 1 ;; esac
 }
+
+# need_target TARGET WHY: adds a target to Rust, which has to be there.
+need_target() {
+    command -v cargo >/dev/null || { echo "error: no cargo: install Rust with rustup first (the toolchain is in rust-toolchain.toml)" >&2; return 1; }
+    [ ! -d "$(rustc --print target-libdir --target "$1")" ] || return 0
+    echo "Rust target needed: $1 ($2)" >&2
+    confirm "add it with rustup?" && rustup target add "$1" || { echo "error: the Rust target $1 is missing" >&2; return 1; }
+}

@@ -7,8 +7,9 @@ Those of a linked image are the whole. `readelf` (binutils) reads any processor'
 import subprocess
 import sys
 
-print(f"{'crate':<16}{'.text':>10}{'.rodata':>10}{'static RAM':>12}  (bytes)")
-for name, path in (argument.split("=", 1) for argument in sys.argv[1:]):
+
+def sizes(path):
+    """Bytes of code, of constants and of static RAM in an object file, an archive of them, or an image."""
     text = rodata = ram = 0
     listing = subprocess.run(["readelf", "-SW", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     for line in listing.stdout.splitlines():
@@ -27,4 +28,11 @@ for name, path in (argument.split("=", 1) for argument in sys.argv[1:]):
             rodata += size
     if not text:
         sys.exit(f"error: no code found in {path}")
-    print(f"{name:<16}{text:>10}{rodata:>10}{ram:>12}")
+    return text, rodata, ram
+
+
+if __name__ == "__main__":
+    print(f"{'crate':<16}{'.text':>10}{'.rodata':>10}{'static RAM':>12}  (bytes)")
+    for name, path in (argument.split("=", 1) for argument in sys.argv[1:]):
+        text, rodata, ram = sizes(path)
+        print(f"{name:<16}{text:>10}{rodata:>10}{ram:>12}")
