@@ -118,6 +118,19 @@ mod tests {
         }
     }
 
+    /// `openssl mac -in FILE -macopt hexkey:KEY -macopt size:16 BLAKE2SMAC`, and with 16 bytes of the key
+    /// `openssl mac -in FILE -cipher AES-128-CBC -macopt hexkey:KEY CMAC`.
+    #[test]
+    fn tags_of_80_bytes_agree_with_openssl() {
+        let key = Key::new(core::array::from_fn(|at| at as u8));
+        let message: [u8; 80] = core::array::from_fn(|at| at as u8);
+        for (suite, tag) in
+            [(Suite::Cmac, "46e1796ec7f1efdf265e567d7091ce15"), (Suite::Blake2s, "0012878767a3d4f1c8194458cf1f8832")]
+        {
+            assert_eq!(key.tag(suite, &message)[..], hex(tag)[..], "{suite:?}");
+        }
+    }
+
     #[test]
     fn tags_depend_on_key_suite_and_every_byte() {
         let (key, other) = (Key::new([1; 32]), Key::new([2; 32]));
