@@ -14,9 +14,9 @@ pub type Tag = [u8; FULL_TAG];
 /// The MAC of a mesh: a field of the genesis and of every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Suite {
-    /// AES-128-CMAC (NIST SP 800-38B): what automotive HSMs and SecOC have.
+    /// AES-128-CMAC (NIST SP 800-38B): for ECUs whose HSM has it, as most do.
     Cmac,
-    /// BLAKE2s-128, keyed (RFC 7693): fast in software.
+    /// BLAKE2s-128, keyed (RFC 7693): for software, and the default.
     Blake2s,
 }
 
@@ -98,6 +98,13 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_tag_leaves_behind_is_wiped() {
+        const fn wiped<T: ZeroizeOnDrop>() {}
+        const { wiped::<cmac::block_api::CmacCore<aes::Aes128>>() };
+        const { wiped::<blake2::Blake2sMac<U16>>() };
+    }
 
     /// NIST SP 800-38B, appendix D.1, examples 1 to 4; RFC 4493 section 4.
     #[test]

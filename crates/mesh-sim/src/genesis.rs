@@ -39,7 +39,7 @@ pub struct Plan {
 impl Default for Plan {
     /// Seven validators and a door sensor; Δ for 500k/2M (W1 with U = 0.4), heartbeats every 100 ms.
     fn default() -> Self {
-        Self { seed: 1, validators: 7, endpoints: 1, suite: Suite::Cmac, phase_us: 7_700, heartbeat_us: 100_000 }
+        Self { seed: 1, validators: 7, endpoints: 1, suite: Suite::Blake2s, phase_us: 7_700, heartbeat_us: 100_000 }
     }
 }
 

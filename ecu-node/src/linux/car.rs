@@ -66,9 +66,9 @@ pub struct Mesh {
 #[serde(rename_all = "lowercase")]
 pub enum SuiteName {
     /// AES-128-CMAC.
-    #[default]
     Cmac,
     /// BLAKE2s-128.
+    #[default]
     Blake2s,
 }
 
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn every_mistake_is_named() {
         for (from, to, told) in [
-            ("suite = \"cmac\"", "suite = \"md5\"", "line 8"),
+            ("suite = \"blake2s\"", "suite = \"md5\"", "line 8"),
             ("phase_us = 20000 ", "phase_us = 0 ", "phase_us"),
             ("role = \"chassis\"", "role = \"gateway\"", "Gateway"),
             ("role = \"chassis\"", "role = \"brakes\"", "brakes"),

@@ -30,31 +30,31 @@ fn main() -> ! {
 }
 
 fn candidate() -> Option<()> {
-    let counter = Counter::start(cortex_m::Peripherals::take()?.SYST);
+    let mut counter = Counter::start(cortex_m::Peripherals::take()?.SYST)?;
     match CANDIDATE {
-        "nothing" => report(&counter, "nothing", &mut || {}),
-        "no-mac" => mac::<NoMac>(&counter, 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f),
-        "cmac" => mac::<Shipped<{ Suite::Cmac.code() }>>(&counter, 0x46e1_796e_c7f1_efdf_265e_567d_7091_ce15),
-        "cmac-scheduled" => mac::<ScheduledCmac>(&counter, 0x46e1_796e_c7f1_efdf_265e_567d_7091_ce15),
-        "blake2s" => mac::<Shipped<{ Suite::Blake2s.code() }>>(&counter, 0x0012_8787_67a3_d4f1_c819_4458_cf1f_8832),
-        "siphash" => mac::<SipHash>(&counter, 0xd2c7_6ae1_7a43_70f8_58fb_a479_5a0d_f822),
-        "hmac-sha256" => mac::<HmacSha256>(&counter, 0x79c3_a6fa_cee0_d777_980d_6f49_eb03_f9e9),
-        "hmac-sha256-scheduled" => mac::<ScheduledHmac>(&counter, 0x79c3_a6fa_cee0_d777_980d_6f49_eb03_f9e9),
-        "ed25519-keygen" => keygen(&counter),
-        "ed25519-sign" => sign(&counter),
-        "ed25519-verify" => verify(&counter),
+        "nothing" => report(&mut counter, "nothing", &mut || {}),
+        "no-mac" => mac::<NoMac>(&mut counter, 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f),
+        "cmac" => mac::<Shipped<{ Suite::Cmac.code() }>>(&mut counter, 0x46e1_796e_c7f1_efdf_265e_567d_7091_ce15),
+        "cmac-scheduled" => mac::<ScheduledCmac>(&mut counter, 0x46e1_796e_c7f1_efdf_265e_567d_7091_ce15),
+        "blake2s" => mac::<Shipped<{ Suite::Blake2s.code() }>>(&mut counter, 0x0012_8787_67a3_d4f1_c819_4458_cf1f_8832),
+        "siphash" => mac::<SipHash>(&mut counter, 0xd2c7_6ae1_7a43_70f8_58fb_a479_5a0d_f822),
+        "hmac-sha256" => mac::<HmacSha256>(&mut counter, 0x79c3_a6fa_cee0_d777_980d_6f49_eb03_f9e9),
+        "hmac-sha256-scheduled" => mac::<ScheduledHmac>(&mut counter, 0x79c3_a6fa_cee0_d777_980d_6f49_eb03_f9e9),
+        "ed25519-keygen" => keygen(&mut counter),
+        "ed25519-sign" => sign(&mut counter),
+        "ed25519-verify" => verify(&mut counter),
         _ => None,
     }
 }
 
 /// Prints what `operation` takes. `None` if that is not the same each time.
-fn report(counter: &Counter, name: &str, operation: &mut dyn FnMut()) -> Option<()> {
+fn report(counter: &mut Counter, name: &str, operation: &mut dyn FnMut()) -> Option<()> {
     let cost = counter.cost(operation)?;
     hprintln!("{} instructions={} stack_pointer={}", name, cost.instructions, cost.stack_pointer);
     Some(())
 }
 
-fn mac<M: Mac>(counter: &Counter, known: u128) -> Option<()> {
+fn mac<M: Mac>(counter: &mut Counter, known: u128) -> Option<()> {
     let mut vote = Vote::<M>::new();
     report(counter, "make", &mut || black_box(&mut vote).make())?;
     let mut genuine = true;
@@ -64,20 +64,20 @@ fn mac<M: Mac>(counter: &Counter, known: u128) -> Option<()> {
     (agrees_with_openssl::<M>(known) && genuine && !forged).then_some(())
 }
 
-fn keygen(counter: &Counter) -> Option<()> {
+fn keygen(counter: &mut Counter) -> Option<()> {
     let mut public = None;
     report(counter, "keygen", &mut || public = Some(SigningKey::from_seed(black_box(signature::seed())).public()))?;
     (public == Some(signature::public())).then_some(())
 }
 
-fn sign(counter: &Counter) -> Option<()> {
+fn sign(counter: &mut Counter) -> Option<()> {
     let key = SigningKey::from_seed(signature::seed());
     let mut seal = None;
     report(counter, "sign", &mut || seal = Some(key.sign(Domain::Block, black_box(&Hash::NIL))))?;
     (seal == Some(signature::seal())).then_some(())
 }
 
-fn verify(counter: &Counter) -> Option<()> {
+fn verify(counter: &mut Counter) -> Option<()> {
     let (public, seal) = (signature::public(), signature::seal());
     let mut genuine = true;
     report(counter, "verify", &mut || genuine &= sign::verify(&public, Domain::Block, black_box(&Hash::NIL), &seal))?;
