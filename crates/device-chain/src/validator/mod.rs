@@ -3,6 +3,7 @@
 //! Run it so: [`Validator::handle`] every input, then [`Validator::poll`] until `None` and carry the effects out in
 //! order, then sleep until [`Validator::deadline`]. A peer's bad message is counted ([`Counters`]), never an error.
 
+mod fairness;
 mod ignition;
 mod orders;
 mod outbox;
@@ -224,6 +225,7 @@ pub struct Validator<K> {
     helped_at: Micros,
     fetch: Option<sync::Fetch>,
     catch_up: sync::CatchUp,
+    fairness: fairness::Fairness,
     counters: Counters,
 }
 
@@ -290,6 +292,7 @@ impl<K: KeyStore> Validator<K> {
             helped_at: now,
             fetch: None,
             catch_up: sync::CatchUp::default(),
+            fairness: fairness::Fairness::default(),
             counters: Counters::default(),
             genesis,
         };
@@ -310,9 +313,9 @@ impl<K: KeyStore> Validator<K> {
         self.current.set_may_vote(!self.amnesiac);
         for tx in &recovered.current.values {
             let id = self.learn_value(self.me, tx, true);
-            if let Some(value) = id.and_then(|id| self.current.value(id)) {
-                let _ = self.stored.push(value.hash);
-            }
+            let Some((id, hash)) = id.and_then(|id| Some((id, self.current.value(id)?.hash))) else { continue };
+            self.current.set_own_proposal(id);
+            let _ = self.stored.push(hash);
         }
         restore_votes(&mut self.current, &recovered.current);
         if !recovered.current.votes.is_empty() {

@@ -6,6 +6,7 @@ mod backlog;
 mod blocks;
 mod car;
 mod catch_up;
+mod fairness;
 mod ignition;
 mod liar;
 mod net;
