@@ -118,6 +118,8 @@ pub struct Instance {
     lock: Option<(Round, ValueId)>,
     decided: Option<(Round, ValueId)>,
     proposed: bool,
+    /// How often the time is doubled for which fewer than f + 1 voters are left alone; `None` is for ever (L7).
+    reluctance: Option<u32>,
     /// Until when fewer than f + 1 voters are left alone, and whether that time is over.
     lonely_until: Option<Micros>,
     stirred: bool,
@@ -155,6 +157,7 @@ impl Instance {
             lock: None,
             decided: None,
             proposed: false,
+            reluctance: Some(0),
             lonely_until: None,
             stirred: false,
             begun: None,
@@ -228,6 +231,11 @@ impl Instance {
     /// Forbids or allows casting votes (P5).
     pub fn set_may_vote(&mut self, may_vote: bool) {
         self.may_vote = may_vote;
+    }
+
+    /// How often the time is doubled for which few voters are left alone; `None` is for ever (L7).
+    pub fn set_reluctance(&mut self, doublings: Option<u32>) {
+        self.reluctance = doublings;
     }
 
     /// This node saw the evidence for a value.

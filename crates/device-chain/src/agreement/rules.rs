@@ -84,11 +84,12 @@ impl Instance {
     /// L7: a vote for what only up to f nodes have evidence of would bind its voter to this height until others have
     /// something to agree on. So the height begins without them, but so seldom that a liar gains nothing.
     fn stir(&mut self, now: Micros) -> bool {
-        if self.is_active() || self.voters_from(0).next().is_none() {
+        let alone = !self.is_active() && self.voters_from(0).next().is_some();
+        let Some(doublings) = self.reluctance.filter(|_| alone) else {
             self.lonely_until = None;
             return false;
-        }
-        let until = *self.lonely_until.get_or_insert(now.plus(self.timeouts.of(LONELY_ROUND)));
+        };
+        let until = *self.lonely_until.get_or_insert(now.plus(self.timeouts.of(LONELY_ROUND) << doublings));
         self.stirred = until <= now;
         self.stirred
     }

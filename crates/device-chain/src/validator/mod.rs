@@ -179,6 +179,12 @@ struct HeldRecord {
 /// Bytes of a message that may be kept for later: a vote or a proposal.
 type Held = Vec<u8, 256>;
 
+/// A message kept for later, and since when.
+struct HeldMessage {
+    since: Micros,
+    bytes: Held,
+}
+
 /// A validator.
 pub struct Validator<K> {
     genesis: Genesis,
@@ -207,7 +213,7 @@ pub struct Validator<K> {
 
     sessions: [Session; MAX_VALIDATORS],
     counter: u32,
-    held: [Deque<Held, MAX_HELD>; MAX_VALIDATORS],
+    held: [Deque<HeldMessage, MAX_HELD>; MAX_VALIDATORS],
     pending: Deque<Pending, MAX_PENDING>,
     grants: Deque<HeldGrant, MAX_GRANTS>,
     records: Deque<HeldRecord, MAX_RECORDS>,
@@ -224,6 +230,8 @@ pub struct Validator<K> {
     retransmits: u32,
     helped_at: Micros,
     fetch: Option<sync::Fetch>,
+    /// Which of the wanted values is asked for next.
+    fetch_turn: usize,
     catch_up: sync::CatchUp,
     fairness: fairness::Fairness,
     counters: Counters,
@@ -291,6 +299,7 @@ impl<K: KeyStore> Validator<K> {
             retransmits: 0,
             helped_at: now,
             fetch: None,
+            fetch_turn: 0,
             catch_up: sync::CatchUp::default(),
             fairness: fairness::Fairness::default(),
             counters: Counters::default(),
@@ -387,7 +396,7 @@ impl<K: KeyStore> Validator<K> {
             self.confirm_due,
             Some(self.heartbeat_due),
             self.retransmit_due,
-            self.fetch.as_ref().map(sync::Fetch::due),
+            self.fetch.as_ref().map(|fetch| fetch.due),
             // nothing is voted, and no timer of a vote runs out, while the journal is behind
             self.current.deadline().filter(|_| self.can_persist()),
             self.next_proposal(),

@@ -4,6 +4,7 @@ mod approvals;
 mod attacks;
 mod backlog;
 mod blocks;
+mod bounds;
 mod car;
 mod catch_up;
 mod fairness;

@@ -5,6 +5,7 @@ use super::receive::Verdict;
 use super::{Decision, Report, Validator};
 use crate::agreement::{Action, Actions, Instance, Value, ValueId, VoteKind};
 use crate::keys::KeyStore;
+use crate::limits::MAX_BACKLOG;
 use crate::record::{Record, VoteRecord, push_newest};
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
@@ -12,6 +13,8 @@ use crate::wire::{DECIDED_VALUE, NIL_PROPOSER, Parts};
 
 /// Phases from the first word of a height to its decision after which nothing moves because of it (DC-45).
 const LIVE_PHASES: u64 = 256;
+/// Decisions in no block after which L7 waits twice as long.
+const RELUCTANT_DECISIONS: u32 = 16;
 
 impl<K: KeyStore> Validator<K> {
     /// A proposal of `peer` (L4, F3).
@@ -118,8 +121,8 @@ impl<K: KeyStore> Validator<K> {
 
     fn on_unknown_value(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         if parts.header.height == self.current.height() {
-            self.want_value(peer, parts.header.height, parts.header.hint);
             self.hold(peer, bytes);
+            self.want_value();
         } else {
             self.count_stale(peer, parts.header.counter);
         }
@@ -300,7 +303,15 @@ impl<K: KeyStore> Validator<K> {
         let (height, head) = (self.state.height() + 1, *self.state.head());
         let mut next = Instance::new(height, head, self.me, self.quorum, self.timeouts());
         next.set_may_vote(!self.amnesiac);
+        next.set_reluctance(self.reluctance());
         next
+    }
+
+    /// L7: empty heights count, too, for the history that waits for the gateway. The longer it is, the longer a height waits
+    /// before it ends with nothing; once the chain takes no orders any more, none does.
+    fn reluctance(&self) -> Option<u32> {
+        let backlog = self.state.backlog();
+        (backlog < MAX_BACKLOG).then_some(backlog / RELUCTANT_DECISIONS)
     }
 
     /// Leaves the current height without a decision of its own, for the one after the state's.
