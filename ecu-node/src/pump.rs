@@ -6,16 +6,19 @@ use can_bus::segment::{self, KIND_SEGMENT, Prefix, Reassembler};
 use device_chain::block::Seal;
 use device_chain::grant::SignedGrant;
 use device_chain::keys::{Device, KeyStore};
-use device_chain::limits::{MAX_MESSAGE, MAX_VALIDATORS};
+use device_chain::limits::{MAX_MESSAGE, MAX_TX, MAX_VALIDATORS};
 use device_chain::record::RecordKind;
 use device_chain::tx::Transaction;
 use device_chain::types::{Hash, Micros, Signature};
 use device_chain::validator::{self, Decision, Report, Source, Validator};
-use device_chain::wire::{Class, Header, Kind};
+use device_chain::wire::{Class, HEADER, Header, Kind};
 
 use crate::plan::Plan;
 use crate::transmit::{Mark, Transmit};
 
+/// Longest proposal.
+const PROPOSAL: usize = 256;
+const _: () = assert!(HEADER + MAX_TX + 8 * (MAX_VALIDATORS - 1) <= PROPOSAL);
 /// Longest message on any identifier but for one state at a time.
 const SHORT_MESSAGE: usize = 512;
 /// Longest record of an endpoint.
@@ -118,10 +121,10 @@ pub struct Ecu<K> {
     plan: Plan,
     transmit: Transmit,
     transfer: u8,
-    proposals: [Reassembler<SHORT_MESSAGE>; MAX_VALIDATORS],
+    proposals: [Reassembler<PROPOSAL>; MAX_VALIDATORS],
     bulk: [Reassembler<SHORT_MESSAGE>; MAX_VALIDATORS],
     /// One long message at a time: a state, which only one peer is asked for.
-    long: (u8, Reassembler<MAX_MESSAGE>),
+    long: (u8, Reassembler<MAX_MESSAGE, 1>),
     records: RecordPool,
     counters: FrameCounters,
     bus_state: ErrorState,

@@ -156,59 +156,86 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Puts the segments of **one** sender together again, in messages of up to `N` bytes (at most [`MAX_MESSAGE`]).
+/// Puts the segments of **one** sender together again, in messages of up to `N` bytes (at most [`MAX_MESSAGE`]), `T` of
+/// them at a time: whoever else starts a transfer on the sender's identifier does not end the one under way.
 ///
 /// Segments arrive in order, since a bus keeps the order of a sender's frames. The caller has checked mesh, version,
 /// suite and sender.
-pub struct Reassembler<const N: usize> {
+pub struct Reassembler<const N: usize, const T: usize = 2> {
+    slots: [Slot<N>; T],
+    /// Segments taken, to know which transfer has rested longest.
+    taken: u32,
+}
+
+/// Room for one message.
+struct Slot<const N: usize> {
     message: [u8; N],
     current: Option<Transfer>,
 }
 
-/// The transfer under way, or the one completed last.
+/// The transfer under way in a slot, or the one completed there last.
 #[derive(Clone, Copy)]
 struct Transfer {
     number: u8,
     total: usize,
     received: usize,
+    /// When it took its last segment.
+    at: u32,
 }
 
-impl<const N: usize> Default for Reassembler<N> {
+impl<const N: usize, const T: usize> Default for Reassembler<N, T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const N: usize> Reassembler<N> {
+impl<const N: usize, const T: usize> Reassembler<N, T> {
     /// Waits for a first segment.
     pub const fn new() -> Self {
-        const { assert!(N <= MAX_MESSAGE) }
-        Self { message: [0; N], current: None }
+        const { assert!(N <= MAX_MESSAGE && T > 0) }
+        Self { slots: [const { Slot { message: [0; N], current: None } }; T], taken: 0 }
     }
 
     /// Takes the data of a segment frame; returns the message when this completes it.
     ///
-    /// A segment with index 0 starts a new message, whatever was under way. A repetition of the last segment is
-    /// ignored: a fault in the last bits of a frame makes a sender repeat what some receivers already have.
+    /// A segment with index 0 starts a new message, in the place of a complete one or of the one that has rested longest.
+    /// A repetition of a transfer's last segment is ignored: a fault in the last bits of a frame makes a sender repeat
+    /// what some receivers already have.
     ///
     /// # Errors
-    /// See [`SegmentError`]. The message under way is given up.
+    /// See [`SegmentError`]. The message to which the segment claims to belong is given up.
     pub fn push(&mut self, data: &[u8]) -> Result<Option<&[u8]>, SegmentError> {
-        let current = self.current.take();
         let segment = Segment::parse(data)?;
         if segment.total > N {
             return Err(SegmentError::MessageLength(segment.total));
         }
-        if let Some(transfer) = current
-            && self.is_repetition(&transfer, &segment)
-        {
-            self.current = current;
-            return Ok(None);
-        }
-        let mut transfer = match current {
-            _ if segment.index == 0 => Transfer { number: segment.transfer, total: segment.total, received: 0 },
-            Some(transfer) if transfer.number == segment.transfer => transfer,
-            _ => return Err(SegmentError::Gap),
+        self.taken = self.taken.wrapping_add(1);
+        let known = self.slots.iter().position(|slot| slot.current.is_some_and(|t| t.number == segment.transfer));
+        let at = match known {
+            Some(at) if self.slots[at].is_repetition(&segment) => return Ok(None),
+            Some(at) => at,
+            None if segment.index == 0 => self.idle(),
+            None => return Err(SegmentError::Gap),
+        };
+        self.slots[at].take(&segment, self.taken)
+    }
+
+    /// The slot whose message matters least.
+    fn idle(&self) -> usize {
+        let rest = |slot: &Slot<N>| match slot.current {
+            Some(transfer) if transfer.received < transfer.total => self.taken.wrapping_sub(transfer.at),
+            _ => u32::MAX,
+        };
+        (0..T).max_by_key(|at| rest(&self.slots[*at])).unwrap_or(0)
+    }
+}
+
+impl<const N: usize> Slot<N> {
+    fn take(&mut self, segment: &Segment<'_>, at: u32) -> Result<Option<&[u8]>, SegmentError> {
+        let mut transfer = match self.current.take() {
+            _ if segment.index == 0 => Transfer { number: segment.transfer, total: segment.total, received: 0, at },
+            Some(transfer) => transfer,
+            None => return Err(SegmentError::Gap),
         };
         if segment.total != transfer.total {
             return Err(SegmentError::Contradiction);
@@ -220,18 +247,19 @@ impl<const N: usize> Reassembler<N> {
         }
         let end = transfer.received + segment.chunk.len();
         self.message[transfer.received..end].copy_from_slice(segment.chunk);
-        transfer.received = end;
+        (transfer.received, transfer.at) = (end, at);
         self.current = Some(transfer);
         Ok((end == transfer.total).then(|| &self.message[..end]))
     }
 
     /// Whether the segment is, byte for byte, the last one taken.
-    fn is_repetition(&self, transfer: &Transfer, segment: &Segment<'_>) -> bool {
+    fn is_repetition(&self, segment: &Segment<'_>) -> bool {
         let start = segment.index * CHUNK;
-        segment.transfer == transfer.number
-            && segment.total == transfer.total
-            && start + segment.chunk.len() == transfer.received
-            && self.message[start..transfer.received] == *segment.chunk
+        self.current.is_some_and(|transfer| {
+            segment.total == transfer.total
+                && start + segment.chunk.len() == transfer.received
+                && self.message[start..transfer.received] == *segment.chunk
+        })
     }
 }
 
@@ -255,7 +283,7 @@ mod tests {
 
     /// Pushes frames and tells what came of each: `.` taken, `M` message complete, else the error.
     fn run(frames: &[&Payload]) -> Vec<Result<char, SegmentError>> {
-        let mut reassembler = Reassembler::<256>::new();
+        let mut reassembler = Reassembler::<256, 2>::new();
         frames.iter().map(|f| reassembler.push(f).map(|m| if m.is_some() { 'M' } else { '.' })).collect()
     }
 
@@ -280,7 +308,7 @@ mod tests {
     fn what_a_bus_can_do_to_a_transfer() {
         use SegmentError::*;
         let (a, b, single, long) = (cut(1, 150), cut(2, 112), cut(3, 9), cut(4, 300));
-        let same_transfer_other_length = cut(1, 151);
+        let (same_transfer_other_length, third) = (cut(1, 151), cut(9, 112));
         type Case<'a> = (&'a str, &'a [&'a Payload], &'a [Result<char, SegmentError>]);
         let cases: &[Case<'_>] = &[
             ("in order", &[&a[0], &a[1], &a[2]], &[Ok('.'), Ok('.'), Ok('M')]),
@@ -296,7 +324,9 @@ mod tests {
             ("the second is lost", &[&a[0], &a[2]], &[Ok('.'), Err(Gap)]),
             ("the start is lost", &[&a[1], &a[2]], &[Err(Gap), Err(Gap)]),
             ("lost, then complete", &[&a[0], &a[2], &b[0], &b[1]], &[Ok('.'), Err(Gap), Ok('.'), Ok('M')]),
-            ("another transfer's middle", &[&a[0], &b[1]], &[Ok('.'), Err(Gap)]),
+            ("another transfer's middle", &[&a[0], &b[1], &a[1], &a[2]], &[Ok('.'), Err(Gap), Ok('.'), Ok('M')]),
+            ("another's start in between", &[&a[0], &b[0], &a[1], &a[2]], &[Ok('.'), Ok('.'), Ok('.'), Ok('M')]),
+            ("two starts between", &[&a[0], &b[0], &third[0], &a[1]], &[Ok('.'), Ok('.'), Ok('.'), Err(Gap)]),
             ("back", &[&a[0], &a[1], &a[2], &a[1]], &[Ok('.'), Ok('.'), Ok('M'), Err(Contradiction)]),
             ("another total", &[&a[0], &same_transfer_other_length[1]], &[Ok('.'), Err(Contradiction)]),
             (
@@ -337,7 +367,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_cut_comes_together(message in prop::collection::vec(any::<u8>(), 1..=MAX_MESSAGE), transfer: u8) {
-            let mut reassembler = Reassembler::<MAX_MESSAGE>::new();
+            let mut reassembler = Reassembler::<MAX_MESSAGE, 1>::new();
             let mut frames = segments(PREFIX, transfer, &message).unwrap();
             let last = frames.len() - 1;
             for frame in frames.by_ref().take(last) {
@@ -348,7 +378,7 @@ mod tests {
 
         #[test]
         fn arbitrary_frames_never_panic(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=70), 0..20)) {
-            let mut reassembler = Reassembler::<100>::new();
+            let mut reassembler = Reassembler::<100, 2>::new();
             for frame in frames {
                 if let Ok(Some(message)) = reassembler.push(&frame) {
                     prop_assert!(message.len() <= 100);
@@ -359,7 +389,7 @@ mod tests {
         /// Frames close to valid ones reach further than random bytes; no message is ever made up of two.
         #[test]
         fn shuffled_segments_give_only_whole_messages(picks in prop::collection::vec((0u8..3, 0usize..4), 0..40)) {
-            let mut reassembler = Reassembler::<256>::new();
+            let mut reassembler = Reassembler::<256, 2>::new();
             for (transfer, index) in picks {
                 let whole = [message(200), message(130), message(20)][usize::from(transfer)].clone();
                 let frames: Vec<_> = segments(PREFIX, transfer, &whole).unwrap().collect();

@@ -48,6 +48,12 @@ pub const MAX_BACKLOG_ALARMS: u32 = 112;
 /// Decisions repeated on one request.
 pub const HISTORY_BATCH: u32 = 4;
 
+/// Failures in round 0 that count: after j of them a validator is ignored there for 2^j heights (F2).
+pub const MAX_FAILURES: u32 = 8;
+/// Heights without a further failure after which one is forgiven: no fewer than the longest time of being ignored, or
+/// who fails again and again would be forgiven between.
+pub const FORGIVE_HEIGHTS: u32 = 1 << MAX_FAILURES;
+
 /// Different values a node keeps for one height.
 pub const MAX_VALUES: usize = 15;
 /// Rounds of one height.

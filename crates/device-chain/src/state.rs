@@ -181,6 +181,12 @@ impl State {
         &self.event
     }
 
+    /// Decisions that no block holds yet (DC-52).
+    #[must_use]
+    pub const fn backlog(&self) -> u32 {
+        self.height() - self.event.tree_size
+    }
+
     /// Alarms on the chain.
     #[must_use]
     pub fn alarms(&self) -> &[AlarmEntry] {
@@ -217,9 +223,7 @@ impl State {
             Transaction::Readmit { validator, nonce } => match self.readmission(*validator) {
                 Some(last) if last.nonce == *nonce => Err(Refusal::Readmission),
                 // once in a block when blocks are late: a liar that keeps losing its memory must not fill the history
-                Some(last)
-                    if last.height > self.event.tree_size && self.height() - self.event.tree_size >= MAX_BACKLOG =>
-                {
+                Some(last) if last.height > self.event.tree_size && self.backlog() >= MAX_BACKLOG => {
                     Err(Refusal::Backlog)
                 }
                 Some(_) => Ok(()),
@@ -232,7 +236,7 @@ impl State {
     /// DC-52: what could never become part of the Event Chain is not decided. Blocks, readmissions and empty heights
     /// always are, so that the car can get out of it.
     fn check_backlog(&self, tx: &Transaction) -> Result<(), Refusal> {
-        let backlog = self.height() - self.event.tree_size;
+        let backlog = self.backlog();
         let limit = match tx {
             Transaction::UseGrant(_) | Transaction::Record { .. } => MAX_BACKLOG,
             Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,

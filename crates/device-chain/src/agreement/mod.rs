@@ -5,6 +5,7 @@
 //! kind) counts (C1); two quorums share a correct member (DC-10), so one round has one polka; a lock yields only to a
 //! newer certificate (L1, L3), so a decided value is the only one that a later round can certify.
 
+mod proposals;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod votes;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+pub use proposals::{Standing, Standings};
 pub use votes::{Ballot, VoteCount};
 
 use crate::limits::{MAX_ROUNDS, MAX_VALIDATORS, MAX_VALUES};
@@ -103,14 +105,21 @@ pub struct Instance {
     proposals: [Option<ValueId>; MAX_ROUNDS],
     /// Values proposed in round 0, first seen first.
     open: Vec<ValueId, MAX_VALUES>,
-    /// Who has proposed in round 0 (F3).
-    openers: [bool; MAX_VALIDATORS],
+    /// What each validator has proposed in round 0: one proposal counts (F3), also when its value had to go.
+    openers: [Option<Option<ValueId>>; MAX_VALIDATORS],
+    standings: Standings,
+    /// This node's own proposal of round 0.
+    own_proposal: Option<ValueId>,
+    /// This node prevoted a proposal that was set aside, because nobody better came in time.
+    waited_in_vain: bool,
     round: Round,
     /// Highest round with a vote: nothing needs to be looked for above it.
     top: Round,
     lock: Option<(Round, ValueId)>,
     decided: Option<(Round, ValueId)>,
     proposed: bool,
+    /// How often the time is doubled for which fewer than f + 1 voters are left alone; `None` is for ever (L7).
+    reluctance: Option<u32>,
     /// Until when fewer than f + 1 voters are left alone, and whether that time is over.
     lonely_until: Option<Micros>,
     stirred: bool,
@@ -139,12 +148,16 @@ impl Instance {
             ballots: [Ballot::default(); MAX_ROUNDS],
             proposals: [None; MAX_ROUNDS],
             open: Vec::new(),
-            openers: [false; MAX_VALIDATORS],
+            openers: [None; MAX_VALIDATORS],
+            standings: Standings::default(),
+            own_proposal: None,
+            waited_in_vain: false,
             round: 0,
             top: 0,
             lock: None,
             decided: None,
             proposed: false,
+            reluctance: Some(0),
             lonely_until: None,
             stirred: false,
             begun: None,
@@ -220,6 +233,11 @@ impl Instance {
         self.may_vote = may_vote;
     }
 
+    /// How often the time is doubled for which few voters are left alone; `None` is for ever (L7).
+    pub fn set_reluctance(&mut self, doublings: Option<u32>) {
+        self.reluctance = doublings;
+    }
+
     /// This node saw the evidence for a value.
     pub fn set_evident(&mut self, id: ValueId) {
         if let Some(value) = self.values.get_mut(usize::from(id)) {
@@ -251,7 +269,7 @@ impl Instance {
         self.lock.is_some_and(|(_, locked)| locked == id)
             || self.decided.is_some_and(|(_, decided)| decided == id)
             || self.proposals[usize::from(self.round)..].iter().take(2).any(|p| *p == Some(id))
-            || self.value(id).is_some_and(|value| value.proposer == self.me)
+            || self.own_proposal == Some(id)
             || self.seen(0).iter().any(|ballot| ballot.is_for(self.me, id))
             || self.voters_for(id) >= self.quorum.one_correct()
     }
@@ -259,41 +277,14 @@ impl Instance {
     /// As if nothing had been heard of the value: a loss, which retransmission repairs.
     fn forget(&mut self, id: ValueId) {
         self.open.retain(|open| *open != id);
+        for opener in self.openers.iter_mut().flatten() {
+            opener.take_if(|proposed| *proposed == id);
+        }
         for proposal in &mut self.proposals {
             proposal.take_if(|proposed| *proposed == id);
         }
         for ballot in &mut self.ballots {
             ballot.forget(id);
-        }
-    }
-
-    /// Whether a proposal would count: of round 0 the proposer's first (F3), of later rounds the designated
-    /// proposer's first.
-    #[must_use]
-    pub fn takes_proposal(&self, round: Round, proposer: ValidatorIndex) -> bool {
-        match round {
-            0 => self.openers.get(usize::from(proposer)) == Some(&false),
-            _ => proposer == self.proposer(round) && self.proposals.get(usize::from(round)) == Some(&None),
-        }
-    }
-
-    /// A verified proposal, if it counts ([`Self::takes_proposal`]).
-    pub fn on_proposal(&mut self, round: Round, proposer: ValidatorIndex, id: ValueId) {
-        if !self.takes_proposal(round, proposer) {
-            return;
-        }
-        if round == 0 {
-            self.openers[usize::from(proposer)] = true;
-            self.on_served(id);
-        } else {
-            self.proposals[usize::from(round)] = Some(id);
-        }
-    }
-
-    /// A value that a voter served on request: in round 0 as good as heard from its proposer.
-    pub fn on_served(&mut self, id: ValueId) {
-        if !self.open.contains(&id) {
-            let _ = self.open.push(id);
         }
     }
 

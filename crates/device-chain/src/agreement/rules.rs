@@ -84,11 +84,12 @@ impl Instance {
     /// L7: a vote for what only up to f nodes have evidence of would bind its voter to this height until others have
     /// something to agree on. So the height begins without them, but so seldom that a liar gains nothing.
     fn stir(&mut self, now: Micros) -> bool {
-        if self.is_active() || self.voters_from(0).next().is_none() {
+        let alone = !self.is_active() && self.voters_from(0).next().is_some();
+        let Some(doublings) = self.reluctance.filter(|_| alone) else {
             self.lonely_until = None;
             return false;
-        }
-        let until = *self.lonely_until.get_or_insert(now.plus(self.timeouts.of(LONELY_ROUND)));
+        };
+        let until = *self.lonely_until.get_or_insert(now.plus(self.timeouts.of(LONELY_ROUND) << doublings));
         self.stirred = until <= now;
         self.stirred
     }
@@ -159,7 +160,7 @@ impl Instance {
         true
     }
 
-    /// L1: prevote the first valid proposal of round 0, or the designated proposer's of a later round, unless locked on
+    /// L1: prevote the first valid proposal of round 0 that is not set aside (F1, F2), or the designated proposer's of a later round, unless locked on
     /// another value without a newer certificate.
     fn prevote(&mut self, now: Micros, out: &mut Actions) -> bool {
         let round = self.round;
@@ -173,11 +174,15 @@ impl Instance {
         if self.propose_until.is_none() && self.is_active() {
             self.propose_until = Some(now.plus(self.timeouts.of(round)));
         }
+        let late = self.propose_until.is_some_and(|until| until <= now);
         let choice = match round {
-            0 => self.open.iter().copied().find(|id| self.accepts(*id)),
+            0 => self.open.iter().copied().find(|id| self.accepts(*id) && (late || !self.is_set_aside(*id))),
             _ => self.proposals[usize::from(round)].filter(|id| self.accepts(*id)),
         };
-        choice.is_some() && self.cast(VoteKind::Prevote, round, choice, out)
+        let in_vain = round == 0 && choice.is_some_and(|id| self.is_set_aside(id));
+        let voted = choice.is_some() && self.cast(VoteKind::Prevote, round, choice, out);
+        self.waited_in_vain |= in_vain && voted;
+        voted
     }
 
     /// L1. An unlocked node never asks for a certificate: with MACs that would stall (T1).

@@ -52,13 +52,16 @@ impl<K: KeyStore> Validator<K> {
             self.counters.bad_tag += 1;
             return;
         }
-        self.hello_again();
         let (boot, nonce) = (parts.header.height, parts.header.nonce());
         let session = &mut self.sessions[usize::from(peer)];
-        if session.nonce == Some(nonce) || session.candidate == Some(nonce) {
+        let unproven = session.candidate == Some(nonce);
+        if unproven || session.nonce == Some(nonce) {
             // the peer has not heard our CONFIRM, or this is a replay of its HELLO: answering is cheap
             self.counters.accepted += 1;
             self.confirm_soon();
+            if unproven {
+                self.hello_again();
+            }
             return;
         }
         let patience = SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
@@ -71,10 +74,10 @@ impl<K: KeyStore> Validator<K> {
         self.keys.derive(peer, nonces);
         self.counters.accepted += 1;
         self.confirm_soon();
+        self.hello_again();
     }
 
-    /// Who says HELLO may have been away when this node said it; at most four times a heartbeat, for it may be a
-    /// replay.
+    /// Who says a new HELLO may have been away when this node said it; at most four times a heartbeat.
     fn hello_again(&mut self) {
         let pause = u64::from(self.genesis.policy.heartbeat_us) / 4;
         if self.hello_sent.is_some_and(|sent| self.now.since(sent) >= pause) {

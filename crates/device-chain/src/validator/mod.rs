@@ -3,6 +3,7 @@
 //! Run it so: [`Validator::handle`] every input, then [`Validator::poll`] until `None` and carry the effects out in
 //! order, then sleep until [`Validator::deadline`]. A peer's bad message is counted ([`Counters`]), never an error.
 
+mod fairness;
 mod ignition;
 mod orders;
 mod outbox;
@@ -178,6 +179,12 @@ struct HeldRecord {
 /// Bytes of a message that may be kept for later: a vote or a proposal.
 type Held = Vec<u8, 256>;
 
+/// A message kept for later, and since when.
+struct HeldMessage {
+    since: Micros,
+    bytes: Held,
+}
+
 /// A validator.
 pub struct Validator<K> {
     genesis: Genesis,
@@ -206,7 +213,7 @@ pub struct Validator<K> {
 
     sessions: [Session; MAX_VALIDATORS],
     counter: u32,
-    held: [Deque<Held, MAX_HELD>; MAX_VALIDATORS],
+    held: [Deque<HeldMessage, MAX_HELD>; MAX_VALIDATORS],
     pending: Deque<Pending, MAX_PENDING>,
     grants: Deque<HeldGrant, MAX_GRANTS>,
     records: Deque<HeldRecord, MAX_RECORDS>,
@@ -223,7 +230,10 @@ pub struct Validator<K> {
     retransmits: u32,
     helped_at: Micros,
     fetch: Option<sync::Fetch>,
+    /// Which of the wanted values is asked for next.
+    fetch_turn: usize,
     catch_up: sync::CatchUp,
+    fairness: fairness::Fairness,
     counters: Counters,
 }
 
@@ -289,7 +299,9 @@ impl<K: KeyStore> Validator<K> {
             retransmits: 0,
             helped_at: now,
             fetch: None,
+            fetch_turn: 0,
             catch_up: sync::CatchUp::default(),
+            fairness: fairness::Fairness::default(),
             counters: Counters::default(),
             genesis,
         };
@@ -310,9 +322,9 @@ impl<K: KeyStore> Validator<K> {
         self.current.set_may_vote(!self.amnesiac);
         for tx in &recovered.current.values {
             let id = self.learn_value(self.me, tx, true);
-            if let Some(value) = id.and_then(|id| self.current.value(id)) {
-                let _ = self.stored.push(value.hash);
-            }
+            let Some((id, hash)) = id.and_then(|id| Some((id, self.current.value(id)?.hash))) else { continue };
+            self.current.set_own_proposal(id);
+            let _ = self.stored.push(hash);
         }
         restore_votes(&mut self.current, &recovered.current);
         if !recovered.current.votes.is_empty() {
@@ -384,7 +396,7 @@ impl<K: KeyStore> Validator<K> {
             self.confirm_due,
             Some(self.heartbeat_due),
             self.retransmit_due,
-            self.fetch.as_ref().map(sync::Fetch::due),
+            self.fetch.as_ref().map(|fetch| fetch.due),
             // nothing is voted, and no timer of a vote runs out, while the journal is behind
             self.current.deadline().filter(|_| self.can_persist()),
             self.next_proposal(),

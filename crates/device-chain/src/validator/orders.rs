@@ -58,8 +58,8 @@ impl<K: KeyStore> Validator<K> {
 
     /// When the next own proposal is due; `None` while this height has its proposal, or there is nothing to propose.
     pub(super) fn next_proposal(&self) -> Option<Micros> {
-        let open = !self.amnesiac && !self.current.is_active() && self.current.round() == 0;
-        open.then(|| self.pending.iter().map(|pending| pending.due).min()).flatten()
+        let opens = self.current.opens_at().filter(|_| !self.amnesiac)?;
+        self.pending.iter().map(|pending| pending.due.max(opens)).min()
     }
 
     /// Round 0: whoever has something to approve proposes at once (L4).
@@ -68,9 +68,10 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         let Some(bytes) = self.first_pending() else { return };
-        let hash = self.learn_value(self.me, &bytes, true).and_then(|id| Some(self.current.value(id)?.hash));
-        match hash {
-            Some(hash) => {
+        let learnt = self.learn_value(self.me, &bytes, true).and_then(|id| Some((id, self.current.value(id)?.hash)));
+        match learnt {
+            Some((id, hash)) => {
+                self.current.set_own_proposal(id);
                 self.send(Message::Propose(self.current.height(), 0, hash));
                 self.arm_retransmit();
             }
@@ -81,8 +82,8 @@ impl<K: KeyStore> Validator<K> {
 
     /// The own proposal of a height that ended with nothing could not be agreed on: too few have its evidence. Next
     /// time later, and ever more so.
-    pub(super) fn back_off(&mut self, height: Height) {
-        let proposed = self.proposed_at(height).and_then(|hash| self.current.value(self.current.find(&hash)?));
+    pub(super) fn back_off(&mut self) {
+        let proposed = self.current.own_proposal();
         let pending = proposed.and_then(|value| self.pending.iter_mut().find(|pending| pending.bytes == value.tx));
         if let Some(pending) = pending {
             pending.failures = (pending.failures + 1).min(MAX_BACK_OFF);
@@ -101,12 +102,6 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn first_pending(&self) -> Option<TxBytes> {
         let due = self.pending.iter().filter(|pending| pending.due <= self.now);
         due.min_by_key(|pending| !pending.own).map(|pending| pending.bytes.clone())
-    }
-
-    /// The own proposal of this height's round 0.
-    pub(super) fn proposed_at(&self, height: Height) -> Option<Hash> {
-        let instance = self.instance(height)?;
-        instance.values().iter().find(|value| value.proposer == self.me && value.evident).map(|value| value.hash)
     }
 
     /// The decided transaction is no longer pending; how long it was, if this node had asked for it.

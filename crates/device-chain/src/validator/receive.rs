@@ -1,12 +1,15 @@
 //! What comes in: split, attributed, verified, counted; then handed to whom it concerns.
 
-use super::{Held, Validator};
+use super::{Held, HeldMessage, Validator};
 use crate::agreement::Instance;
 use crate::genesis::WIRE_VERSION;
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::types::{Hash, Height, ValidatorIndex};
 use crate::wire::{self, Class, ENDPOINT_SENDER, Kind, Parts};
+
+/// Phases for which a message is kept that cannot be checked yet.
+const HELD_PHASES: u64 = 64;
 
 /// Whose identifier carried a message, and which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,34 +171,46 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    /// Keeps a message that cannot be checked yet; of each sender the newest few. A copy of one that is kept is a
-    /// replay.
+    /// Keeps a message that cannot be checked yet; of each sender the newest few, for a while. A copy of one that is
+    /// kept is a replay.
     pub(super) fn hold(&mut self, peer: ValidatorIndex, bytes: &[u8]) {
         let held = &mut self.held[usize::from(peer)];
-        if held.iter().any(|known| known.as_slice() == bytes) {
+        if held.iter().any(|known| known.bytes.as_slice() == bytes) {
             self.counters.replayed += 1;
             return;
         }
-        let Ok(message) = Held::from_slice(bytes) else {
+        let Ok(bytes) = Held::from_slice(bytes) else {
             self.counters.malformed += 1;
             return;
         };
         if held.is_full() {
             held.pop_front();
         }
-        let _ = held.push_back(message);
+        let _ = held.push_back(HeldMessage { since: self.now, bytes });
         self.counters.held += 1;
     }
 
     /// Tries everything that was kept again: the height or the known values have changed.
     pub(super) fn release_held(&mut self) {
+        self.expire_held();
         for peer in self.others() {
             for _ in 0..self.held[usize::from(peer)].len() {
-                let Some(message) = self.held[usize::from(peer)].pop_front() else { break };
-                if let Some(parts) = Parts::split(&message, self.quorum.n, self.tag_len) {
-                    self.dispatch(peer, &parts, &message);
+                let Some(HeldMessage { since, bytes }) = self.held[usize::from(peer)].pop_front() else { break };
+                if let Some(parts) = Parts::split(&bytes, self.quorum.n, self.tag_len) {
+                    self.dispatch(peer, &parts, &bytes);
+                }
+                if let Some(again) = self.held[usize::from(peer)].back_mut().filter(|held| held.bytes == bytes) {
+                    again.since = since;
                 }
             }
+        }
+    }
+
+    /// Nobody has vouched for it for so long that it was forged, or is said again anyway (M4).
+    pub(super) fn expire_held(&mut self) {
+        let limit = HELD_PHASES * self.phase_us();
+        for held in &mut self.held {
+            held.retain(|message| self.now.since(message.since) <= limit);
         }
     }
 

@@ -12,23 +12,21 @@ use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
 use crate::wire::{Header, Parts};
 
-/// A value that others vote for and this node does not hold.
+/// Phases in which a peer gets one VALUE: its answer is longer than its question, and a liar asks at will.
+pub(super) const VALUE_PHASES: u64 = 8;
+
+/// Asking for values that others vote for and this node does not hold.
 pub(super) struct Fetch {
-    voter: ValidatorIndex,
-    height: Height,
-    hint: u16,
-    due: Micros,
-    sent: bool,
+    /// When to ask, or to ask for another one.
+    pub(super) due: Micros,
+    /// Whom, and for what.
+    asked: Option<(ValidatorIndex, Height, u16)>,
 }
 
 impl Fetch {
-    pub(super) const fn due(&self) -> Micros {
-        self.due
-    }
-
     /// Whether this very value was asked of this very voter: nobody can push values.
     pub(super) fn asked(&self, voter: ValidatorIndex, height: Height, hint: u16) -> bool {
-        self.sent && (self.voter, self.height, self.hint) == (voter, height, hint)
+        self.asked == Some((voter, height, hint))
     }
 }
 
@@ -47,28 +45,47 @@ pub(super) struct CatchUp {
     vouched: [Option<(Height, Hash)>; MAX_VALIDATORS],
     /// Requests since the last one that helped.
     fruitless: u8,
+    /// When each peer was sent a value last.
+    valued: [Option<Micros>; MAX_VALIDATORS],
     /// When each peer was served last.
     served: [Option<(Micros, Height)>; MAX_VALIDATORS],
 }
 
 impl<K: KeyStore> Validator<K> {
-    pub(super) fn want_value(&mut self, voter: ValidatorIndex, height: Height, hint: u16) {
-        if self.fetch.is_none() {
-            // the proposal may be on its way
-            self.fetch = Some(Fetch { voter, height, hint, due: self.now.plus(self.phase_us()), sent: false });
-        }
+    /// A vote is kept whose value this node does not hold. The proposal may be on its way.
+    pub(super) fn want_value(&mut self) {
+        let due = self.now.plus(self.phase_us());
+        self.fetch.get_or_insert(Fetch { due, asked: None });
     }
 
-    /// Timers of fetching and catching up.
+    /// Timers of fetching.
     pub(super) fn catch_up(&mut self) {
-        let now = self.now;
-        if let Some(fetch) = self.fetch.take_if(|fetch| fetch.due <= now) {
-            let known = self.current.values().iter().any(|value| value.hash.hint() == fetch.hint);
-            if !known && !fetch.sent && fetch.height == self.current.height() {
-                self.send(Message::Fetch(fetch.voter, fetch.height, fetch.hint));
-                self.fetch = Some(Fetch { sent: true, due: now.plus(4 * self.phase_us()), ..fetch });
-            }
+        if self.fetch.take_if(|fetch| fetch.due <= self.now).is_none() {
+            return;
         }
+        self.expire_held();
+        let wanted = self.wanted_values().count();
+        if wanted == 0 {
+            return;
+        }
+        // each in turn: who put it on the bus is not known yet, and a forged hint must not stand in front of a real one
+        self.fetch_turn = (self.fetch_turn + 1) % wanted;
+        let Some((voter, hint)) = self.wanted_values().nth(self.fetch_turn) else { return };
+        let height = self.current.height();
+        self.send(Message::Fetch(voter, height, hint));
+        self.fetch = Some(Fetch { due: self.now.plus(4 * self.phase_us()), asked: Some((voter, height, hint)) });
+    }
+
+    /// Values that votes which are kept hint at, with a voter each.
+    fn wanted_values(&self) -> impl Iterator<Item = (ValidatorIndex, u16)> {
+        let unknown = |header: &Header| {
+            let known = self.current.values().iter().any(|value| value.hash.hint() == header.hint);
+            header.kind.vote().is_some() && header.height == self.current.height() && !known
+        };
+        let kept = (0..).zip(&self.held).flat_map(|(peer, held)| held.iter().map(move |message| (peer, message)));
+        kept.filter_map(move |(peer, message)| {
+            Header::parse(&message.bytes).filter(unknown).map(|header| (peer, header.hint))
+        })
     }
 
     pub(super) fn on_fetch(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
@@ -76,8 +93,12 @@ impl<K: KeyStore> Validator<K> {
         if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New {
             return;
         }
-        let wanted = self.instance(height).and_then(|i| i.values().iter().find(|value| value.hash.hint() == hint));
-        if let Some(hash) = wanted.map(|value| value.hash) {
+        let known = self.instance(height).and_then(|i| i.values().iter().find(|value| value.hash.hint() == hint));
+        let Some(hash) = known.map(|value| value.hash) else { return };
+        let (now, pause) = (self.now, VALUE_PHASES * self.phase_us());
+        let last = &mut self.catch_up.valued[usize::from(peer)];
+        if last.is_none_or(|last| now.since(last) >= pause) {
+            *last = Some(now);
             self.send(Message::Value(peer, height, hash));
         }
     }
@@ -245,8 +266,8 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         let Some((state, digest)) = self.catch_up.state.take() else { return };
-        let served = self.catch_up.served;
-        self.catch_up = CatchUp { served, ..CatchUp::default() };
+        let CatchUp { served, valued, .. } = self.catch_up;
+        self.catch_up = CatchUp { served, valued, ..CatchUp::default() };
         self.state = state;
         self.digest = digest;
         self.history.clear();

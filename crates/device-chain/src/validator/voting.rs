@@ -5,6 +5,7 @@ use super::receive::Verdict;
 use super::{Decision, Report, Validator};
 use crate::agreement::{Action, Actions, Instance, Value, ValueId, VoteKind};
 use crate::keys::KeyStore;
+use crate::limits::MAX_BACKLOG;
 use crate::record::{Record, VoteRecord, push_newest};
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
@@ -12,6 +13,8 @@ use crate::wire::{DECIDED_VALUE, NIL_PROPOSER, Parts};
 
 /// Phases from the first word of a height to its decision after which nothing moves because of it (DC-45).
 const LIVE_PHASES: u64 = 256;
+/// Decisions in no block after which L7 waits twice as long.
+const RELUCTANT_DECISIONS: u32 = 16;
 
 impl<K: KeyStore> Validator<K> {
     /// A proposal of `peer` (L4, F3).
@@ -23,10 +26,13 @@ impl<K: KeyStore> Validator<K> {
         let Some(instance) = self.instance(height) else { return self.count_stale(peer, parts.header.counter) };
         let parent = *instance.parent();
         let hash = decision_hash(&self.mesh, height, &parent, parts.body);
-        if self.verify(peer, parts, &parent, &hash) != Verdict::New
-            || height != self.current.height()
-            || !self.current.takes_proposal(round, peer)
-        {
+        if self.verify(peer, parts, &parent, &hash) != Verdict::New {
+            return;
+        }
+        if round == 0 {
+            self.note_proposal(peer, height, parts.body);
+        }
+        if height != self.current.height() || !self.current.takes_proposal(round, peer) {
             return;
         }
         if let Some(id) = self.learn_value(peer, parts.body, false) {
@@ -115,8 +121,8 @@ impl<K: KeyStore> Validator<K> {
 
     fn on_unknown_value(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         if parts.header.height == self.current.height() {
-            self.want_value(peer, parts.header.height, parts.header.hint);
             self.hold(peer, bytes);
+            self.want_value();
         } else {
             self.count_stale(peer, parts.header.counter);
         }
@@ -239,11 +245,12 @@ impl<K: KeyStore> Validator<K> {
 
     /// The own proposal of round 0 is on the wire: from now on it has its place among its rivals.
     pub(super) fn on_proposed(&mut self, height: Height, round: Round) {
-        if height != self.current.height() || round != 0 {
+        let Some(proposal) = self.instance(height).and_then(Instance::own_proposal).filter(|_| round == 0) else {
             return;
-        }
-        let proposed = self.proposed_at(height);
-        if let Some(id) = proposed.and_then(|hash| self.current.find(&hash)) {
+        };
+        let (hash, tx) = (proposal.hash, proposal.tx.clone());
+        self.note_proposal(self.me, height, &tx);
+        if let Some(id) = self.current.find(&hash) {
             self.current.on_proposal(0, self.me, id);
         }
     }
@@ -267,6 +274,7 @@ impl<K: KeyStore> Validator<K> {
         let height = self.current.height();
         let live = live && self.is_recent();
         let Some(tx) = Transaction::decode(&bytes) else { return };
+        self.judge_proposers();
         if let Err(refusal) = self.state.apply(&bytes, &tx, &self.genesis) {
             // more than f liars: stand still rather than leave the chain's rules
             return self.report(Report::Refused(tx, refusal));
@@ -274,7 +282,7 @@ impl<K: KeyStore> Validator<K> {
         self.digest = self.state.digest();
         push_newest(&mut self.history, bytes.clone());
         if tx == Transaction::Skip {
-            self.back_off(height);
+            self.back_off();
         }
         self.persist_head(Record::Decided(height, bytes.clone()));
         if !live && let Some(id) = self.learn_value(self.me, &bytes, true) {
@@ -295,7 +303,15 @@ impl<K: KeyStore> Validator<K> {
         let (height, head) = (self.state.height() + 1, *self.state.head());
         let mut next = Instance::new(height, head, self.me, self.quorum, self.timeouts());
         next.set_may_vote(!self.amnesiac);
+        next.set_reluctance(self.reluctance());
         next
+    }
+
+    /// L7: empty heights count, too, for the history that waits for the gateway. The longer it is, the longer a height waits
+    /// before it ends with nothing; once the chain takes no orders any more, none does.
+    fn reluctance(&self) -> Option<u32> {
+        let backlog = self.state.backlog();
+        (backlog < MAX_BACKLOG).then_some(backlog / RELUCTANT_DECISIONS)
     }
 
     /// Leaves the current height without a decision of its own, for the one after the state's.
@@ -312,6 +328,7 @@ impl<K: KeyStore> Validator<K> {
         self.retransmit_due = None;
         self.retransmits = 0;
         self.forget_claims();
+        self.review_standings();
         self.review_pending();
         self.release_held();
     }
@@ -332,7 +349,8 @@ impl<K: KeyStore> Validator<K> {
         if self.retransmit_due.is_some_and(|due| due <= self.now) {
             self.retransmits = (self.retransmits + 1).min(5);
             let height = self.current.height();
-            if let (0, Some(proposed)) = (self.current.round(), self.proposed_at(height)) {
+            if let (0, Some(proposed)) = (self.current.round(), self.current.own_proposal()) {
+                let proposed = proposed.hash;
                 self.send(Message::Propose(height, 0, proposed));
             }
             self.resend_votes(height);

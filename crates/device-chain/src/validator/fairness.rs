@@ -1,0 +1,109 @@
+//! Who has had its turn, who waits for one, and who spoils rounds: F1 and F2. Local memory of one boot; it decides only
+//! which proposal of round 0 this node prevotes first, so it cannot touch agreement.
+
+use super::Validator;
+use crate::agreement::{Standing, Standings, VoteKind};
+use crate::keys::KeyStore;
+use crate::limits::{FORGIVE_HEIGHTS, MAX_FAILURES, MAX_VALIDATORS};
+use crate::quorum::faults;
+use crate::tx::{Transaction, TxBytes};
+use crate::types::{Height, ValidatorIndex};
+
+/// What this node remembers of proposers.
+#[derive(Default)]
+pub(super) struct Fairness {
+    /// Whose proposals were decided last, the newest first; `None` where nobody's was, or nobody knows.
+    winners: [Option<ValidatorIndex>; faults(MAX_VALIDATORS)],
+    /// The last proposal of round 0 of each validator, and its height.
+    proposals: [Option<(Height, TxBytes)>; MAX_VALIDATORS],
+    failures: [Failures; MAX_VALIDATORS],
+}
+
+/// How often a validator has failed this node in round 0.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Failures {
+    count: u32,
+    last: Height,
+}
+
+impl Failures {
+    /// Failures that are not forgiven yet.
+    const fn standing(self, height: Height) -> u32 {
+        self.count.saturating_sub(height.saturating_sub(self.last) / FORGIVE_HEIGHTS)
+    }
+
+    pub(super) const fn add(&mut self, height: Height) {
+        let count = self.standing(height) + 1;
+        *self = Self { count: if count < MAX_FAILURES { count } else { MAX_FAILURES }, last: height };
+    }
+
+    /// F2: for 2^j heights after the j-th failure.
+    pub(super) const fn is_ignored(self, height: Height) -> bool {
+        self.count > 0 && height <= self.last.saturating_add(1 << self.count)
+    }
+}
+
+impl<K: KeyStore> Validator<K> {
+    /// A proposal of round 0 was on the wire, this node's own included.
+    pub(super) fn note_proposal(&mut self, proposer: ValidatorIndex, height: Height, tx: &[u8]) {
+        if let Ok(tx) = TxBytes::from_slice(tx) {
+            self.fairness.proposals[usize::from(proposer)] = Some((height, tx));
+            self.review_standings();
+        }
+    }
+
+    /// F1, F2: how this height's proposers are treated. Who was set aside stays so, also when the rival has proposed.
+    pub(super) fn review_standings(&mut self) {
+        let height = self.current.height();
+        let rivals = (0..self.quorum.n as ValidatorIndex).any(|rival| self.is_waiting(rival));
+        let mut standings = Standings::default();
+        for (peer, standing) in (0..).zip(&mut standings) {
+            let has_won = self.has_won(peer);
+            let set_aside = self.current.standing(peer).set_aside;
+            *standing =
+                Standing { has_won, set_aside: set_aside || rivals && has_won || self.is_ignored(peer, height) };
+        }
+        self.current.set_standings(standings);
+    }
+
+    fn has_won(&self, proposer: ValidatorIndex) -> bool {
+        self.fairness.winners[..self.quorum.f].contains(&Some(proposer))
+    }
+
+    fn is_ignored(&self, proposer: ValidatorIndex, height: Height) -> bool {
+        self.fairness.failures[usize::from(proposer)].is_ignored(height)
+    }
+
+    /// F1: whether everybody could hear that the validator proposed at the height before and lost, and still may.
+    fn is_waiting(&self, rival: ValidatorIndex) -> bool {
+        let Some((height, bytes)) = &self.fairness.proposals[usize::from(rival)] else { return false };
+        *height == self.state.height()
+            && !self.has_won(rival)
+            && !self.is_ignored(rival, height + 1)
+            && Transaction::decode(bytes).is_some_and(|tx| self.state.check(&tx, &self.genesis).is_ok())
+    }
+
+    /// What the end of a height says about its proposers. Called before the state moves on.
+    pub(super) fn judge_proposers(&mut self) {
+        let (height, instance) = (self.current.height(), &self.current);
+        let decided = instance.decided().and_then(|(round, value)| Some((round, instance.find(&value.hash)?)));
+        let winner = decided.and_then(|(_, id)| instance.proposers(id).next());
+        let mut failed = [false; MAX_VALIDATORS];
+        if let (Some((1.., id)), Some((0, Some(mine)))) = (decided, instance.own_votes(VoteKind::Prevote).next())
+            && id != mine
+        {
+            // F2: what this node voted for in round 0 came to nothing
+            instance.proposers(mine).for_each(|proposer| failed[usize::from(proposer)] = true);
+        }
+        if instance.waited_in_vain() {
+            for rival in 0..self.quorum.n as ValidatorIndex {
+                failed[usize::from(rival)] |= self.is_waiting(rival) && !instance.has_proposed(rival);
+            }
+        }
+        for (failures, _) in self.fairness.failures.iter_mut().zip(failed).filter(|(_, failed)| *failed) {
+            failures.add(height);
+        }
+        self.fairness.winners.rotate_right(1);
+        self.fairness.winners[0] = winner;
+    }
+}
