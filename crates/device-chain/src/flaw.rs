@@ -50,12 +50,17 @@ impl Flaw {
         false
     }
 
-    /// Runs `scenario` with validators that break the rule; it ends with this thread if that panics.
+    /// Runs `scenario` with validators that break the rule.
     #[cfg(any(test, flaws))]
     pub fn during<T>(self, scenario: impl FnOnce() -> T) -> T {
+        struct End;
+        impl Drop for End {
+            fn drop(&mut self) {
+                AT_WORK.set(None);
+            }
+        }
+        let _also_if_it_panics = End;
         AT_WORK.set(Some(self));
-        let outcome = scenario();
-        AT_WORK.set(None);
-        outcome
+        scenario()
     }
 }

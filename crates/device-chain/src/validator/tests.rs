@@ -11,6 +11,7 @@ mod liar;
 mod net;
 mod orders;
 mod soak;
+mod traces;
 
 use std::vec::Vec as StdVec;
 

@@ -281,7 +281,7 @@ fn t8_prevotes_are_durable() {
     assert_eq!(Flaw::PrevotesForgotten.during(trace), Split);
 }
 
-/// Seven without the one that fell silent are six, and the two liars are still there.
+/// T9, R3: seven without the one that fell silent are six, and the two liars are still there.
 #[test]
 fn t9_f_is_held_when_a_silent_member_leaves() {
     let trace = |f| Trace::halves(Quorum { n: 6, f }, &[A, B], &[C, D], &[4, 5]);
@@ -346,7 +346,7 @@ fn t12_a_majority_of_three_breaks_with_one_liar() {
     assert_eq!(Trace::halves(majority, &[A], &[B], &[2]), Split);
 }
 
-/// Six have become A, B, C and X. C has slept since then; the keys of the two that left are in wrong hands.
+/// T13, R2: six have become A, B, C and X. C has slept since then; the keys of the two that left are in wrong hands.
 #[test]
 fn t13_a_height_is_judged_with_its_own_set() {
     let trace = |as_c_sees_it: Quorum| {

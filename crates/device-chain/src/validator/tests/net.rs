@@ -36,6 +36,8 @@ pub struct Ecu {
     pub on: bool,
     /// What it sends does not reach the bus: a liar whose messages the test writes.
     pub mute: bool,
+    /// How long a record takes to its flash.
+    pub write_us: u64,
     pub journal: StdVec<(RecordKind, StdVec<u8>)>,
     durable: Height,
     pub decisions: BTreeMap<Height, Decision>,
@@ -76,7 +78,7 @@ pub struct Net {
     pub log: StdVec<Packet>,
     bus: Option<(Micros, Packet)>,
     /// Which vote each voter has cast in each slot, for ever.
-    votes: BTreeMap<(u8, Height, Round, u8), (bool, u16)>,
+    pub votes: BTreeMap<(u8, Height, Round, u8), (bool, u16)>,
     pub agreed: BTreeMap<Height, Hash>,
     boots: u64,
 }
@@ -102,6 +104,7 @@ impl Net {
                 validator,
                 on: false,
                 mute: false,
+                write_us: WRITE_US,
                 journal: StdVec::new(),
                 durable: 0,
                 decisions: BTreeMap::new(),
@@ -221,7 +224,7 @@ impl Net {
             match ecu.validator.poll(|_| true, &mut buffer) {
                 None => return,
                 Some(Effect::Persist { token, kind, bytes }) => {
-                    ecu.writes.push_back((now.plus(WRITE_US), token, kind, bytes.to_vec()));
+                    ecu.writes.push_back((now.plus(ecu.write_us), token, kind, bytes.to_vec()));
                 }
                 Some(Effect::Send { header, bytes }) => {
                     let source = Source { device: Device::Validator(at), class: header.kind.class() };
