@@ -1,6 +1,7 @@
 //! Whole validators on one bus, in virtual time: what an engineer would try with seven boards on a bench.
 
 mod approvals;
+mod asks;
 mod attacks;
 mod backlog;
 mod blocks;

@@ -67,6 +67,17 @@ impl Net {
     }
 }
 
+#[test]
+fn wrong_rules_work_as_long_as_nothing_goes_wrong() {
+    for flaw in [Flaw::Hearsay, Flaw::UnboundTag, Flaw::SentFirst] {
+        flaw.during(|| {
+            let mut net = Net::trusted(4);
+            net.unlock(1, A);
+            net.reach(1, PHASE_US);
+        });
+    }
+}
+
 /// A prevotes P, B and C prevote Q. X tells A that B has voted for P, too.
 fn t3() {
     let (mut net, [p, q]) = four();
@@ -156,7 +167,7 @@ fn after_a_power_cut_at_a(write_us: u64) -> (Net, [Hash; 2]) {
 
 /// A has precommitted P. Without its lock it helps C and X to decide in round 1 that nothing is done.
 fn t5() {
-    let (mut net, [p_name, _]) = after_a_power_cut_at_a(300);
+    let (mut net, [p_name, _]) = after_a_power_cut_at_a(PHASE_US / 20);
     let skip = net.name_of(&Transaction::Skip);
     for kind in [Kind::Prevote, Kind::Precommit] {
         net.lies(kind, 0, None, A);
