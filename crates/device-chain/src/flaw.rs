@@ -25,7 +25,7 @@ pub enum Flaw {
     ReadiesForgotten,
     /// P1: PREVOTEs are not durable (T8).
     PrevotesForgotten,
-    /// P1: votes leave before they are durable (T8).
+    /// P1, P4: what waits for the journal leaves before it is durable (T8).
     SentFirst,
     /// L1: a lock yields to any certificate, also to one that is older (T12).
     OldProofUnlocks,

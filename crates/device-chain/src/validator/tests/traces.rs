@@ -5,7 +5,7 @@ use super::net::{HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::flaw::Flaw;
 use crate::keys::Device;
-use crate::wire::Kind;
+use crate::wire::{Header, Kind};
 
 const A: u8 = 0;
 const B: u8 = 1;
@@ -32,11 +32,15 @@ impl Net {
     }
 
     /// Proposals and votes are lost between some of the correct ones. X has its own ways.
-    fn lose_votes(&mut self, lost: impl Fn(u8, u8) -> bool + 'static) {
-        self.loss = std::boxed::Box::new(move |packet, to| {
-            let (kind, from) = (packet.header.kind, packet.header.sender);
-            (kind == Kind::Propose || kind.vote().is_some()) && (from == X || to == X || lost(from, to))
+    fn lose_votes(&mut self, lost: impl Fn(&Header, u8) -> bool + 'static) {
+        self.loss = std::boxed::Box::new(move |Packet { header, .. }, to| {
+            let is_vote = header.kind == Kind::Propose || header.kind.vote().is_some();
+            is_vote && (header.sender == X || to == X || lost(header, to))
         });
+    }
+
+    fn round(&self, at: u8) -> Round {
+        self.ecu(at).validator.current.round()
     }
 
     fn hears(&mut self, at: u8, packet: &Packet) {
@@ -82,7 +86,7 @@ fn wrong_rules_work_as_long_as_nothing_goes_wrong() {
 fn t3() {
     let (mut net, [p, q]) = four();
     let [p_name, q_name] = [net.name_of(&p), net.name_of(&q)];
-    net.lose_votes(|from, to| (from == A) != (to == A));
+    net.lose_votes(|vote, to| (vote.sender == A) != (to == A));
     net.tell(A, Input::Submit(p));
     net.tell(B, Input::Submit(q));
     net.run(PHASE_US / 2);
@@ -173,8 +177,7 @@ fn t5() {
         net.lies(kind, 0, None, A);
         net.lies(kind, 0, None, C);
     }
-    let round = |net: &Net, at| net.ecu(at).validator.current.round();
-    net.run_until(5 * HEARTBEAT_US, |net| round(net, A) == 1 && round(net, C) == 1);
+    net.run_until(5 * HEARTBEAT_US, |net| [A, C].iter().all(|at| net.round(*at) == 1));
     net.run(PHASE_US);
     for kind in [Kind::Prevote, Kind::Ready, Kind::Precommit] {
         net.lies(kind, 1, Some(skip), A);
@@ -195,6 +198,48 @@ fn t5_a_power_cut_does_not_unlock() {
 #[should_panic(expected = "decides differently")]
 fn t5_a_lock_that_is_forgotten_breaks_agreement() {
     Flaw::LockForgotten.during(t5);
+}
+
+/// B is locked on P since round 0, A by a certificate of round 1 on doing nothing, when the whole car loses power.
+fn t7() {
+    let (mut net, [p, _]) = four();
+    let [p_name, skip] = [net.name_of(&p), net.name_of(&Transaction::Skip)];
+    // C, who proposes in round 1, does not see that A and B have prevoted P; B hears no READY
+    net.lose_votes(|vote, to| {
+        let p = vote.round == 0 && (vote.sender == B || vote.kind != Kind::Precommit);
+        (to == C && p) || (to == B && vote.kind == Kind::Ready)
+    });
+    net.tell(A, Input::Submit(p));
+    net.run(PHASE_US / 2);
+    net.lies(Kind::Prevote, 0, Some(p_name), B);
+    for at in [A, B, C] {
+        net.lies(Kind::Precommit, 0, None, at);
+    }
+    net.run_until(5 * HEARTBEAT_US, |net| [A, C].iter().all(|at| net.round(*at) == 1));
+    net.run(PHASE_US);
+    net.lies(Kind::Prevote, 1, Some(skip), A);
+    net.lies(Kind::Prevote, 1, Some(skip), C);
+    net.lies(Kind::Ready, 1, Some(skip), A);
+    net.run(PHASE_US);
+    let lock = |at| net.ecu(at).validator.current.lock().map(|(round, value)| (round, value.hash));
+    assert_eq!([A, B, C].map(lock), [Some((1, skip)), Some((0, p_name)), None]);
+    net.ids().for_each(|at| net.switch_off(at));
+    net.lose_votes(|_, _| false);
+    net.switch_on(A..X);
+    net.reach_by(A..X, 1, 600 * HEARTBEAT_US);
+    assert_eq!(net.agreed[&1], skip);
+    assert!(net.ecu(A).decisions[&1].round <= 1 + 5);
+}
+
+#[test]
+fn t7_a_power_cut_takes_no_certificate() {
+    t7();
+}
+
+#[test]
+#[should_panic(expected = "it did not happen")]
+fn t7_readies_that_are_forgotten_stall_the_height() {
+    Flaw::ReadiesForgotten.during(t7);
 }
 
 /// A's PRECOMMIT of P was not durable. A, C and X decide Q in the same round.
