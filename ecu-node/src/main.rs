@@ -1,5 +1,8 @@
 //! `ecu-node`: an ECU as a process on Linux.
 
+#[cfg(flaws)]
+compile_error!("built with wrong rules (--cfg flaws): these are for tests, not for cars");
+
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Every rule that the code cites is defined once in docs/protocol.md, and every rule there is cited, or "not yet built".
+# Every rule that the code cites is defined once in docs/protocol.md, and every rule there is cited, or "not yet built";
+# every trace there is a test.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 spec=docs/protocol.md
@@ -19,6 +20,16 @@ cited() {
 # "- **C3** ..." defines; "- **T3** to **T4** ..." defines both.
 defined() { sed -nE 's/^- (\*\*[A-Z0-9-]+\*\*( to \*\*[A-Z0-9-]+\*\*)?).*/\1/p' $spec | grep -oE "$number"; }
 unbuilt() { sed -nE 's/^- \*\*([A-Z0-9-]+)\*\* \(not yet built\).*/\1/p' $spec; }
+# "| T1 | L1 | ... | `t1_name` |": each trace has its tests, and they exist.
+untested() {
+    for trace in $(defined | grep '^T'); do
+        names=$(grep "^| $trace |" $spec | grep -oE "\`${trace,,}b?_[a-z0-9_]+\`" | tr -d '`')
+        [ -n "$names" ] || echo "$trace"
+        for name in $names; do
+            grep -rqE "^fn $name\(\)" crates/device-chain/src || echo "$name"
+        done
+    done
+}
 
 failed=0
 check() { # check WHAT LIST: no line may be in the list
@@ -37,4 +48,5 @@ check "each rule is defined once" "$(defined | sort | uniq -d)"
 check "each rule cited is defined in $spec" "$(comm -23 "$work" <(defined | sort -u))"
 check "each rule defined is cited or not yet built" "$(comm -13 "$work" <(comm -23 <(defined | sort -u) <(unbuilt | sort -u)))"
 check "no rule that is not yet built is cited" "$(comm -12 "$work" <(unbuilt | sort -u))"
+check "each trace has its tests" "$(untested)"
 exit $failed

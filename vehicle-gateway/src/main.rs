@@ -1,5 +1,8 @@
 //! `vehicle-gateway`: the gateway of a car as a process on Linux, and tools around it.
 
+#[cfg(flaws)]
+compile_error!("built with wrong rules (--cfg flaws): these are for tests, not for cars");
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -5,6 +5,7 @@
 //! segmented; the protocol never sees a CAN frame.
 
 use crate::agreement::VoteKind;
+use crate::flaw::Flaw;
 use crate::genesis::WIRE_VERSION;
 use crate::types::{Hash, Height, Round};
 
@@ -318,6 +319,10 @@ pub fn tag_input(head: &[u8; HEADER], context: &Hash, subject: &Hash) -> [u8; HE
     input[..HEADER].copy_from_slice(head);
     input[HEADER..HEADER + 32].copy_from_slice(&context.0);
     input[HEADER + 32..].copy_from_slice(&subject.0);
+    if Flaw::UnboundTag.is_at_work() {
+        input[9..12].fill(0); // the hint
+        input[HEADER + 32..].fill(0);
+    }
     input
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use proposals::{Standing, Standings};
 pub use votes::{Ballot, VoteCount};
 
+use crate::flaw::Flaw;
 use crate::limits::{MAX_ROUNDS, MAX_VALIDATORS, MAX_VALUES};
 use crate::quorum::Quorum;
 use crate::tx::TxBytes;
@@ -309,7 +310,12 @@ impl Instance {
 
     /// Puts back an own vote from the journal. Restores the lock that a precommit stands for (P1, P2).
     pub fn restore_vote(&mut self, kind: VoteKind, round: Round, value: Option<ValueId>) {
-        if usize::from(round) >= MAX_ROUNDS {
+        let forgotten = match kind {
+            VoteKind::Prevote => Flaw::PrevotesForgotten.is_at_work(),
+            VoteKind::Ready => Flaw::ReadiesForgotten.is_at_work(),
+            VoteKind::Precommit => false,
+        };
+        if usize::from(round) >= MAX_ROUNDS || forgotten {
             return;
         }
         self.restored = true;
@@ -317,6 +323,7 @@ impl Instance {
         self.round = self.round.max(round);
         if let (VoteKind::Precommit, Some(id)) = (kind, value)
             && self.lock.is_none_or(|(locked, _)| locked < round)
+            && !Flaw::LockForgotten.is_at_work()
         {
             self.lock = Some((round, id));
         }

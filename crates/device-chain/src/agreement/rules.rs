@@ -1,6 +1,7 @@
 //! The rules, tried in order until none applies. Each is one function and one number of the specification.
 
 use super::{Action, Actions, Instance, ValueId, VoteKind};
+use crate::flaw::Flaw;
 use crate::limits::MAX_ROUNDS;
 use crate::types::{Micros, Round};
 
@@ -16,6 +17,9 @@ impl Instance {
             && (self.round > 0 || !self.values.is_empty() || self.voters_from(0).next().is_some())
         {
             self.begun = Some(now);
+        }
+        if Flaw::DecidedLeave.is_at_work() && self.decided.is_some() {
+            return;
         }
         while !out.is_full()
             && (self.decide(out)
@@ -54,7 +58,11 @@ impl Instance {
 
     /// L1, certificate: a polka of round 0, or q_R READYs of a later round.
     pub(super) fn certificate(&self, round: Round, id: ValueId) -> bool {
-        if round == 0 { self.polka(0, id) } else { self.ballots[usize::from(round)].readies(id) >= self.quorum.ready() }
+        if round == 0 || Flaw::PolkaCertifies.is_at_work() {
+            self.polka(round, id)
+        } else {
+            self.ballots[usize::from(round)].readies(id) >= self.quorum.ready()
+        }
     }
 
     /// C2: a quorum of precommits of one round decides, whatever round this node is in.
@@ -187,12 +195,19 @@ impl Instance {
 
     /// L1. An unlocked node never asks for a certificate: with MACs that would stall (T1).
     fn accepts(&self, id: ValueId) -> bool {
+        let certified = |since: Round| (since..self.round).any(|round| self.certificate(round, id));
         let free = match self.lock {
-            None => true,
+            None => !Flaw::ProofFromAll.is_at_work() || self.is_new(id) || certified(0),
             Some((_, locked)) if locked == id => true,
-            Some((since, _)) => (since..self.round).any(|round| self.certificate(round, id)),
+            Some(_) if Flaw::OldProofUnlocks.is_at_work() => certified(0),
+            Some((since, _)) => certified(since),
         };
         free && self.is_valid(id)
+    }
+
+    /// Whether nobody has voted for it in an earlier round: what [`Flaw::ProofFromAll`] takes without proof.
+    fn is_new(&self, id: ValueId) -> bool {
+        self.ballots[..usize::from(self.round)].iter().all(|ballot| ballot.prevotes(Some(id)).of == 0)
     }
 
     /// Nil votes: no acceptable proposal in time, or a quorum of prevotes without a polka in time.

@@ -1,7 +1,9 @@
 //! The rules of one height as scenarios. `n4` and `n7` are meshes of four and seven; node 0 is the one looked at.
 
+mod mesh;
 mod scenarios;
 mod simulation;
+mod traces;
 
 use super::*;
 
@@ -46,7 +48,11 @@ fn value(hash: Hash, proposer: ValidatorIndex) -> Value {
 impl Node {
     /// Node `me` of a mesh of `n` at height 1.
     fn new(n: usize, me: ValidatorIndex) -> Self {
-        Self { instance: Instance::new(1, Hash::NIL, me, Quorum::full(n), TIMEOUTS), now: START }
+        Self::at(1, Quorum::full(n), me)
+    }
+
+    fn at(height: Height, quorum: Quorum, me: ValidatorIndex) -> Self {
+        Self { instance: Instance::new(height, Hash::NIL, me, quorum, TIMEOUTS), now: START }
     }
 
     /// Everything the rules allow now.
@@ -131,9 +137,10 @@ impl Node {
         self.votes(VoteKind::Precommit, round, hash, by)
     }
 
-    /// After a power cut: what the journal gives back is `votes`.
-    fn reboot(n: usize, me: ValidatorIndex, votes: &[Did]) -> Self {
-        let mut node = Self::new(n, me);
+    /// The same after a power cut: what the journal gives back is `votes`.
+    fn rebooted(&self, votes: &[Did]) -> Self {
+        let Instance { height, quorum, me, .. } = self.instance;
+        let mut node = Self::at(height, quorum, me);
         for did in votes {
             let Did::Vote(kind, round, hash) = *did else { continue };
             let id = hash.map(|hash| node.instance.add_value(value(hash, me)).expect("room"));

@@ -6,6 +6,7 @@ use super::{Decision, Report, Validator};
 use crate::agreement::{Instance, MAX_ACTIONS, VoteKind};
 use crate::block::Seal;
 use crate::codec;
+use crate::flaw::Flaw;
 use crate::grant::SignedGrant;
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
@@ -209,7 +210,8 @@ impl<K: KeyStore> Validator<K> {
 
     /// Sends once everything persisted so far is durable.
     pub(super) fn send_durable(&mut self, message: Message) {
-        self.queue_message(self.outbox.token, message);
+        let after = if Flaw::SentFirst.is_at_work() { 0 } else { self.outbox.token };
+        self.queue_message(after, message);
     }
 
     pub(super) fn cancel(&mut self, cancel: Cancel) {

@@ -1,6 +1,7 @@
 //! Whole validators on one bus, in virtual time: what an engineer would try with seven boards on a bench.
 
 mod approvals;
+mod asks;
 mod attacks;
 mod backlog;
 mod blocks;
@@ -13,6 +14,7 @@ mod liar;
 mod net;
 mod orders;
 mod soak;
+mod traces;
 
 use std::vec::Vec as StdVec;
 

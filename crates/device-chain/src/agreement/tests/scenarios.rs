@@ -1,4 +1,4 @@
-//! The rules, one scenario each; the traces T1 to T8 of the protocol's safety notes among them.
+//! The rules, one scenario each.
 
 use super::*;
 
@@ -259,31 +259,14 @@ fn an_amnesiac_follows_and_casts_nothing() {
 #[test]
 fn timers_are_running_again_after_a_power_cut_in_a_later_round() {
     // only a READY of round 3 was cast before the cut
-    let mut node = Node::reboot(4, 0, &[ready(3, P)]);
+    let mut node = Node::new(4, 0).rebooted(&[ready(3, P)]);
     node.run();
     assert_eq!(node.instance.round(), 3);
     assert_eq!(node.wait(), [prevote(3, NIL)]);
 }
 
 #[test]
-fn t1_an_unlocked_node_asks_for_no_certificate() {
-    // r0: only A (1) saw a polka of P, with the help of a tag that only A could check, and is locked. The designated
-    // proposer of round 4 is A
-    let mut node = Node::new(4, 0);
-    node.proposed(0, 1, P);
-    for round in 0..4 {
-        node.prevotes(round, NIL, 2..4);
-        node.precommits(round, NIL, 2..4);
-        while node.instance.round() == round {
-            node.wait();
-        }
-    }
-    assert_eq!((node.instance.proposer(4), node.instance.lock()), (1, None));
-    assert_eq!(node.proposed(4, 1, P), [prevote(4, Some(P))], "without a polka of round 0");
-}
-
-#[test]
-fn t5_the_lock_survives_a_power_cut() {
+fn the_lock_survives_a_power_cut() {
     let before = {
         let mut node = Node::new(4, 0);
         let mut did = node.proposed(0, 1, P);
@@ -291,7 +274,7 @@ fn t5_the_lock_survives_a_power_cut() {
         did
     };
     assert_eq!(before, [prevote(0, Some(P)), precommit(0, Some(P))]);
-    let mut node = Node::reboot(4, 0, &before);
+    let mut node = Node::new(4, 0).rebooted(&before);
     assert_eq!(node.instance.lock().map(|(round, value)| (round, value.hash)), Some((0, P)));
     node.prevotes(1, Some(Q), [2, 3]);
     assert_eq!(node.proposed(1, 2, Q), [], "nothing but nil in round 1");
@@ -299,17 +282,17 @@ fn t5_the_lock_survives_a_power_cut() {
 }
 
 #[test]
-fn t8_no_vote_is_cast_again_after_a_power_cut() {
-    let mut node = Node::reboot(4, 0, &[prevote(0, Some(P))]);
+fn no_vote_is_cast_again_after_a_power_cut() {
+    let mut node = Node::new(4, 0).rebooted(&[prevote(0, Some(P))]);
     assert_eq!(node.proposed(0, 2, Q), [], "the prevote of round 0 is cast");
     assert_eq!(node.prevotes(0, Some(Q), 1..4), [precommit(0, Some(Q))], "others' polka may still lock it");
-    let mut node = Node::reboot(4, 0, &[prevote(0, Some(P)), precommit(0, NIL)]);
+    let mut node = Node::new(4, 0).rebooted(&[prevote(0, Some(P)), precommit(0, NIL)]);
     assert_eq!(node.prevotes(0, Some(Q), 1..4), [], "the precommit is cast");
     assert_eq!(node.precommits(0, Some(Q), 1..4), [Did::Decided(0, Q)], "but it sees what the others decide");
 }
 
 #[test]
-fn t6_who_has_decided_keeps_voting_for_it_in_later_rounds() {
+fn who_has_decided_keeps_voting_for_it_in_later_rounds() {
     let mut node = Node::new(4, 0);
     node.proposed(0, 1, P);
     node.prevotes(0, Some(P), 1..3);

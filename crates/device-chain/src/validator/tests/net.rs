@@ -3,13 +3,12 @@
 use std::boxed::Box;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::car::{self, fleet, signer};
+use super::car::{self, signer};
 use super::*;
-use crate::block::{BlockHeader, Finality, Seal};
+use crate::block::Seal;
 use crate::codec;
-use crate::grant::{Action, Grant};
 use crate::keys::{Device, SoftKeys};
-use crate::limits::{MAX_BACKLOG, MAX_MESSAGE};
+use crate::limits::MAX_MESSAGE;
 use crate::record::RecordKind;
 use crate::wire::{HEADER, Header, Kind, NIL_PROPOSER};
 
@@ -36,6 +35,8 @@ pub struct Ecu {
     pub on: bool,
     /// What it sends does not reach the bus: a liar whose messages the test writes.
     pub mute: bool,
+    /// How long a record takes to its flash.
+    pub write_us: u64,
     pub journal: StdVec<(RecordKind, StdVec<u8>)>,
     durable: Height,
     pub decisions: BTreeMap<Height, Decision>,
@@ -76,7 +77,7 @@ pub struct Net {
     pub log: StdVec<Packet>,
     bus: Option<(Micros, Packet)>,
     /// Which vote each voter has cast in each slot, for ever.
-    votes: BTreeMap<(u8, Height, Round, u8), (bool, u16)>,
+    pub votes: BTreeMap<(u8, Height, Round, u8), (bool, u16)>,
     pub agreed: BTreeMap<Height, Hash>,
     boots: u64,
 }
@@ -102,6 +103,7 @@ impl Net {
                 validator,
                 on: false,
                 mute: false,
+                write_us: WRITE_US,
                 journal: StdVec::new(),
                 durable: 0,
                 decisions: BTreeMap::new(),
@@ -221,7 +223,7 @@ impl Net {
             match ecu.validator.poll(|_| true, &mut buffer) {
                 None => return,
                 Some(Effect::Persist { token, kind, bytes }) => {
-                    ecu.writes.push_back((now.plus(WRITE_US), token, kind, bytes.to_vec()));
+                    ecu.writes.push_back((now.plus(ecu.write_us), token, kind, bytes.to_vec()));
                 }
                 Some(Effect::Send { header, bytes }) => {
                     let source = Source { device: Device::Validator(at), class: header.kind.class() };
@@ -419,58 +421,6 @@ impl Net {
     /// The highest height that anybody who is on has reached.
     pub fn top(&self) -> Height {
         self.ids().filter(|at| self.ecu(*at).on).map(|at| self.height(at)).max().unwrap_or(0)
-    }
-
-    pub fn grant(&self, serial: u64) -> SignedGrant {
-        let grant = Grant {
-            mesh: self.genesis.mesh(),
-            issuer: 0,
-            serial,
-            action: Action::Unlock,
-            holder: Hash([9; 32]),
-            not_before: 0,
-            not_after: 1_000_000,
-        };
-        SignedGrant::sign(grant, &fleet())
-    }
-
-    /// Brings a grant in at the gateway, until all know it.
-    pub fn admit(&mut self, grant: &SignedGrant) {
-        self.tell(GATEWAY, Input::Grant(grant.clone()));
-        self.run(3 * PHASE_US);
-    }
-
-    /// An approval as a person asks for it: a grant comes in, `by` uses it.
-    pub fn unlock(&mut self, serial: u64, by: u8) -> Transaction {
-        let grant = self.grant(serial);
-        self.admit(&grant);
-        let tx = Transaction::UseGrant(grant.grant.usage());
-        self.tell(by, Input::Submit(tx.clone()));
-        tx
-    }
-
-    /// The block that an honest gateway would build now.
-    pub fn block(&self) -> BlockHeader {
-        let state = self.ecu(GATEWAY).validator.state();
-        BlockHeader {
-            number: state.event().number + 1,
-            previous: state.event().hash,
-            tree_size: state.height(),
-            tree_root: state.tree().root(),
-            attested_root: Hash([5; 32]),
-            attested_count: 3,
-            finality: Finality::Final,
-            time_ms: state.event().time_ms + 1_000,
-        }
-    }
-
-    /// What an honest gateway does: it closes a block before the backlog stops the others (DC-52).
-    pub fn close_block_in_time(&mut self) {
-        let state = self.ecu(GATEWAY).validator.state();
-        if state.height() - state.event().tree_size > MAX_BACKLOG / 2 {
-            let header = self.block();
-            self.tell(GATEWAY, Input::Submit(Transaction::EventBlock(header)));
-        }
     }
 
     /// Everything counted by one ECU.

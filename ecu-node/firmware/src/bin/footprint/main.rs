@@ -3,6 +3,9 @@
 //! It runs on no board: its bus is a word of memory. `scripts/test` links it and prints its sections.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+#[cfg(flaws)]
+compile_error!("built with wrong rules (--cfg flaws): these are for tests, not for cars");
+
 #[cfg(target_os = "none")]
 mod image;
 

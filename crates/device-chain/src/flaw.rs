@@ -1,0 +1,66 @@
+//! Wrong rules, each of which shows in a test what the right one is for (`docs/protocol.md` chapter 3, traces).
+//!
+//! The product has none: every check is the constant `false` but in this crate's tests and under `--cfg flaws`. That is
+//! no feature, so that nothing that is built together can turn it on, and the product's programs refuse it.
+
+#[cfg(any(test, flaws))]
+use core::cell::Cell;
+
+/// A rule that everybody breaks: a wrong design, not a fault of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// L1: also an unlocked node asks for a certificate of what was voted for in an earlier round (T1).
+    ProofFromAll,
+    /// C3: the own polka of a later round is a certificate, without READYs (T2).
+    PolkaCertifies,
+    /// M4: a vote counts although its tag is not for this receiver, as if others had checked it (T3).
+    Hearsay,
+    /// M2: the tag of a vote does not cover what it is for (T4).
+    UnboundTag,
+    /// P2: a PRECOMMIT in the journal restores no lock (T5).
+    LockForgotten,
+    /// L6: who has decided leaves the height (T6).
+    DecidedLeave,
+    /// P3: READYs are not durable (T7).
+    ReadiesForgotten,
+    /// P1: PREVOTEs are not durable (T8).
+    PrevotesForgotten,
+    /// P1, P4: what waits for the journal leaves before it is durable (T8).
+    SentFirst,
+    /// L1: a lock yields to any certificate, also to one that is older (T12).
+    OldProofUnlocks,
+}
+
+#[cfg(any(test, flaws))]
+std::thread_local! {
+    static AT_WORK: Cell<Option<Flaw>> = const { Cell::new(None) };
+}
+
+impl Flaw {
+    /// Whether the validators of this thread break the rule.
+    #[cfg(any(test, flaws))]
+    #[must_use]
+    pub fn is_at_work(self) -> bool {
+        AT_WORK.get() == Some(self)
+    }
+
+    /// Never, in the product.
+    #[cfg(not(any(test, flaws)))]
+    pub(crate) const fn is_at_work(self) -> bool {
+        false
+    }
+
+    /// Runs `scenario` with validators that break the rule.
+    #[cfg(any(test, flaws))]
+    pub fn during<T>(self, scenario: impl FnOnce() -> T) -> T {
+        struct End;
+        impl Drop for End {
+            fn drop(&mut self) {
+                AT_WORK.set(None);
+            }
+        }
+        let _also_if_it_panics = End;
+        AT_WORK.set(Some(self));
+        scenario()
+    }
+}
