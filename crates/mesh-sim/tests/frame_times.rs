@@ -22,7 +22,7 @@ const TABLE: [(bool, usize, [(u64, u64); 3]); 5] = [
 /// From the start of frame to the end of the data: a number for a bit that is fixed, none for one that can be chosen.
 fn template(extended: bool, len: usize) -> Vec<Option<bool>> {
     let fixed = |text: &str| text.chars().map(|bit| Some(bit == '1')).collect::<Vec<_>>();
-    let dlc = format!("{:04b}", len_to_dlc(len).unwrap());
+    let dlc = format!("{:04b}", len_to_dlc(len).expect("a length"));
     let id = if extended { [vec![None; 11], fixed("11"), vec![None; 18], fixed("0")].concat() } else { vec![None; 11] };
     let rest = if extended { "101" } else { "00101" }; // RRS and IDE if base; FDF, res, BRS
     [fixed("0"), id, fixed(rest), fixed("0"), fixed(&dlc), vec![None; 8 * len]].concat()
@@ -48,7 +48,7 @@ fn longest(timing: &BitTiming, template: &[Option<bool>], nominal: usize) -> Vec
         }
         best = next;
     }
-    best.into_values().max_by_key(|(time, ..)| *time).unwrap().1
+    best.into_values().max_by_key(|(time, ..)| *time).expect("a run").1
 }
 
 fn number(bits: &[bool]) -> u32 {
@@ -56,7 +56,8 @@ fn number(bits: &[bool]) -> u32 {
 }
 
 fn frame(extended: bool, id: u32, data: &[u8]) -> Frame {
-    Frame::fd(id_from_raw(if extended { id | EXTENDED_FLAG } else { id }).unwrap(), data).unwrap()
+    Frame::fd(id_from_raw(if extended { id | EXTENDED_FLAG } else { id }).expect("an identifier"), data)
+        .expect("a length")
 }
 
 #[test]

@@ -37,16 +37,16 @@ impl Random {
             let bits = if runs { any & any << 1 & any << 2 | (any >> 32 & 1).wrapping_neg() << 40 } else { any };
             chunk.copy_from_slice(&bits.to_be_bytes());
         }
-        let (id, len) = (id_from_raw(id).unwrap(), self.below(9) as usize);
+        let (id, len) = (id_from_raw(id).expect("an identifier"), self.below(9) as usize);
         match self.below(4) {
             0 => Frame::classic(id, &data[..len]),
             1 => Frame::remote(id, len),
             _ => {
-                let len = dlc_to_len(self.below(16) as u8).unwrap();
+                let len = dlc_to_len(self.below(16) as u8).expect("a DLC");
                 Frame::fd_with_flags(id, &data[..len], self.below(4) > 0, self.below(4) == 0)
             }
         }
-        .unwrap()
+        .expect("a length")
     }
 }
 
@@ -123,13 +123,14 @@ fn an_independent_implementation_sends_the_same_bits() {
 
 /// Every kind and length, with data of equal bits, which is stuffed most.
 fn extremes() -> impl Iterator<Item = Frame> {
-    let ids = [0, 0x7FF, EXTENDED_FLAG, EXTENDED_FLAG | 0x1FFF_FFFF].map(|raw| id_from_raw(raw).unwrap());
+    let ids =
+        [0, 0x7FF, EXTENDED_FLAG, EXTENDED_FLAG | 0x1FFF_FFFF].map(|raw| id_from_raw(raw).expect("an identifier"));
     ids.into_iter().flat_map(|id| {
         let fd = (0..16).filter_map(dlc_to_len).flat_map(move |len| {
             [0x00, 0xFF, 0x78, 0x87].map(|byte| Frame::fd_with_flags(id, &[byte; 64][..len], len % 2 == 0, byte > 0x7F))
         });
         let classic = (0..=8).flat_map(move |len| [Frame::classic(id, &[0xFF; 8][..len]), Frame::remote(id, len)]);
-        fd.chain(classic).map(Result::unwrap)
+        fd.chain(classic).map(|frame| frame.expect("a length"))
     })
 }
 
