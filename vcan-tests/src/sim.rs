@@ -118,6 +118,7 @@ mod tests {
     use can_bus::Frame;
     use can_bus::frame::id_from_raw;
     use ecu_node::linux::bus::Bus;
+    use mesh_sim::wire::length::Length;
 
     use super::*;
 
@@ -137,7 +138,8 @@ mod tests {
                 let heard = receiver.event().await.unwrap();
                 assert!(matches!(heard, BusEvent::Received { segment: 3, frame: same, .. } if same == frame));
             }
-            assert!(begin.elapsed() >= Duration::from_micros(10 * 405), "{:?}", begin.elapsed());
+            let frame_ns = Length::of(&frame).ns(&BitTiming::FD_500K_2M);
+            assert!(begin.elapsed() >= Duration::from_nanos(9 * frame_ns), "{:?}", begin.elapsed());
         });
     }
 

@@ -62,7 +62,8 @@ impl BitTiming {
         if bits.switches { self.ns(nominal + early, data + all - early) } else { self.ns(nominal + all, 0) }
     }
 
-    fn ns(&self, nominal_bits: u64, data_bits: u64) -> u64 {
+    /// Nanoseconds of so many bits at the nominal and at the data bit rate, each rounded up.
+    pub fn ns(&self, nominal_bits: u64, data_bits: u64) -> u64 {
         (nominal_bits * NS_PER_S).div_ceil(u64::from(self.nominal_bps))
             + (data_bits * NS_PER_S).div_ceil(u64::from(self.data_bps))
     }

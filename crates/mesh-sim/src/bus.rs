@@ -1,26 +1,56 @@
-//! A CAN bus in virtual time: arbitration by identifier, frame times, one order of frames for everybody.
+//! A CAN bus in virtual time: arbitration, exact frame times, one order of frames for everybody, and what goes wrong.
 //!
-//! A frame holds the wire for its worst-case time ([`BitTiming::worst_case_ns`]). When the wire becomes idle, the frame that
-//! wins arbitration among the first of all nodes goes out; what is submitted at that very nanosecond takes part. Two nodes
-//! that send the same identifier at once would destroy each other's frames on a real wire; here the node with the lower
-//! index wins. The bus makes no errors of its own: tests let receivers miss frames with [`SimBus::drop_when`].
+//! A frame that nothing disturbs takes the time that its bits take ([`Length`]), without making them. As soon as a
+//! fault touches it, two nodes send the same identifier, nobody acknowledges it, or its sender is error passive, all
+//! controllers run bit by bit on a [`Line`] until the wire is idle again. Both ways lead to the same.
 //!
-//! Foreign traffic is one more node.
+//! When the wire becomes idle, the frame that wins arbitration among the first of all nodes goes out; what is submitted at
+//! that very nanosecond takes part. A node hears of a frame at the end of its last bit, before the intermission; a frame
+//! that an error cut short is sent again. A node that went bus-off comes back by itself, after 128 times 11 recessive bits.
+//!
+//! Foreign traffic is one more node, and so is a babbling idiot.
 
-use can_bus::{BusCommand, BusEvent, Frame, queue::TransmitQueue, timing::BitTiming};
+use can_bus::timing::BitTiming;
+use can_bus::{BusCommand, BusEvent, Frame, Kind, queue::TransmitQueue};
+
+use crate::controller::{Controller, Notice};
+use crate::fault::Disturbance;
+use crate::line::Line;
+use crate::wire::INTERMISSION_BITS;
+use crate::wire::bits::encode;
+use crate::wire::length::Length;
+
+/// Most instants that are looked at for the time of the next event; a wire that is held for long has none.
+const LOOK_AHEAD: usize = 10_000;
 
 /// One segment with its nodes.
 pub struct SimBus {
     segment: u8,
     timing: BitTiming,
-    nodes: Vec<TransmitQueue>,
+    nodes: Vec<Node>,
+    line: Line,
     wire: Wire,
     missed: Missed,
+    disturbed: Disturbed,
     statistics: Statistics,
+    now_ns: u64,
+    /// What nodes have not been told yet.
+    events: Vec<(usize, BusEvent)>,
 }
 
 /// Whether a receiver misses a frame.
 type Missed = Box<dyn FnMut(&Transmission, usize) -> bool>;
+/// What happens to a frame.
+type Disturbed = Box<dyn FnMut(&Transmission) -> Disturbance>;
+
+/// What a node has to send.
+#[derive(Default)]
+struct Node {
+    /// The frame on the wire stays in it until it is through.
+    queue: TransmitQueue,
+    /// The frame that it last began to send, and how often that failed.
+    tried: (u32, u32),
+}
 
 /// What happens on the wire.
 enum Wire {
@@ -28,8 +58,10 @@ enum Wire {
     Idle { since_ns: u64 },
     /// Arbitration, in which everything submitted until then takes part.
     Arbitration { at_ns: u64 },
-    /// A frame is on it.
-    Busy { sent: Transmission, token: u32, end_ns: u64 },
+    /// A frame that nothing disturbs is on it.
+    Frame { sent: Transmission, start_ns: u64, end_ns: u64 },
+    /// Bit by bit.
+    Bits { sent: Option<Transmission>, start_ns: u64 },
 }
 
 /// A frame on the wire.
@@ -37,6 +69,8 @@ enum Wire {
 pub struct Transmission {
     /// How many frames were on this wire before.
     pub index: u64,
+    /// How often this frame was cut short before.
+    pub attempt: u32,
     /// The node that sends it.
     pub sender: usize,
     /// The frame.
@@ -48,6 +82,8 @@ pub struct Transmission {
 pub struct Statistics {
     /// Frames that ended.
     pub frames: u64,
+    /// Frames that an error cut short.
+    pub errors: u64,
     /// Time for which they held the wire, in ns.
     pub busy_ns: u64,
 }
@@ -57,36 +93,55 @@ impl SimBus {
     pub fn new(segment: u8, timing: BitTiming) -> Self {
         Self {
             segment,
+            line: Line::new(&timing),
             timing,
             nodes: Vec::new(),
             wire: Wire::Idle { since_ns: 0 },
             missed: Box::new(|_, _| false),
+            disturbed: Box::new(|_| Disturbance::default()),
             statistics: Statistics::default(),
+            now_ns: 0,
+            events: Vec::new(),
         }
     }
 
-    /// Adds a node; returns its index.
+    /// Adds a node, with power; returns its index.
     pub fn attach(&mut self) -> usize {
-        self.nodes.push(TransmitQueue::new());
+        self.attach_controller(true)
+    }
+
+    /// Adds a node whose controller does not know FD frames and destroys them; returns its index.
+    pub fn attach_classic(&mut self) -> usize {
+        self.attach_controller(false)
+    }
+
+    fn attach_controller(&mut self, fd_tolerant: bool) -> usize {
+        self.line.attach(fd_tolerant);
+        self.nodes.push(Node::default());
         self.nodes.len() - 1
     }
 
-    /// From now on, a receiver misses a frame when `missed(frame, receiver)` says so. The sender still believes that it
-    /// was transmitted, as after a fault in the last bits of a frame.
+    /// From now on, a receiver misses a frame when `missed(frame, receiver)` says so, as when it does not fetch it in time:
+    /// its controller has acknowledged the frame, and nobody else notices.
     pub fn drop_when(&mut self, missed: impl FnMut(&Transmission, usize) -> bool + 'static) {
         self.missed = Box::new(missed);
     }
 
-    /// Takes a command of a node; returns the answer if there is one at once. Times never go back, and the bus has been
-    /// [advanced](Self::advance) to `now_ns`.
+    /// From now on, `disturbed(frame)` says what happens to each frame that is sent. It is asked when the frame begins, and
+    /// again when it is repeated.
+    pub fn disturb_when(&mut self, disturbed: impl FnMut(&Transmission) -> Disturbance + 'static) {
+        self.disturbed = Box::new(disturbed);
+    }
+
+    /// Takes a command of a node; returns the answer if there is one at once. Times never go back.
     ///
     /// # Panics
     /// `node` was not attached.
     pub fn command(&mut self, now_ns: u64, node: usize, command: BusCommand) -> Option<BusEvent> {
-        self.arbitrate_before(now_ns);
+        self.go_on(now_ns);
         match command {
             BusCommand::Transmit { token, frame } => {
-                if !self.nodes[node].push(token, frame) {
+                if !self.nodes[node].queue.push(token, frame) {
                     return Some(BusEvent::Dropped { token });
                 }
                 if let Wire::Idle { since_ns } = self.wire {
@@ -94,46 +149,67 @@ impl SimBus {
                 }
                 None
             }
-            BusCommand::Abort { token } => self.nodes[node].abort(token).then_some(BusEvent::Dropped { token }),
+            BusCommand::Abort { token } if self.is_on_wire(node, token) => None,
+            BusCommand::Abort { token } => self.nodes[node].queue.abort(token).then_some(BusEvent::Dropped { token }),
         }
     }
 
-    /// Drops everything that a node has waiting, as when it loses power.
+    /// Takes the power from a node, at the time that the bus has been told last: its frames are gone, the one on the wire
+    /// breaks off, and it neither hears nor acknowledges anything.
     ///
     /// # Panics
     /// `node` was not attached.
     pub fn silence(&mut self, node: usize) {
-        self.nodes[node] = TransmitQueue::new();
+        self.go_by_bits();
+        self.line.power_off(node);
+        self.nodes[node] = Node::default();
     }
 
-    /// When the next frame ends if nothing else is submitted, in ns.
+    /// Gives a node its power back; it takes part as soon as it has seen an idle bus, 11 recessive bits.
+    ///
+    /// # Panics
+    /// `node` was not attached.
+    pub fn start(&mut self, node: usize) {
+        self.line.power_on(node, self.now_ns);
+    }
+
+    /// Holds the wire dominant from now on, as a short circuit does.
+    pub fn hold(&mut self, now_ns: u64, until_ns: u64) {
+        self.go_on(now_ns);
+        self.go_by_bits();
+        if !matches!(self.wire, Wire::Bits { .. }) {
+            self.line.begin(now_ns);
+            self.wire = Wire::Bits { sent: None, start_ns: now_ns };
+        }
+        self.line.hold(until_ns);
+    }
+
+    /// The controller of a node: its error counters and state.
+    ///
+    /// # Panics
+    /// `node` was not attached.
+    pub fn controller(&self, node: usize) -> &Controller {
+        self.line.controller(node)
+    }
+
+    /// When to [advance](Self::advance) next if nothing else is submitted, in ns: a node will be told something then, or a
+    /// frame begins.
     pub fn next_at(&self) -> Option<u64> {
+        if !self.events.is_empty() {
+            return Some(self.now_ns);
+        }
         match self.wire {
-            Wire::Idle { .. } => None,
-            Wire::Arbitration { at_ns } => {
-                let (_, frame) = self.nodes[self.winner()?].peek()?;
-                Some(at_ns + self.timing.worst_case_ns(frame))
-            }
-            Wire::Busy { end_ns, .. } => Some(end_ns),
+            Wire::Idle { .. } => self.line.wakes_ns(),
+            Wire::Arbitration { at_ns } => Some(at_ns + 1),
+            Wire::Frame { end_ns, .. } => Some(end_ns),
+            Wire::Bits { .. } => Some(self.next_of_bits()),
         }
     }
 
     /// What the nodes hear until `now_ns`, in the order of the wire: node and event.
     pub fn advance(&mut self, now_ns: u64) -> Vec<(usize, BusEvent)> {
-        let mut events = Vec::new();
-        loop {
-            self.arbitrate_before(now_ns);
-            let Wire::Busy { sent, token, end_ns } = self.wire else { break };
-            if end_ns > now_ns {
-                break;
-            }
-            self.deliver(&sent, token, end_ns, &mut events);
-            self.wire = match self.winner() {
-                Some(_) => Wire::Arbitration { at_ns: end_ns },
-                None => Wire::Idle { since_ns: end_ns },
-            };
-        }
-        events
+        self.go_on(now_ns);
+        std::mem::take(&mut self.events)
     }
 
     /// What the bus has carried so far.
@@ -141,172 +217,223 @@ impl SimBus {
         self.statistics
     }
 
-    /// The node whose first frame wins arbitration.
-    fn winner(&self) -> Option<usize> {
-        let first = |(node, queue): (usize, &TransmitQueue)| queue.peek().map(|(_, frame)| (frame.arbitration(), node));
-        self.nodes.iter().enumerate().filter_map(first).min().map(|(_, node)| node)
+    fn go_on(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        loop {
+            match self.wire {
+                Wire::Idle { .. } => {
+                    if !self.wake(now_ns) {
+                        return;
+                    }
+                }
+                Wire::Arbitration { at_ns } => {
+                    self.wake(at_ns.min(now_ns));
+                    if at_ns >= now_ns {
+                        return;
+                    }
+                    self.arbitrate(at_ns);
+                }
+                Wire::Frame { end_ns, .. } if end_ns > now_ns => return,
+                Wire::Frame { sent, start_ns, end_ns } => self.end_frame(&sent, start_ns, end_ns),
+                Wire::Bits { .. } if self.line.next_ns() > now_ns => return,
+                Wire::Bits { sent, start_ns } => self.next_bit(sent, start_ns),
+            }
+        }
     }
 
-    /// Holds the arbitration that is due before `now_ns`.
-    fn arbitrate_before(&mut self, now_ns: u64) {
-        let Wire::Arbitration { at_ns } = self.wire else { return };
-        if at_ns >= now_ns {
-            return;
-        }
-        let won = self.winner().and_then(|sender| Some((sender, self.nodes[sender].pop()?)));
-        self.wire = match won {
-            Some((sender, (token, frame))) => {
-                let time_ns = self.timing.worst_case_ns(&frame);
-                let sent = Transmission { index: self.statistics.frames, sender, frame };
-                self.statistics.busy_ns += time_ns;
-                Wire::Busy { sent, token, end_ns: at_ns + time_ns }
+    /// Lets those take part again who have waited until then; whether one of them wants to send on an idle wire.
+    fn wake(&mut self, until_ns: u64) -> bool {
+        let mut wanted = false;
+        while let Some(at_ns) = self.line.wakes_ns().filter(|at_ns| *at_ns <= until_ns) {
+            for (node, notice) in self.line.wake(at_ns) {
+                self.tell(node, notice, None, at_ns);
             }
+            if let Wire::Idle { .. } = self.wire {
+                self.free(at_ns);
+                wanted |= matches!(self.wire, Wire::Arbitration { .. });
+            }
+        }
+        wanted
+    }
+
+    /// The node whose first frame wins arbitration among those that may send, and whether another sends the same identifier.
+    fn winner(&self, may_send: impl Fn(usize) -> bool) -> Option<(usize, bool)> {
+        let first = |node: usize| self.nodes[node].queue.peek().map(|(_, frame)| (frame.arbitration(), node));
+        let mut firsts: Vec<_> = (0..self.nodes.len()).filter(|node| may_send(*node)).filter_map(first).collect();
+        firsts.sort_unstable();
+        let (lowest, winner) = *firsts.first()?;
+        Some((winner, firsts.get(1).is_some_and(|(second, _)| *second == lowest)))
+    }
+
+    /// The first frame of a node as it sends it now, for the so many-th time.
+    fn first_of(&mut self, node: usize) -> Option<Transmission> {
+        let index = self.statistics.frames;
+        let sender = &mut self.nodes[node];
+        let (token, frame) = *sender.queue.peek()?;
+        if sender.tried.0 != token {
+            sender.tried = (token, 0);
+        }
+        let frame = match frame.kind() {
+            // It says itself that it is error passive.
+            Kind::Fd { brs, .. } if self.line.controller(node).confinement.is_passive() => {
+                Frame::fd_with_flags(frame.id(), frame.data(), brs, true).unwrap_or(frame)
+            }
+            _ => frame,
+        };
+        Some(Transmission { index, attempt: sender.tried.1, sender: node, frame })
+    }
+
+    /// The wire is idle, and the frames that wait contend for it.
+    fn arbitrate(&mut self, at_ns: u64) {
+        let won = self.winner(|node| self.line.controller(node).is_idle());
+        let Some((winner, contested)) = won else {
             // All was aborted.
+            self.wire = Wire::Idle { since_ns: at_ns };
+            return;
+        };
+        let Some(sent) = self.first_of(winner) else { return };
+        let disturbance = (self.disturbed)(&sent);
+        if !contested && disturbance.is_none() && self.is_plain(&sent) {
+            let length = Length::of(&sent.frame);
+            self.statistics.busy_ns += length.ns(&self.timing);
+            let end = Length { nominal: length.nominal - INTERMISSION_BITS as u32, ..length };
+            self.wire = Wire::Frame { sent, start_ns: at_ns, end_ns: at_ns + end.ns(&self.timing) };
+        } else {
+            self.line.begin(at_ns);
+            self.wire = Wire::Bits { sent: Some(sent), start_ns: at_ns };
+            self.begin_frames(disturbance);
+        }
+    }
+
+    /// Whether everybody who hears the frame knows such frames, somebody does, and its sender takes part in everything.
+    fn is_plain(&self, sent: &Transmission) -> bool {
+        let mut others = self.line.controllers().enumerate();
+        let mut heard = false;
+        !self.line.controller(sent.sender).confinement.is_passive()
+            && others.all(|(node, controller)| {
+                let hears = node != sent.sender && controller.is_idle();
+                heard |= hears;
+                !hears || controller.is_fd_tolerant() || !sent.frame.is_fd()
+            })
+            && heard
+    }
+
+    fn end_frame(&mut self, sent: &Transmission, start_ns: u64, end_ns: u64) {
+        let free_ns = end_ns + self.timing.ns(INTERMISSION_BITS as u64, 0);
+        self.line.pass(start_ns, free_ns);
+        for node in 0..self.nodes.len() {
+            if node == sent.sender {
+                self.tell(node, Notice::Transmitted, Some(sent), end_ns);
+            } else if self.line.controller(node).is_idle() {
+                self.tell(node, Notice::Received(sent.frame), Some(sent), end_ns);
+            }
+        }
+        let changed: Vec<_> = self.line.count_frame(sent.sender).collect();
+        for (node, state) in changed {
+            self.tell(node, Notice::State(state), None, end_ns);
+        }
+        self.free(free_ns);
+    }
+
+    /// The wire is idle.
+    fn free(&mut self, at_ns: u64) {
+        self.wire = match self.winner(|node| self.line.controller(node).is_idle()) {
+            Some(_) => Wire::Arbitration { at_ns },
             None => Wire::Idle { since_ns: at_ns },
         };
     }
 
-    fn deliver(&mut self, sent: &Transmission, token: u32, end_ns: u64, events: &mut Vec<(usize, BusEvent)>) {
-        self.statistics.frames += 1;
+    fn next_bit(&mut self, sent: Option<Transmission>, start_ns: u64) {
+        let notices = self.line.sample();
+        let now_ns = self.line.now_ns();
+        for (node, notice) in notices {
+            self.tell(node, notice, sent.as_ref(), now_ns);
+        }
+        if self.line.is_quiet() {
+            self.statistics.busy_ns += now_ns - start_ns;
+            self.free(now_ns);
+        } else if let Some((winner, _)) = self.winner(|node| self.line.is_ready(node)) {
+            // Others still have to wait: behind an error, or because they are error passive.
+            let sent = self.first_of(winner);
+            self.wire = Wire::Bits { sent, start_ns };
+            let disturbance = sent.map_or_else(Disturbance::default, |sent| (self.disturbed)(&sent));
+            self.begin_frames(disturbance);
+        }
+    }
+
+    /// Whoever may, begins to send its first frame.
+    fn begin_frames(&mut self, disturbance: Disturbance) {
+        self.line.disturb(disturbance);
         for node in 0..self.nodes.len() {
-            if node == sent.sender {
-                events.push((node, BusEvent::Transmitted { token }));
-            } else if !(self.missed)(sent, node) {
-                let (segment, at_us) = (self.segment, end_ns / 1000);
-                events.push((node, BusEvent::Received { segment, at_us, frame: sent.frame }));
+            if self.line.controller(node).may_join()
+                && let Some(sent) = self.first_of(node)
+            {
+                self.line.start(node, encode(&sent.frame).into());
             }
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use can_bus::{frame::id_from_raw, port::TRANSMIT_QUEUE};
-
-    use super::*;
-
-    /// A 64-byte frame with an 11-bit identifier at 500k/2M: 33 nominal and 679 data bits.
-    const FRAME_NS: u64 = 405_500;
-
-    fn frame(raw: u32) -> Frame {
-        Frame::fd(id_from_raw(raw).unwrap(), &[raw as u8; 64]).unwrap()
+    /// From now on bit by bit, if there is an undisturbed frame on the wire.
+    fn go_by_bits(&mut self) {
+        let Wire::Frame { sent, start_ns, .. } = self.wire else { return };
+        self.line.begin(start_ns);
+        self.line.disturb(Disturbance::default());
+        self.line.start(sent.sender, encode(&sent.frame).into());
+        self.statistics.busy_ns -= Length::of(&sent.frame).ns(&self.timing);
+        self.wire = Wire::Bits { sent: Some(sent), start_ns };
+        self.go_on(self.now_ns);
     }
 
-    fn bus(nodes: usize) -> SimBus {
-        let mut bus = SimBus::new(2, BitTiming::FD_500K_2M);
-        for _ in 0..nodes {
-            bus.attach();
+    /// When somebody is told something, or may begin to send.
+    fn next_of_bits(&self) -> u64 {
+        let mut line = self.line.clone();
+        for _ in 0..LOOK_AHEAD {
+            let told = !line.sample().is_empty();
+            let ready =
+                || (0..self.nodes.len()).any(|node| line.is_ready(node) && self.nodes[node].queue.peek().is_some());
+            if told || line.is_quiet() || ready() {
+                break;
+            }
         }
-        bus
+        line.now_ns()
     }
 
-    fn send(bus: &mut SimBus, now_ns: u64, node: usize, token: u32, raw: u32) {
-        assert_eq!(bus.command(now_ns, node, BusCommand::Transmit { token, frame: frame(raw) }), None);
+    fn is_on_wire(&self, node: usize, token: u32) -> bool {
+        let sends = match self.wire {
+            Wire::Frame { sent, .. } => sent.sender == node,
+            Wire::Bits { .. } => self.line.controller(node).is_sending(),
+            Wire::Idle { .. } | Wire::Arbitration { .. } => false,
+        };
+        sends && self.nodes[node].tried.0 == token
     }
 
-    fn abort(bus: &mut SimBus, now_ns: u64, node: usize, token: u32) -> Option<BusEvent> {
-        bus.command(now_ns, node, BusCommand::Abort { token })
-    }
-
-    /// The tokens of the frames that went out, in order, when nothing else happens.
-    fn order(bus: &mut SimBus) -> Vec<u32> {
-        let events = bus.advance(1_000_000_000);
-        events
-            .iter()
-            .filter_map(|(_, e)| if let BusEvent::Transmitted { token } = e { Some(*token) } else { None })
-            .collect()
-    }
-
-    #[test]
-    fn everybody_hears_a_frame_at_its_end() {
-        let mut bus = bus(3);
-        assert_eq!(bus.next_at(), None);
-        send(&mut bus, 10_000, 1, 7, 0x100);
-        let end_ns = 10_000 + FRAME_NS;
-        assert_eq!(bus.next_at(), Some(end_ns));
-        assert_eq!(bus.advance(end_ns - 1), []);
-        let received = BusEvent::Received { segment: 2, at_us: end_ns / 1000, frame: frame(0x100) };
-        let expected = [(0, received), (1, BusEvent::Transmitted { token: 7 }), (2, received)];
-        assert_eq!(bus.advance(end_ns), expected);
-        assert_eq!((bus.next_at(), bus.statistics()), (None, Statistics { frames: 1, busy_ns: FRAME_NS }));
-    }
-
-    #[test]
-    fn the_lowest_identifier_of_those_waiting_goes_first() {
-        let mut bus = bus(3);
-        send(&mut bus, 0, 0, 1, 0x300);
-        send(&mut bus, 0, 1, 2, 0x200); // same instant: takes part in the first arbitration
-        send(&mut bus, 1, 2, 3, 0x001); // later: waits, then goes before 0x300
-        send(&mut bus, 2, 1, 4, 0x400);
-        assert_eq!(order(&mut bus), [2, 3, 1, 4]);
-        assert_eq!(bus.statistics(), Statistics { frames: 4, busy_ns: 4 * FRAME_NS });
-    }
-
-    #[test]
-    fn a_reaction_at_the_end_of_a_frame_takes_part_in_the_next_arbitration() {
-        let mut bus = bus(2);
-        send(&mut bus, 0, 0, 1, 0x200);
-        send(&mut bus, 1, 0, 2, 0x300);
-        assert_eq!(bus.advance(FRAME_NS).len(), 2);
-        send(&mut bus, FRAME_NS, 1, 3, 0x100);
-        assert_eq!(bus.next_at(), Some(2 * FRAME_NS));
-        assert_eq!(order(&mut bus), [3, 2]);
-    }
-
-    #[test]
-    fn a_standard_identifier_beats_an_extended_one_with_the_same_base() {
-        let mut bus = bus(2);
-        send(&mut bus, 0, 0, 1, can_bus::frame::EXTENDED_FLAG | 0x100 << 18);
-        send(&mut bus, 0, 1, 2, 0x100);
-        assert_eq!(order(&mut bus), [2, 1]);
-    }
-
-    #[test]
-    fn two_nodes_with_one_identifier_go_by_index() {
-        let mut bus = bus(2);
-        send(&mut bus, 0, 1, 1, 0x100);
-        send(&mut bus, 0, 0, 2, 0x100);
-        assert_eq!(order(&mut bus), [2, 1]);
-    }
-
-    #[test]
-    fn only_what_is_not_yet_on_the_wire_can_be_aborted() {
-        let mut bus = bus(2);
-        send(&mut bus, 0, 0, 1, 0x100);
-        send(&mut bus, 0, 0, 2, 0x200);
-        assert_eq!(abort(&mut bus, 1, 0, 1), None, "on the wire");
-        assert_eq!(abort(&mut bus, 1, 1, 2), None, "another node's");
-        assert_eq!(abort(&mut bus, 1, 0, 2), Some(BusEvent::Dropped { token: 2 }));
-        assert_eq!(order(&mut bus), [1]);
-    }
-
-    #[test]
-    fn when_all_is_aborted_the_wire_stays_idle() {
-        let mut bus = bus(2);
-        send(&mut bus, 5, 0, 1, 0x100);
-        assert_eq!(abort(&mut bus, 5, 0, 1), Some(BusEvent::Dropped { token: 1 }));
-        assert_eq!(bus.next_at(), None);
-        send(&mut bus, 9, 0, 2, 0x100);
-        assert_eq!(bus.next_at(), Some(9 + FRAME_NS));
-    }
-
-    #[test]
-    fn a_full_queue_answers_at_once() {
-        let mut bus = bus(1);
-        for token in 0..TRANSMIT_QUEUE as u32 {
-            send(&mut bus, 0, 0, token, 0x100);
-        }
-        let transmit = BusCommand::Transmit { token: 99, frame: frame(0x100) };
-        assert_eq!(bus.command(0, 0, transmit), Some(BusEvent::Dropped { token: 99 }));
-    }
-
-    #[test]
-    fn some_receivers_miss_a_frame() {
-        let mut bus = bus(3);
-        bus.drop_when(|sent, receiver| sent.index == 0 && receiver == 2);
-        send(&mut bus, 0, 0, 1, 0x100);
-        send(&mut bus, 0, 0, 2, 0x100);
-        let heard: Vec<_> = bus.advance(2 * FRAME_NS).iter().map(|(node, _)| *node).collect();
-        assert_eq!(heard, [0, 1, 0, 1, 2]);
+    /// Passes on what a controller tells its node.
+    fn tell(&mut self, node: usize, notice: Notice, sent: Option<&Transmission>, at_ns: u64) {
+        let (segment, at_us) = (self.segment, at_ns / 1000);
+        let sender = &mut self.nodes[node];
+        let event = match notice {
+            Notice::Received(frame) => {
+                if sent.is_some_and(|sent| (self.missed)(sent, node)) {
+                    return;
+                }
+                BusEvent::Received { segment, at_us, frame }
+            }
+            Notice::Transmitted => {
+                let token = sender.tried.0;
+                sender.tried.1 = 0;
+                self.statistics.frames += 1;
+                if !sender.queue.abort(token) {
+                    return;
+                }
+                BusEvent::Transmitted { token }
+            }
+            Notice::Failed => {
+                sender.tried.1 += 1;
+                self.statistics.errors += 1;
+                return;
+            }
+            Notice::State(state) => BusEvent::State(state),
+        };
+        self.events.push((node, event));
     }
 }

@@ -79,7 +79,8 @@ impl Car {
         let genesis = plan.genesis();
         let mut bus = SimBus::new(0, timing);
         let ecus = (0..plan.validators).map(|at| {
-            bus.attach();
+            let node = bus.attach();
+            bus.silence(node);
             let mut flash = SharedFlash::new();
             store::format::<_, SharedCounter>(&mut flash, &genesis).expect("the flash is large enough");
             SimEcu {
@@ -128,6 +129,7 @@ impl Car {
     pub fn boot(&mut self, at: ValidatorIndex) {
         let ecu = &mut self.ecus[usize::from(at)];
         ecu.boots += 1;
+        self.bus.start(usize::from(at));
         let ports = (ecu.flash.clone(), ecu.counter.clone());
         let opened = store::open(&mut || Ok(ports.clone()), &self.genesis).expect("a flash that works");
         let keys = self.plan.keys(&self.genesis, &ecu.identity);
