@@ -4,3 +4,4 @@ pub mod bus;
 pub mod car;
 pub mod flash;
 pub mod genesis;
+pub mod writer;
