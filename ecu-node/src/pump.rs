@@ -14,6 +14,7 @@ use device_chain::validator::{self, Decision, Report, Source, Validator};
 use device_chain::wire::{Class, HEADER, Header, Kind};
 
 use crate::plan::Plan;
+use crate::store;
 use crate::transmit::{Mark, Transmit};
 
 /// Longest proposal.
@@ -50,7 +51,8 @@ pub enum Input {
 pub enum Effect<'b> {
     /// Tell the bus.
     Bus(BusCommand),
-    /// Append to the journal ([`crate::store::Store::append`]); answer with [`Input::Persisted`].
+    /// Append to the journal ([`crate::store::Store::append`]), in one step with others that are at hand; answer the last with
+    /// [`Input::Persisted`].
     Persist {
         /// Rises by one.
         token: u64,
@@ -170,6 +172,14 @@ impl<K: KeyStore> Ecu<K> {
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
         self.validator.deadline()
+    }
+
+    /// Whether this is a moment for the upkeep of the journal ([`crate::store::Store::upkeep`]): nothing is being agreed on, and
+    /// it is this ECU's turn.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let (height, n) = (self.validator.state().height(), self.validator.genesis().validators.len());
+        self.validator.is_idle() && store::is_turn(height, self.validator.index(), n)
     }
 
     /// Takes an input. Never blocks, never fails on what the bus brings.

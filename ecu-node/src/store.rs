@@ -3,17 +3,23 @@
 use device_chain::genesis::Genesis;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::{RecordKind, Recovered};
+use device_chain::types::{Height, ValidatorIndex};
 use journal::{Counter, Error, Flash, Journal, OpenError};
 
-/// Room that is left when the journal is rewritten: a state and the largest few records.
+/// Room that is left when the journal is rewritten at the latest: a state and the largest few records.
 const RESERVE: u32 = 6 * 1024;
+/// Room that is left when it is rewritten in a quiet moment: beside the reserve what a node writes until the turn has come to
+/// each of the others.
+const EARLY: u32 = RESERVE + 10 * 1024;
+/// Heights for which it is a validator's turn to look after its journal.
+const TURN: Height = 8;
 
 /// What opening the journal found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Diagnosis {
     /// Everything is there.
     Intact,
-    /// The end of the last append was cut off by a loss of power; it had not been acted on.
+    /// The last append or rewrite was cut off by a loss of power; it had not been acted on.
     TornTail,
     /// There is no journal: wiped. The node listens until a quorum readmits it.
     Wiped,
@@ -36,9 +42,26 @@ impl Diagnosis {
     }
 }
 
+/// What a journal needs besides appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// [`Store::prepare`], which takes as long as erasing a page.
+    Prepare,
+    /// [`Store::rewrite`], which takes as long as writing all that counts.
+    Rewrite,
+}
+
+/// Whether it is the turn of validator `index` of `n` to look after its journal, which keeps it from voting meanwhile. Turns
+/// go by height, so that those who decide the same heights are not away at the same time.
+pub(crate) fn is_turn(height: Height, index: ValidatorIndex, n: usize) -> bool {
+    (height / TURN) as usize % n == usize::from(index)
+}
+
 /// An open journal.
 pub struct Store<F, C> {
     journal: Journal<F, C>,
+    /// The other bank could not be erased or written: what is in this one still counts and can be added to.
+    alone: bool,
 }
 
 /// What [`open`] gives back.
@@ -66,7 +89,8 @@ pub fn format<F: Flash, C: Counter<Error = F::Error>>(
 /// is then begun anew with that fact.
 ///
 /// # Errors
-/// [`OpenError::Io`], [`OpenError::Geometry`] and [`OpenError::Unsupported`] only: nothing that a node could heal.
+/// [`OpenError::Io`], [`OpenError::Worn`], [`OpenError::Geometry`] and [`OpenError::Unsupported`] only: nothing that a node
+/// could heal. The ECU then takes no part in the mesh, and goes on with everything else that it does.
 pub fn open<F: Flash, C: Counter<Error = F::Error>>(
     reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
     genesis: &Genesis,
@@ -78,7 +102,7 @@ pub fn open<F: Flash, C: Counter<Error = F::Error>>(
             let diagnosis = match (recovery.stale, recovery.damaged) {
                 (Some(stale), _) => Diagnosis::Stale { missing: stale.counter - stale.journal },
                 (None, Some(_)) => Diagnosis::Damaged,
-                (None, None) if recovery.torn_tail => Diagnosis::TornTail,
+                (None, None) if recovery.needs_rewrite() => Diagnosis::TornTail,
                 (None, None) => Diagnosis::Intact,
             };
             (journal, diagnosis)
@@ -102,12 +126,9 @@ pub fn open<F: Flash, C: Counter<Error = F::Error>>(
         diagnosis = Diagnosis::Damaged;
     }
     recovered.amnesiac |= diagnosis.is_amnesia();
-    let mut store = Store { journal };
+    let mut store = Store { journal, alone: false };
     if diagnosis != Diagnosis::Intact {
-        store.begin_anew(&recovered).map_err(|error| match error {
-            Error::Io(error) => OpenError::Io(error),
-            _ => OpenError::Geometry, // too small for one state
-        })?;
+        store.begin_anew(&recovered)?;
     }
     Ok(Opened { store, recovered, diagnosis })
 }
@@ -129,18 +150,44 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
         })
     }
 
-    /// Appends a record, durable on return.
+    /// Appends records in one durable step.
     ///
     /// # Errors
-    /// The flash failed or is full: the ECU must stay silent about what it could not write.
-    pub fn append(&mut self, kind: RecordKind, bytes: &[u8]) -> Result<(), Error<F::Error>> {
-        self.journal.append(kind as u8, bytes).map(|_| ())
+    /// The flash failed or is full: the ECU must stay silent about what it could not write, unless a [rewrite](Self::rewrite)
+    /// takes it.
+    pub fn append<'r>(
+        &mut self,
+        records: impl IntoIterator<Item = (RecordKind, &'r [u8])>,
+    ) -> Result<(), Error<F::Error>> {
+        let mut records = records.into_iter();
+        let appended =
+            self.journal.append_batch(|batch| records.try_for_each(|(kind, bytes)| batch.append(kind as u8, bytes)));
+        appended.map(|_| ())
     }
 
-    /// Whether it is time to [rewrite](Self::rewrite); what one input makes durable still fits.
+    /// What is due now; in a quiet moment ([`Ecu::is_quiet`](crate::Ecu::is_quiet)) also what can wait. What one input makes durable still fits before a rewrite.
     #[must_use]
-    pub fn is_nearly_full(&self) -> bool {
-        self.journal.remaining() < RESERVE
+    pub fn upkeep(&self, quiet: bool) -> Option<Upkeep> {
+        let (journal, room) = (&self.journal, self.journal.remaining());
+        if journal.needs_rewrite() || room < RESERVE && !self.alone {
+            Some(Upkeep::Rewrite)
+        } else if !quiet || self.alone {
+            None
+        } else if !journal.is_prepared() {
+            Some(Upkeep::Prepare)
+        } else {
+            (room < EARLY).then_some(Upkeep::Rewrite)
+        }
+    }
+
+    /// Erases a page of the bank that is written next.
+    ///
+    /// # Errors
+    /// The flash failed there; the store goes on in its bank until that is full.
+    pub fn prepare(&mut self) -> Result<(), Error<F::Error>> {
+        let prepared = self.journal.prepare();
+        self.alone = prepared.is_err();
+        prepared.map(|_| ())
     }
 
     /// Replaces everything by the records that `write` hands to its argument, in one atomic step, durable on return.
@@ -148,9 +195,10 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
     /// appended yet is then among them.
     ///
     /// # Errors
-    /// As [`Self::append`]; the old records then still count.
+    /// As [`Self::append`]; the old records then still count, and if the journal needs no rewrite it can be appended to until
+    /// it is full.
     pub fn rewrite(&mut self, write: impl FnOnce(&mut dyn FnMut(RecordKind, &[u8]))) -> Result<(), Error<F::Error>> {
-        self.journal.rewrite(|writer| {
+        let rewritten = self.journal.rewrite(|writer| {
             let mut written = Ok(());
             write(&mut |kind, bytes| {
                 if written.is_ok() {
@@ -158,6 +206,8 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
                 }
             });
             written
-        })
+        });
+        self.alone = rewritten.is_err();
+        rewritten
     }
 }

@@ -14,9 +14,9 @@ use crate::genesis::{
 };
 use crate::grant::{Action, Grant, GrantUse, SignedGrant};
 use crate::hash::{Domain, hash};
-use crate::limits::{MAX_ALARMS, MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_STATE, MAX_VALIDATORS};
+use crate::limits::{MAX_ALARMS, MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_STATE, MAX_TX, MAX_VALIDATORS};
 use crate::mac::{Key, Suite};
-use crate::record::{Record, VoteRecord};
+use crate::record::{MAX_RECORD, MAX_VOTE_RECORD, Named, Record, VoteRecord};
 use crate::sign::SigningKey;
 use crate::state::State;
 use crate::tx::{Transaction, TxBytes, decision_hash};
@@ -138,18 +138,42 @@ fn transactions() {
 #[test]
 fn records() {
     let tx = TxBytes::from_slice(&[5]).expect("short");
-    let vote =
-        VoteRecord { height: 300, round: 1, kind: VoteKind::Ready, value: Hash([0xab; 32]), content: Some(tx.clone()) };
+    let vote = |value| Record::Vote(VoteRecord { height: 300, round: 1, kind: VoteKind::Ready, value });
     for (record, bytes) in [
         (Record::Boot(5), "0005"),
-        (Record::Vote(vote), "01ac020101abababababababababababababababababababababababababababababababab010105"),
-        (Record::Decided(300, tx.clone()), "02ac020105"),
+        (vote(Named::Nil), "01ac02010100"),
+        (vote(Named::Content(tx.clone())), "01ac020101010105"),
+        (vote(Named::Hint([0xab, 0xcd])), "01ac02010102abcd"),
+        (Record::Decided(300, Named::Content(tx.clone())), "02ac02010105"),
+        (Record::Decided(300, Named::Hint([0xab, 0xcd])), "02ac0202abcd"),
         (Record::Amnesiac, "03"),
         (Record::Readmitted, "04"),
         (Record::Past(tx), "050105"),
         (Record::Parent(Hash([0xab; 32])), "06abababababababababababababababababababababababababababababababab"),
     ] {
         assert_eq!(encoded(&record), bytes, "{record:?}");
+    }
+}
+
+/// What a vote may take, at its longest, is what the names say.
+#[test]
+fn the_largest_records() {
+    let longest = TxBytes::from_slice(&[0xff; MAX_TX]).expect("just fits");
+    let (height, hint) = (u32::MAX, Named::Hint([0xff; 2]));
+    for kind in [VoteKind::Prevote, VoteKind::Ready, VoteKind::Precommit] {
+        let vote = |value| Record::Vote(VoteRecord { height, round: u8::MAX, kind, value });
+        assert_eq!(encoded(&vote(hint.clone())).len() / 2, MAX_VOTE_RECORD, "{kind:?}");
+        assert_eq!(encoded(&vote(Named::Content(longest.clone()))).len() / 2, MAX_RECORD, "{kind:?}");
+        assert!(encoded(&vote(Named::Nil)).len() / 2 < MAX_VOTE_RECORD, "{kind:?}");
+    }
+    assert!(encoded(&Record::Decided(height, hint)).len() / 2 < MAX_VOTE_RECORD);
+    for record in [
+        Record::Boot(u32::MAX),
+        Record::Decided(height, Named::Content(longest.clone())),
+        Record::Past(longest),
+        Record::Parent(Hash([0xff; 32])),
+    ] {
+        assert!(encoded(&record).len() / 2 < MAX_RECORD, "{record:?}");
     }
 }
 

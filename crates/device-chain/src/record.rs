@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::agreement::VoteKind;
 use crate::codec;
 use crate::genesis::Genesis;
-use crate::limits::{MAX_HISTORY, MAX_ROUNDS, MAX_VALUES};
+use crate::limits::{MAX_HISTORY, MAX_ROUNDS, MAX_TX, MAX_VALUES};
 use crate::state::State;
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, MeshId, Round};
@@ -41,7 +41,7 @@ pub enum Record {
     /// An own vote, before it leaves (P1).
     Vote(VoteRecord),
     /// The decision of a height, before anything that follows from it (P4).
-    Decided(Height, TxBytes),
+    Decided(Height, Named),
     /// The store was lost or is older than what this node has said: listen only (P5).
     Amnesiac,
     /// A quorum readmitted this node (DC-34).
@@ -62,10 +62,39 @@ pub struct VoteRecord {
     pub round: Round,
     /// Which vote.
     pub kind: VoteKind,
-    /// What for; [`Hash::NIL`] for nothing.
-    pub value: Hash,
-    /// The value's content, in the first vote that names it.
-    pub content: Option<TxBytes>,
+    /// What for.
+    pub value: Named,
+}
+
+/// A value as the journal of one height names it: in as few bytes as tell it from those named before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Named {
+    /// Nothing: of a nil vote.
+    Nil,
+    /// By its content, the first time.
+    Content(TxBytes),
+    /// By the first two bytes of its hash, which no other value has that was named at this height.
+    Hint([u8; 2]),
+}
+
+/// Longest encoding of a vote or a decision that names nothing new: kind of record, height, round, kind of vote, kind of
+/// name, hint.
+pub const MAX_VOTE_RECORD: usize = 1 + MAX_VARINT_U32 + 1 + 1 + 1 + 2;
+/// Longest encoding of any [`Record`]: a vote with the content of its value, behind its length.
+pub const MAX_RECORD: usize = 1 + MAX_VARINT_U32 + 1 + 1 + 1 + 2 + MAX_TX;
+/// postcard encodes a `u32` in up to 5 bytes.
+const MAX_VARINT_U32: usize = 5;
+
+impl Named {
+    /// The name of a value where those of `before` have been named.
+    pub(crate) fn new(hash: &Hash, content: &TxBytes, before: &[Hash]) -> Self {
+        let mut alike = before.iter().filter(|known| known.hint() == hash.hint());
+        if alike.next() == Some(hash) && alike.next().is_none() {
+            Self::Hint(hash.hint().to_le_bytes())
+        } else {
+            Self::Content(content.clone())
+        }
+    }
 }
 
 /// Why a journal's record cannot be true.
@@ -92,29 +121,50 @@ pub struct OwnVotes {
 impl OwnVotes {
     /// The records that [`Self::take`] was given, each value with the first vote that names it.
     fn records(&self, mesh: MeshId, height: Height, parent: Hash) -> impl Iterator<Item = Record> {
-        self.votes.iter().enumerate().map(move |(at, &(round, kind, value))| {
-            let first = !self.votes[..at].iter().any(|(.., earlier)| *earlier == value);
-            let named = |content: &&TxBytes| decision_hash(&mesh, height, &parent, content) == value;
-            let content = if first { self.values.iter().find(named).cloned() } else { None };
-            Record::Vote(VoteRecord { height, round, kind, value, content })
+        let mut before: Vec<Hash, MAX_VALUES> = Vec::new();
+        self.votes.iter().map(move |&(round, kind, value)| {
+            let content = self.values.iter().find(|tx| decision_hash(&mesh, height, &parent, tx) == value);
+            let name = content.map_or(Named::Nil, |content| Named::new(&value, content, &before));
+            note_named(&mut before, value);
+            Record::Vote(VoteRecord { height, round, kind, value: name })
         })
     }
 
     /// A rewritten journal may already hold what is appended behind it.
     fn take(&mut self, vote: VoteRecord, mesh: &MeshId, parent: &Hash) -> Result<(), BadRecord> {
-        let own = (vote.round, vote.kind, vote.value);
+        let value = match &vote.value {
+            Named::Nil => Hash::NIL,
+            Named::Content(content) => {
+                if !self.values.contains(content) {
+                    self.values.push(content.clone()).map_err(|_| BadRecord)?;
+                }
+                decision_hash(mesh, vote.height, parent, content)
+            }
+            // a vote for something unknown would be forgotten, and could be contradicted (P1)
+            Named::Hint(hint) => self.hinted(*hint, mesh, vote.height, parent).ok_or(BadRecord)?.0,
+        };
+        if usize::from(vote.round) >= MAX_ROUNDS {
+            return Err(BadRecord);
+        }
+        let own = (vote.round, vote.kind, value);
         if self.votes.contains(&own) {
             return Ok(());
         }
-        if let Some(content) = vote.content.filter(|content| !self.values.contains(content)) {
-            self.values.push(content).map_err(|_| BadRecord)?;
-        }
-        // a vote for something unknown would be forgotten, and could be contradicted (P1)
-        let is_named = |content: &TxBytes| decision_hash(mesh, vote.height, parent, content) == vote.value;
-        if usize::from(vote.round) >= MAX_ROUNDS || vote.value != Hash::NIL && !self.values.iter().any(is_named) {
-            return Err(BadRecord);
-        }
         self.votes.push(own).map_err(|_| BadRecord)
+    }
+
+    /// The one value that a hint means.
+    fn hinted(&self, hint: [u8; 2], mesh: &MeshId, height: Height, parent: &Hash) -> Option<(Hash, &TxBytes)> {
+        let hashed = self.values.iter().map(|tx| (decision_hash(mesh, height, parent, tx), tx));
+        let mut alike = hashed.filter(|(hash, _)| hash.hint().to_le_bytes() == hint);
+        alike.next().filter(|_| alike.next().is_none())
+    }
+}
+
+/// Adds a value to those that were named.
+pub(crate) fn note_named(named: &mut Vec<Hash, MAX_VALUES>, hash: Hash) {
+    if hash != Hash::NIL && !named.contains(&hash) {
+        let _ = named.push(hash);
     }
 }
 
@@ -167,7 +217,7 @@ impl Recovered {
                 Record::Past(tx) => push_newest(&mut self.history, tx),
                 Record::Parent(parent) => self.previous = Some((parent, OwnVotes::default())),
                 Record::Vote(vote) => self.replay_vote(vote, genesis)?,
-                Record::Decided(height, tx) => self.replay_decision(height, &tx, genesis)?,
+                Record::Decided(height, name) => self.replay_decision(height, &name, genesis)?,
             },
         }
         Ok(())
@@ -196,18 +246,92 @@ impl Recovered {
         }
     }
 
-    fn replay_decision(&mut self, height: Height, bytes: &TxBytes, genesis: &Genesis) -> Result<(), BadRecord> {
+    fn replay_decision(&mut self, height: Height, name: &Named, genesis: &Genesis) -> Result<(), BadRecord> {
         if height <= self.state.height() {
             return Ok(()); // a rewritten journal holds it already
         }
         if height != self.state.height() + 1 {
             return Err(BadRecord);
         }
-        let tx = Transaction::decode(bytes).ok_or(BadRecord)?;
         let parent = *self.state.head();
-        self.state.apply(bytes, &tx, genesis).map_err(|_| BadRecord)?;
-        push_newest(&mut self.history, bytes.clone());
+        let bytes = match name {
+            Named::Nil => return Err(BadRecord),
+            Named::Content(content) => content,
+            Named::Hint(hint) => self.current.hinted(*hint, &genesis.mesh(), height, &parent).ok_or(BadRecord)?.1,
+        };
+        let bytes = bytes.clone();
+        let tx = Transaction::decode(&bytes).ok_or(BadRecord)?;
+        self.state.apply(&bytes, &tx, genesis).map_err(|_| BadRecord)?;
+        push_newest(&mut self.history, bytes);
         self.previous = Some((parent, core::mem::take(&mut self.current)));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    const MESH: MeshId = MeshId(Hash([1; 32]));
+    const PARENT: Hash = Hash([2; 32]);
+    const HEIGHT: Height = 7;
+
+    fn hash_of(content: &TxBytes) -> Hash {
+        decision_hash(&MESH, HEIGHT, &PARENT, content)
+    }
+
+    fn content(n: u32) -> TxBytes {
+        TxBytes::from_slice(&n.to_le_bytes()).expect("short")
+    }
+
+    /// Two values whose hashes begin alike.
+    fn twins() -> (TxBytes, TxBytes) {
+        let mut seen = BTreeMap::new();
+        let twin = |n| seen.insert(hash_of(&content(n)).hint(), n).map(|first| (content(first), content(n)));
+        (0..).find_map(twin).expect("65,537 values have 65,536 hints")
+    }
+
+    fn vote(round: Round, value: Named) -> VoteRecord {
+        VoteRecord { height: HEIGHT, round, kind: VoteKind::Prevote, value }
+    }
+
+    fn replayed(records: impl IntoIterator<Item = Record>) -> Result<OwnVotes, BadRecord> {
+        let mut votes = OwnVotes::default();
+        records.into_iter().try_for_each(|record| match record {
+            Record::Vote(vote) => votes.take(vote, &MESH, &PARENT),
+            other => panic!("{other:?}"),
+        })?;
+        Ok(votes)
+    }
+
+    #[test]
+    fn votes_come_back_for_what_they_were() {
+        let (first, twin) = twins();
+        let (hash, other) = (hash_of(&first), hash_of(&twin));
+        let mut before: Vec<Hash, MAX_VALUES> = Vec::new();
+        let mut records = std::vec::Vec::new();
+        for (round, value) in [&first, &first, &twin, &first, &twin].into_iter().enumerate() {
+            let name = Named::new(&hash_of(value), value, &before);
+            assert_eq!(matches!(name, Named::Hint(_)), round == 1, "two that begin alike are never told by their hint");
+            note_named(&mut before, hash_of(value));
+            records.push(Record::Vote(vote(round as Round, name)));
+        }
+        records.push(Record::Vote(vote(5, Named::Nil)));
+        let votes = replayed(records).expect("own records");
+        let values: std::vec::Vec<_> = votes.votes.iter().map(|(.., value)| *value).collect();
+        assert_eq!(values, [hash, hash, other, hash, other, Hash::NIL]);
+        assert_eq!(replayed(votes.records(MESH, HEIGHT, PARENT)).as_ref(), Ok(&votes), "in a journal begun anew");
+    }
+
+    #[test]
+    fn a_name_that_means_nothing_or_two_things_is_no_record() {
+        let (first, twin) = twins();
+        let hint = Named::Hint(hash_of(&first).hint().to_le_bytes());
+        let named = |content: &TxBytes| Record::Vote(vote(0, Named::Content(content.clone())));
+        let hinted = || Record::Vote(vote(1, hint.clone()));
+        assert_eq!(replayed([hinted()]), Err(BadRecord));
+        assert!(replayed([named(&first), hinted()]).is_ok());
+        assert_eq!(replayed([named(&first), named(&twin), hinted()]), Err(BadRecord));
     }
 }

@@ -11,7 +11,11 @@ pub struct Journal<F, C> {
     medium: Medium<F>,
     counter: C,
     bank: Bank,
+    /// Highest generation on the flash.
+    generation: u32,
     needs_rewrite: bool,
+    /// Bytes from the start of the other bank that are known to be erased.
+    prepared: u32,
 }
 
 /// What [`Journal::open`] found besides the records.
@@ -20,6 +24,9 @@ pub struct Recovery {
     /// The end holds something that is no record, and no record behind it: after a power cut the append that was under
     /// way. It was dropped.
     pub torn_tail: bool,
+    /// The last step was never acknowledged: the power went between writing and counting. What it wrote may not be there
+    /// the next time; it counts only after a rewrite.
+    pub unconfirmed: bool,
     /// Offset on the flash of something that is no record although records stand behind it. It and they were dropped.
     pub damaged: Option<u32>,
     /// Acknowledged records are missing, or an older image was put back.
@@ -45,7 +52,7 @@ impl Recovery {
 
     /// Whether a [rewrite](Journal::rewrite) has to come before the first append.
     pub fn needs_rewrite(&self) -> bool {
-        self.torn_tail || !self.is_complete()
+        self.torn_tail || self.unconfirmed || !self.is_complete()
     }
 }
 
@@ -63,6 +70,11 @@ pub enum OpenError<E> {
     },
     /// The flash's sizes do not suit a journal ([`Geometry::is_valid`](crate::Geometry::is_valid)).
     Geometry,
+    /// The flash does not take what is written any more.
+    Worn {
+        /// Its offset.
+        offset: u32,
+    },
     /// Flash or counter failed.
     Io(E),
 }
@@ -84,8 +96,25 @@ pub enum Error<E> {
         /// Its offset on the flash.
         offset: u32,
     },
+    /// The flash does not hold what was just programmed, or is not erased by an erase. It may hold elsewhere: a rewrite
+    /// uses the other bank.
+    Worn {
+        /// Its offset.
+        offset: u32,
+    },
     /// Flash or counter failed. What was to be written may or may not be found at the next open.
     Io(E),
+}
+
+impl<E> From<Error<E>> for OpenError<E> {
+    /// What keeps a journal from being begun keeps it from being opened.
+    fn from(error: Error<E>) -> Self {
+        match error {
+            Error::Full | Error::TooLong { .. } | Error::NeedsRewrite => Self::Geometry, // too small for a beginning
+            Error::Damaged { offset } | Error::Worn { offset } => Self::Worn { offset },
+            Error::Io(error) => Self::Io(error),
+        }
+    }
 }
 
 impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
@@ -94,18 +123,22 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
     /// The counter stays as it is: a device that formats a flash after its journal was lost finds the new one stale.
     ///
     /// # Errors
-    /// [`OpenError::Geometry`] or [`OpenError::Io`].
+    /// [`OpenError::Geometry`], [`OpenError::Worn`] or [`OpenError::Io`].
     pub fn format(flash: &mut F, identity: Identity) -> Result<(), OpenError<F::Error>> {
         if !flash.geometry().is_valid() {
             return Err(OpenError::Geometry);
         }
         let mut medium = Medium::new(flash, identity);
-        medium.erase_bank(0).map_err(OpenError::Io)?;
-        medium.erase_bank(medium.geometry.bank_size()).map_err(OpenError::Io)?;
-        medium.commit(&Bank::new(0, BankHeader { generation: 0, sequence: 0 })).map_err(OpenError::Io)
+        let mut format = || {
+            (0..medium.geometry.capacity)
+                .step_by(medium.geometry.erase_size as usize)
+                .try_for_each(|page| medium.erase_page(page))?;
+            medium.commit(&Bank::new(0, BankHeader { generation: 0, sequence: 0 }))
+        };
+        Ok(format()?)
     }
 
-    /// Opens the journal of the device `identity` and tells what was found; writes nothing to the flash.
+    /// Opens the journal of the device `identity` and tells what was found; writes nothing.
     ///
     /// # Errors
     /// See [`OpenError`]. A `&mut` to a flash is a flash, too, so that it need not be lost by an error.
@@ -116,35 +149,37 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
         let mut medium = Medium::new(flash, identity);
         // What a killed process wrote may be readable and yet not durable.
         medium.flash.sync().map_err(OpenError::Io)?;
-        let mut bank = find_bank(&mut medium)?;
-        while medium.read_next(&mut bank).map_err(OpenError::Io)?.is_some() {}
+        let value = counter.value();
+        let (bank, generation) = find_bank(&mut medium, value)?;
 
-        let dirty = !medium.is_erased(bank.start, bank.end).map_err(OpenError::Io)?;
+        let dirty = !medium.is_erased(bank.end, medium.limit(bank.start)).map_err(OpenError::Io)?;
         let behind = dirty && medium.has_record_behind(&bank).map_err(OpenError::Io)?;
-        let (journal, value) = (bank.last_sequence, counter.value());
+        let journal = bank.last_sequence;
         let recovery = Recovery {
             torn_tail: dirty && !behind,
+            unconfirmed: journal > value || generation > bank.header.generation,
             damaged: behind.then_some(bank.end),
             stale: (journal < value).then_some(Stale { journal, counter: value }),
             last_sequence: journal,
         };
-        let mut journal = Self { medium, counter, bank, needs_rewrite: recovery.needs_rewrite() };
-        // A cut between a write and its counter leaves the counter behind; from now on that record counts.
-        journal.counter.raise(journal.bank.last_sequence).map_err(OpenError::Io)?;
-        Ok((journal, recovery))
+        let needs_rewrite = recovery.needs_rewrite();
+        Ok((Self { medium, counter, bank, generation, needs_rewrite, prepared: 0 }, recovery))
     }
 
-    /// Calls `visit(sequence, kind, payload)` for every record, oldest first.
+    /// Calls `visit(sequence, kind, payload)` for every record, oldest first. A record that was never acknowledged and cannot
+    /// be read any more ends them.
     ///
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Io`]; what was visited before stands.
     pub fn for_each(&mut self, mut visit: impl FnMut(u64, u8, &[u8])) -> Result<(), Error<F::Error>> {
         let mut cursor = Bank::new(self.bank.start, self.bank.header);
         while cursor.end < self.bank.end {
-            let offset = cursor.end;
-            let found = self.medium.read_next(&mut cursor).map_err(Error::Io)?;
-            let Some((header, payload)) = found else { return Err(Error::Damaged { offset }) };
-            visit(header.sequence, header.kind, payload);
+            let (offset, read) = (cursor.end, cursor.last_sequence);
+            match self.medium.read_next(&mut cursor).map_err(Error::Io)? {
+                Some((header, payload)) => visit(header.sequence, header.kind, payload),
+                None if read >= self.counter.value() => break,
+                None => return Err(Error::Damaged { offset }),
+            }
         }
         Ok(())
     }
@@ -152,19 +187,73 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
     /// Appends a record and returns its sequence number. Durable on return.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::TooLong`] and [`Error::NeedsRewrite`] change nothing; after [`Error::Io`] a rewrite is
-    /// needed.
+    /// As [`Self::append_batch`].
     pub fn append(&mut self, kind: u8, payload: &[u8]) -> Result<u64, Error<F::Error>> {
+        self.append_batch(|batch| batch.append(kind, payload))
+    }
+
+    /// Appends the records that `write` hands over, durable on return, with one step of the counter for all. Returns the
+    /// sequence number of the last. After a power cut any number of them may be found, from the first on.
+    ///
+    /// # Errors
+    /// What `write` returned, [`Error::NeedsRewrite`], [`Error::Worn`] or [`Error::Io`]. After the last two, and if some of
+    /// the records were written, a rewrite is needed.
+    pub fn append_batch(
+        &mut self,
+        write: impl FnOnce(&mut Batch<'_, F>) -> Result<(), Error<F::Error>>,
+    ) -> Result<u64, Error<F::Error>> {
         if self.needs_rewrite {
             return Err(Error::NeedsRewrite);
         }
-        let written = self
-            .medium
-            .write_record(&mut self.bank, kind, payload)
-            .and_then(|()| self.medium.flash.sync().map_err(Error::Io))
-            .and_then(|()| self.counter.raise(self.bank.last_sequence).map_err(Error::Io));
-        self.needs_rewrite = matches!(written, Err(Error::Io(_)));
-        written.map(|()| self.bank.last_sequence)
+        let mut batch = Batch { medium: &mut self.medium, bank: self.bank };
+        let written = write(&mut batch);
+        let bank = batch.bank;
+        let durable = written.and_then(|()| {
+            self.medium.flash.sync().map_err(Error::Io)?;
+            self.counter.raise(bank.last_sequence).map_err(Error::Io)
+        });
+        let untouched = bank.end == self.bank.end && matches!(durable, Err(Error::Full | Error::TooLong { .. }));
+        self.needs_rewrite = durable.is_err() && !untouched;
+        durable?;
+        self.bank = bank;
+        Ok(bank.last_sequence)
+    }
+
+    /// Erases one page of the bank that is not in use; whether there was one to erase. A rewrite that comes after all of them
+    /// are erased need not wait for that.
+    ///
+    /// # Errors
+    /// [`Error::Worn`] or [`Error::Io`]; the journal goes on in its bank.
+    pub fn prepare(&mut self) -> Result<bool, Error<F::Error>> {
+        if self.needs_rewrite {
+            return Ok(false); // after a rewrite that failed the other bank may be the one that counts
+        }
+        self.erase_next()
+    }
+
+    /// Whether a rewrite finds its bank erased.
+    pub fn is_prepared(&self) -> bool {
+        self.prepared == self.medium.geometry.bank_size()
+    }
+
+    fn erase_next(&mut self) -> Result<bool, Error<F::Error>> {
+        let (page, bank_size) = (self.medium.geometry.erase_size, self.medium.geometry.bank_size());
+        while self.prepared < bank_size {
+            let offset = self.other_bank() + self.prepared;
+            let erased = self.medium.is_erased(offset, offset + page).map_err(Error::Io)?;
+            if !erased {
+                self.medium.erase_page(offset)?;
+            }
+            self.prepared += page;
+            if !erased {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn other_bank(&self) -> u32 {
+        self.medium.geometry.bank_size() - self.bank.start
     }
 
     /// Replaces all records by those that `write` appends, in one atomic step, durable on return.
@@ -172,29 +261,30 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
     /// The new records get new sequence numbers, above the counter's value.
     ///
     /// # Errors
-    /// What `write` returned, or [`Error::Io`]. The old records then still count, or, if the last step failed, the new
-    /// ones may at the next open.
+    /// What `write` returned, [`Error::Worn`] or [`Error::Io`]. The old records then still count, or, if the last step failed,
+    /// the new ones may at the next open.
     pub fn rewrite(
         &mut self,
-        write: impl FnOnce(&mut Rewriter<'_, F>) -> Result<(), Error<F::Error>>,
+        write: impl FnOnce(&mut Batch<'_, F>) -> Result<(), Error<F::Error>>,
     ) -> Result<(), Error<F::Error>> {
         // The header takes a sequence number: falling back to the old bank is noticed even if no record is written.
         let last = self.bank.last_sequence.max(self.counter.value());
         let header = BankHeader {
-            generation: self.bank.header.generation.checked_add(1).ok_or(Error::Full)?,
+            generation: self.generation.checked_add(1).ok_or(Error::Full)?,
             sequence: last.checked_add(1).ok_or(Error::Full)?,
         };
-        let start = self.medium.geometry.bank_size() - self.bank.start;
-        self.medium.erase_bank(start).map_err(Error::Io)?;
-        let mut rewriter = Rewriter { medium: &mut self.medium, bank: Bank::new(start, header) };
-        write(&mut rewriter)?;
+        while self.erase_next()? {}
+        self.prepared = 0;
+        let start = self.other_bank();
+        let mut batch = Batch { medium: &mut self.medium, bank: Bank::new(start, header) };
+        write(&mut batch)?;
 
-        let bank = rewriter.bank;
+        let bank = batch.bank;
         // From here on the new bank may count at the next open: an append to the old one could be lost.
         self.needs_rewrite = true;
-        self.medium.commit(&bank).map_err(Error::Io)?;
-        self.bank = bank;
+        self.medium.commit(&bank)?;
         self.counter.raise(bank.last_sequence).map_err(Error::Io)?;
+        (self.bank, self.generation) = (bank, header.generation);
         self.needs_rewrite = false;
         Ok(())
     }
@@ -202,6 +292,11 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
     /// Bytes left in the bank; an append takes [`record_size`](crate::record_size) of them.
     pub fn remaining(&self) -> u32 {
         self.medium.limit(self.bank.start) - self.bank.end
+    }
+
+    /// Whether only a [rewrite](Self::rewrite) is possible.
+    pub fn needs_rewrite(&self) -> bool {
+        self.needs_rewrite
     }
 
     /// Sequence number of the last record (or of the bank, while it has none).
@@ -215,32 +310,37 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
     }
 }
 
-/// Writes the records of a [rewrite](Journal::rewrite).
+/// Takes the records of one step: of an [append](Journal::append_batch) or a [rewrite](Journal::rewrite).
 #[derive(Debug)]
-pub struct Rewriter<'a, F> {
+pub struct Batch<'a, F> {
     medium: &'a mut Medium<F>,
     bank: Bank,
 }
 
-impl<F: Flash> Rewriter<'_, F> {
-    /// Appends a record; it counts once the whole rewrite does.
+impl<F: Flash> Batch<'_, F> {
+    /// Adds a record; it counts once the whole step does.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::TooLong`] or [`Error::Io`].
+    /// [`Error::Full`], [`Error::TooLong`], [`Error::Worn`] or [`Error::Io`].
     pub fn append(&mut self, kind: u8, payload: &[u8]) -> Result<(), Error<F::Error>> {
         self.medium.write_record(&mut self.bank, kind, payload)
     }
 }
 
-/// The bank that counts: the one of ours with the higher generation.
-fn find_bank<F: Flash>(medium: &mut Medium<F>) -> Result<Bank, OpenError<F::Error>> {
-    let mut newest: Option<Bank> = None;
+/// The bank that counts, and the highest generation there is. It is the newest bank; but a rewrite that was never
+/// acknowledged, its header perhaps not there the next time, gives way to the bank before it if that one is complete.
+fn find_bank<F: Flash>(medium: &mut Medium<F>, counter: u64) -> Result<(Bank, u32), OpenError<F::Error>> {
+    let (mut newest, mut older): (Option<Bank>, Option<Bank>) = (None, None);
     let mut foreign = false;
     for start in [0, medium.geometry.bank_size()] {
         match medium.bank_state(start).map_err(OpenError::Io)? {
             BankState::Ours(header) => {
-                if newest.is_none_or(|bank| bank.header.generation < header.generation) {
-                    newest = Some(Bank::new(start, header));
+                let mut bank = Bank::new(start, header);
+                medium.find_end(&mut bank).map_err(OpenError::Io)?;
+                if newest.is_none_or(|newest| newest.header.generation < header.generation) {
+                    (newest, older) = (Some(bank), newest);
+                } else {
+                    older = Some(bank);
                 }
             }
             BankState::Foreign => foreign = true,
@@ -249,7 +349,9 @@ fn find_bank<F: Flash>(medium: &mut Medium<F>) -> Result<Bank, OpenError<F::Erro
             BankState::None => {}
         }
     }
-    newest.ok_or(if foreign { OpenError::Foreign } else { OpenError::Blank })
+    let newest = newest.ok_or(if foreign { OpenError::Foreign } else { OpenError::Blank })?;
+    let complete = older.filter(|older| newest.header.sequence > counter && older.last_sequence >= counter);
+    Ok((complete.unwrap_or(newest), newest.header.generation))
 }
 
 impl<E: fmt::Display> fmt::Display for OpenError<E> {
@@ -261,6 +363,7 @@ impl<E: fmt::Display> fmt::Display for OpenError<E> {
                 write!(f, "the journal is of version {version}, this software reads {VERSION}")
             }
             Self::Geometry => write!(f, "the flash's sizes do not suit a journal"),
+            Self::Worn { offset } => write!(f, "the flash is worn out at offset {offset}"),
             Self::Io(error) => write!(f, "flash or counter failed: {error}"),
         }
     }
@@ -272,6 +375,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::Full => write!(f, "the journal is full"),
             Self::TooLong { length } => write!(f, "a record of {length} bytes is longer than {MAX_RECORD}"),
             Self::NeedsRewrite => write!(f, "the journal has to be rewritten before anything is appended"),
+            Self::Worn { offset } => write!(f, "the flash is worn out at offset {offset}"),
             Self::Damaged { offset } => write!(f, "the record at offset {offset} of the journal is damaged"),
             Self::Io(error) => write!(f, "flash or counter failed: {error}"),
         }

@@ -4,9 +4,10 @@
 //!
 //! 1. [`Journal::format`] once, when the device is provisioned.
 //! 2. [`Journal::open`] at every start tells in [`Recovery`] what was found; [`Journal::for_each`] replays the records.
-//! 3. [`Journal::append`] is durable when it returns.
-//! 4. [`Journal::rewrite`] copies what is still needed into the other bank, when [`Journal::remaining`] runs low or
-//!    when `open` found anything but a clean end. A cut at any byte leaves the old bank or the new one.
+//! 3. [`Journal::append_batch`] is durable when it returns: several records, one step.
+//! 4. [`Journal::rewrite`] copies what is still needed into the other bank, when [`Journal::remaining`] runs low, when `open`
+//!    found anything but a clean end, or when a place is [worn](Error::Worn). A cut at any byte leaves the old bank or the new
+//!    one. [`Journal::prepare`] erases that bank page by page beforehand, in quiet moments.
 //!
 //! Invariants:
 //!
@@ -16,6 +17,9 @@
 //! - The [`Counter`] lies outside the flash and never goes back. It is raised after each durable step and before that
 //!   step is acknowledged: a journal behind its counter has lost acknowledged records or is a restored image, however
 //!   well it is formed.
+//! - What lies beyond the counter was never acknowledged, and its bits may be half programmed: it is written anew before it
+//!   counts, and a bank whose header lies there replaces no complete one.
+//! - Whatever was programmed is read back, whatever was erased is looked at, before anything rests on it.
 //! - After anything but a clean end nothing is appended until a rewrite: no unit is programmed twice, and the owner
 //!   commits its conclusion ("I have forgotten something") in the same atomic step.
 //!
@@ -32,12 +36,14 @@ mod journal;
 mod medium;
 #[cfg(feature = "std")]
 mod memory;
+#[cfg(feature = "std")]
+pub mod part;
 
 pub use counter::Counter;
 #[cfg(feature = "std")]
 pub use file::{FileCounter, FileFlash};
 pub use flash::{Flash, Geometry};
 pub use format::{Identity, MAX_RECORD, VERSION, record_size};
-pub use journal::{Error, Journal, OpenError, Recovery, Rewriter, Stale};
+pub use journal::{Batch, Error, Journal, OpenError, Recovery, Stale};
 #[cfg(feature = "std")]
-pub use memory::{MemCounter, MemError, MemFlash};
+pub use memory::{Defect, MemCounter, MemError, MemFlash, Tear};

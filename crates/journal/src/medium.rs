@@ -2,8 +2,8 @@ use core::ops::RangeInclusive;
 
 use crate::flash::{Flash, Geometry};
 use crate::format::{
-    BANK_HEADER, BankHeader, BankState, Identity, MAX_RECORD, RECORD_BUFFER, RECORD_HEADER, RecordHeader,
-    encode_record, is_intact, record_context, record_size,
+    BANK_HEADER, BankHeader, BankState, Identity, MAX_RECORD, MAX_WRITE_SIZE, RECORD_BUFFER, RECORD_HEADER,
+    RecordHeader, encode_record, is_intact, record_context, record_size,
 };
 use crate::journal::Error;
 
@@ -51,15 +51,20 @@ impl<F: Flash> Medium<F> {
         Ok(BankHeader::decode(&bytes, &self.identity))
     }
 
-    pub fn erase_bank(&mut self, start: u32) -> Result<(), F::Error> {
-        self.flash.erase(start, self.geometry.bank_size())
+    /// Erases the page at `offset` and looks whether it is erased.
+    pub fn erase_page(&mut self, offset: u32) -> Result<(), Error<F::Error>> {
+        let length = self.geometry.erase_size;
+        self.flash.erase(offset, length).map_err(Error::Io)?;
+        let erased = self.is_erased(offset, offset + length).map_err(Error::Io)?;
+        if erased { Ok(()) } else { Err(Error::Worn { offset }) }
     }
 
     /// Makes a bank count: everything behind the header is durable before the header is.
-    pub fn commit(&mut self, bank: &Bank) -> Result<(), F::Error> {
-        self.flash.sync()?;
-        self.flash.program(bank.start, &bank.header.encode(&self.identity))?;
-        self.flash.sync()
+    pub fn commit(&mut self, bank: &Bank) -> Result<(), Error<F::Error>> {
+        self.flash.sync().map_err(Error::Io)?;
+        let header = bank.header.encode(&self.identity);
+        program(&mut self.flash, bank.start, &header)?;
+        self.flash.sync().map_err(Error::Io)
     }
 
     /// Programs a record at the end of `bank`; the caller makes it durable.
@@ -75,9 +80,15 @@ impl<F: Flash> Medium<F> {
         let header = RecordHeader { length: payload.len() as u16, kind, sequence };
         let context = record_context(&self.identity, bank.header.generation);
         let record = encode_record(&mut self.buffer, context, header, payload, self.geometry.write_size);
-        self.flash.program(bank.end, record).map_err(Error::Io)?;
+        program(&mut self.flash, bank.end, record)?;
         bank.end += size;
         bank.last_sequence = sequence;
+        Ok(())
+    }
+
+    /// Moves the end of `bank` behind its last record.
+    pub fn find_end(&mut self, bank: &mut Bank) -> Result<(), F::Error> {
+        while self.read_next(bank)?.is_some() {}
         Ok(())
     }
 
@@ -117,9 +128,8 @@ impl<F: Flash> Medium<F> {
         Ok(is_intact(context, record).then_some(header))
     }
 
-    /// Whether nothing is programmed from `offset` to the end of the bank that starts at `start`.
-    pub fn is_erased(&mut self, start: u32, mut offset: u32) -> Result<bool, F::Error> {
-        let limit = self.limit(start);
+    /// Whether nothing is programmed from `offset` up to `limit`.
+    pub fn is_erased(&mut self, mut offset: u32, limit: u32) -> Result<bool, F::Error> {
         while offset < limit {
             let chunk = &mut self.buffer[..((limit - offset) as usize).min(RECORD_BUFFER)];
             self.flash.read(offset, chunk)?;
@@ -145,4 +155,18 @@ impl<F: Flash> Medium<F> {
         }
         Ok(false)
     }
+}
+
+/// Programs whole units and looks whether the flash took them: a worn place may say nothing.
+fn program<F: Flash>(flash: &mut F, offset: u32, bytes: &[u8]) -> Result<(), Error<F::Error>> {
+    flash.program(offset, bytes).map_err(Error::Io)?;
+    let mut found = [0; MAX_WRITE_SIZE as usize];
+    for (at, chunk) in (offset..).step_by(found.len()).zip(bytes.chunks(found.len())) {
+        let found = &mut found[..chunk.len()];
+        flash.read(at, found).map_err(Error::Io)?;
+        if found != chunk {
+            return Err(Error::Worn { offset: at });
+        }
+    }
+    Ok(())
 }

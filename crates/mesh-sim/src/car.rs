@@ -1,8 +1,5 @@
 //! A simulated car: the pump of each ECU, its flash, one bus, one virtual clock.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use can_bus::Frame;
 use can_bus::port::{BusCommand, BusEvent};
 use can_bus::timing::BitTiming;
@@ -13,26 +10,24 @@ use device_chain::limits::MAX_MESSAGE;
 use device_chain::sign::SigningKey;
 use device_chain::types::{Hash, Micros, ValidatorIndex};
 use device_chain::validator::{Boot, Decision, Report, Validator};
-use ecu_node::store::{self, Diagnosis, Store};
+use ecu_node::store::{self, Diagnosis};
 use ecu_node::{Ecu, Effect, Input};
-use journal::MemCounter;
+use journal::{MemError, OpenError};
 
 use crate::bus::SimBus;
 use crate::flash::{SharedCounter, SharedFlash};
 use crate::genesis::Plan;
+use crate::writer::Writer;
 
-/// Time that a record takes to become durable, µs: a 64-byte program on an STM32G4.
-pub const PERSIST_US: u64 = 650;
 /// Time of a signature or of checking one, µs: Ed25519 on a Cortex-M4 at 168 MHz.
 pub const SIGN_US: u64 = 12_000;
 
 /// An ECU that is powered.
 struct Running {
     ecu: Ecu<SoftKeys>,
-    store: Store<SharedFlash, SharedCounter>,
+    journal: Writer,
     /// Answers that are due: when, and what.
     answers: Vec<(u64, Input)>,
-    persist_free_us: u64,
 }
 
 /// An ECU, powered or not.
@@ -51,6 +46,8 @@ pub struct SimEcu {
     pub seals: Vec<(u32, Seal)>,
     /// What its journal looked like at the last boot.
     pub diagnosis: Option<Diagnosis>,
+    /// Why its journal could not be opened at the last boot, if so.
+    pub refused: Option<OpenError<MemError>>,
 }
 
 /// A car.
@@ -81,18 +78,19 @@ impl Car {
         let ecus = (0..plan.validators).map(|at| {
             let node = bus.attach();
             bus.silence(node);
-            let mut flash = SharedFlash::new();
+            let mut flash = SharedFlash::new(plan.flash);
             store::format::<_, SharedCounter>(&mut flash, &genesis).expect("the flash is large enough");
             SimEcu {
                 identity: plan.validator_key(at),
                 flash,
-                counter: SharedCounter(Rc::new(RefCell::new(MemCounter::default()))),
+                counter: SharedCounter::default(),
                 running: None,
                 boots: 0,
                 decisions: Vec::new(),
                 reports: Vec::new(),
                 seals: Vec::new(),
                 diagnosis: None,
+                refused: None,
             }
         });
         let ecus = ecus.collect();
@@ -122,16 +120,29 @@ impl Car {
         self.ecus[usize::from(at)].running.as_ref().map(|running| &running.ecu)
     }
 
-    /// Powers an ECU; whatever its flash holds decides what it may do.
+    /// How the flash of a powered ECU fares.
+    #[must_use]
+    pub fn journal(&self, at: ValidatorIndex) -> Option<&Writer> {
+        self.ecus[usize::from(at)].running.as_ref().map(|running| &running.journal)
+    }
+
+    /// Powers an ECU; whatever its flash holds decides what it may do. One whose flash cannot be opened takes no part.
     ///
     /// # Panics
-    /// If its flash fails, which this flash does only when told to.
+    /// If the genesis does not name it.
     pub fn boot(&mut self, at: ValidatorIndex) {
         let ecu = &mut self.ecus[usize::from(at)];
         ecu.boots += 1;
         self.bus.start(usize::from(at));
+        ecu.flash.0.borrow_mut().restore_power();
         let ports = (ecu.flash.clone(), ecu.counter.clone());
-        let opened = store::open(&mut || Ok(ports.clone()), &self.genesis).expect("a flash that works");
+        let opened = match store::open(&mut || Ok(ports.clone()), &self.genesis) {
+            Ok(opened) => opened,
+            Err(error) => {
+                ecu.refused = Some(error);
+                return;
+            }
+        };
         let keys = self.plan.keys(&self.genesis, &ecu.identity);
         // any nonce will do that is new at every boot of the device
         let boot = Boot { nonce: ecu.boots << 8 | u64::from(at) };
@@ -139,8 +150,9 @@ impl Car {
         let validator =
             Validator::new(self.genesis.clone(), at, keys, &opened.recovered, boot, now).expect("in genesis");
         ecu.diagnosis = Some(opened.diagnosis);
-        ecu.running =
-            Some(Running { ecu: Ecu::new(validator), store: opened.store, answers: Vec::new(), persist_free_us: 0 });
+        ecu.refused = None;
+        let journal = Writer::new(opened.store, ecu.flash.clone());
+        ecu.running = Some(Running { ecu: Ecu::new(validator), journal, answers: Vec::new() });
         self.give(at, Input::Tick);
     }
 
@@ -242,11 +254,7 @@ impl Car {
                         running.answers.push((now_us, Input::Bus(answer)));
                     }
                 }
-                Effect::Persist { token, kind, bytes } => {
-                    running.store.append(kind, bytes).expect("a flash that works");
-                    running.persist_free_us = running.persist_free_us.max(now_us) + PERSIST_US;
-                    running.answers.push((running.persist_free_us, Input::Persisted(token)));
-                }
+                Effect::Persist { token, kind, bytes } => running.journal.push(token, kind, bytes),
                 Effect::Decided(decision) => ecu.decisions.push(decision),
                 Effect::Sign(digest) => {
                     let seal = Seal::sign(at, &ecu.identity, &digest);
@@ -260,10 +268,10 @@ impl Car {
                 Effect::Report(report) => ecu.reports.push(report),
             }
         }
-        if running.store.is_nearly_full() {
-            let validator = running.ecu.validator();
-            let rewritten = running.store.rewrite(|keep| validator.live_records(&mut buffer, keep));
-            rewritten.expect("a flash that works");
+        match running.journal.next_job(now_us, &running.ecu) {
+            Ok(Some((done_us, token))) => running.answers.push((done_us, Input::Persisted(token))),
+            Ok(None) => {}
+            Err(_) => self.crash(at), // the power went
         }
     }
 

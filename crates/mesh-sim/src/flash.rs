@@ -3,42 +3,34 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use journal::part::Part;
 use journal::{Counter, Flash, Geometry, MemCounter, MemError, MemFlash};
-
-/// Two banks of 32 KiB in pages of 2 KiB, programmed by 8 bytes (as on an STM32G4).
-pub const GEOMETRY: Geometry = Geometry { erase_size: 2048, write_size: 8, capacity: 64 * 1024 };
 
 /// A flash that several owners hold.
 #[derive(Clone)]
 pub struct SharedFlash(pub Rc<RefCell<MemFlash>>);
 
 /// A monotonic counter that several owners hold.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct SharedCounter(pub Rc<RefCell<MemCounter>>);
 
 impl SharedFlash {
     /// An erased flash.
     #[must_use]
-    pub fn new() -> Self {
-        Self(Rc::new(RefCell::new(MemFlash::new(GEOMETRY))))
+    pub fn new(part: Part) -> Self {
+        Self(Rc::new(RefCell::new(MemFlash::of(part))))
     }
 
     /// Puts back an image, or erases everything.
     pub fn restore(&self, image: Option<Vec<u8>>) {
-        let image = image.unwrap_or_else(|| vec![0xFF; GEOMETRY.capacity as usize]);
-        *self.0.borrow_mut() = MemFlash::from_image(GEOMETRY, image);
+        let image = image.unwrap_or_else(|| vec![0xFF; self.geometry().capacity as usize]);
+        self.0.borrow_mut().restore(image);
     }
 
     /// All bytes as they are.
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
         self.0.borrow().image().to_vec()
-    }
-}
-
-impl Default for SharedFlash {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -7,6 +7,7 @@ use device_chain::keys::{Device, SoftKeys};
 use device_chain::mac::Suite;
 use device_chain::sign::SigningKey;
 use device_chain::types::{PublicKey, ValidatorIndex};
+use journal::part::{Part, STM32G4};
 
 const ROLES: [Role; 8] = [
     Role::Gateway,
@@ -34,12 +35,22 @@ pub struct Plan {
     pub phase_us: u32,
     /// Interval of heartbeats, µs.
     pub heartbeat_us: u32,
+    /// What the journals lie in.
+    pub flash: Part,
 }
 
 impl Default for Plan {
-    /// Seven validators and a door sensor; Δ for 500k/2M (W1 with U = 0.4), heartbeats every 100 ms.
+    /// Seven validators with the flash of an STM32G4 and a door sensor; Δ for 500k/2M (W1 with U = 0.4), heartbeats every 100 ms.
     fn default() -> Self {
-        Self { seed: 1, validators: 7, endpoints: 1, suite: Suite::Blake2s, phase_us: 7_700, heartbeat_us: 100_000 }
+        Self {
+            seed: 1,
+            validators: 7,
+            endpoints: 1,
+            suite: Suite::Blake2s,
+            phase_us: 7_700,
+            heartbeat_us: 100_000,
+            flash: STM32G4,
+        }
     }
 }
 

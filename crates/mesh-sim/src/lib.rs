@@ -9,3 +9,4 @@ pub mod flash;
 pub mod genesis;
 pub mod line;
 pub mod wire;
+pub mod writer;

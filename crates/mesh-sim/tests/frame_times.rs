@@ -10,8 +10,11 @@ use mesh_sim::wire::stuff::Run;
 
 const TIMINGS: [BitTiming; 3] = [BitTiming::FD_500K_2M, BitTiming::FD_1M_5M, BitTiming::FD_1M_8M];
 
-/// Identifier of 29 bits, data bytes, and for each pair of bit rates the time without stuff bits and the longest, in ns.
-const TABLE: [(bool, usize, [(u64, u64); 3]); 5] = [
+/// The time without stuff bits and the longest, in ns.
+type Times = (u64, u64);
+
+/// Identifier of 29 bits, data bytes, and the times at each pair of bit rates.
+const TABLE: [(bool, usize, [Times; 3]); 5] = [
     (false, 64, [(333_000, 403_000), (139_000, 167_600), (97_750, 116_750)]),
     (false, 48, [(269_000, 322_500), (113_400, 135_400), (81_750, 96_625)]),
     (false, 32, [(205_000, 242_500), (87_800, 103_400), (65_750, 76_625)]),

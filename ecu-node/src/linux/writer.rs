@@ -12,7 +12,7 @@ use journal::{Error, FileCounter, FileFlash};
 use tokio::sync::mpsc;
 
 use crate::Ecu;
-use crate::store::Store;
+use crate::store::{Store, Upkeep};
 
 type Records = Vec<(RecordKind, Vec<u8>)>;
 type Written = Result<bool, Error<io::Error>>;
@@ -32,7 +32,7 @@ pub struct Writer {
     token: u64,
     /// Token up to which the job under way makes durable.
     under_way: Option<u64>,
-    nearly_full: bool,
+    needs_rewrite: bool,
 }
 
 impl Writer {
@@ -46,7 +46,7 @@ impl Writer {
                 }
             }
         })?;
-        Ok(Self { jobs, answers, thread, queue: Vec::new(), token: 0, under_way: None, nearly_full: false })
+        Ok(Self { jobs, answers, thread, queue: Vec::new(), token: 0, under_way: None, needs_rewrite: false })
     }
 
     /// Takes a record. The validator bounds how many wait: it acts only while it can make durable what it does.
@@ -61,7 +61,7 @@ impl Writer {
         if self.under_way.is_some() {
             return;
         }
-        let job = if self.nearly_full {
+        let job = if self.needs_rewrite {
             self.queue.clear();
             Job::Rewrite(live_records(ecu))
         } else if self.queue.is_empty() {
@@ -78,7 +78,7 @@ impl Writer {
     pub async fn written(&mut self) -> Result<u64, Error<io::Error>> {
         let Some(token) = self.under_way else { return std::future::pending().await };
         let dead = || Err(Error::Io(io::Error::other("the journal's thread has died")));
-        self.nearly_full = self.answers.recv().await.unwrap_or_else(dead)?;
+        self.needs_rewrite = self.answers.recv().await.unwrap_or_else(dead)?;
         self.under_way = None;
         Ok(token)
     }
@@ -92,12 +92,12 @@ impl Writer {
 
 fn write(store: &mut Store<FileFlash, FileCounter>, job: &Job) -> Written {
     match job {
-        Job::Append(records) => records.iter().try_for_each(|(kind, bytes)| store.append(*kind, bytes))?,
+        Job::Append(records) => store.append(records.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())))?,
         Job::Rewrite(records) => {
             store.rewrite(|keep| records.iter().for_each(|(kind, bytes)| keep(*kind, bytes)))?;
         }
     }
-    Ok(store.is_nearly_full())
+    Ok(store.upkeep(false) == Some(Upkeep::Rewrite))
 }
 
 fn live_records<K: KeyStore>(ecu: &Ecu<K>) -> Records {

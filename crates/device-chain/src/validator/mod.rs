@@ -450,6 +450,12 @@ impl<K: KeyStore> Validator<K> {
         &self.mesh
     }
 
+    /// Whether nobody has said a word yet of the height after the state's.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.current.begun().is_none()
+    }
+
     /// What the mesh can do now, as this node sees it.
     #[must_use]
     pub const fn mode(&self) -> Mode {

@@ -11,7 +11,7 @@ use crate::grant::SignedGrant;
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::{MAX_MESSAGE, MAX_OUTBOX};
-use crate::record::{Record, RecordKind};
+use crate::record::{Record, RecordKind, note_named};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
 use crate::wire::{self, Class, DECIDED_VALUE, HEADER, Header, Kind};
 
@@ -300,13 +300,10 @@ impl<K: KeyStore> Validator<K> {
         let mut named: Vec<Hash, { crate::limits::MAX_VALUES }> = Vec::new();
         for kind in [VoteKind::Prevote, VoteKind::Ready, VoteKind::Precommit] {
             for (round, value) in instance.own_votes(kind) {
-                let record = Self::vote_record(instance, kind, round, value, |hash| {
-                    let first = !named.contains(hash);
-                    if first {
-                        let _ = named.push(*hash);
-                    }
-                    first
-                });
+                let record = Self::vote_record(instance, kind, round, value, &named);
+                if let Some(value) = value.and_then(|id| instance.value(id)) {
+                    note_named(&mut named, value.hash);
+                }
                 if let Some(bytes) = codec::encode(&Record::Vote(record), buffer) {
                     keep(RecordKind::Fact, bytes);
                 }

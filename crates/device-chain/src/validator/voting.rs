@@ -6,7 +6,7 @@ use super::{Decision, Report, Validator};
 use crate::agreement::{Action, Actions, Instance, Value, ValueId, VoteKind};
 use crate::keys::KeyStore;
 use crate::limits::MAX_BACKLOG;
-use crate::record::{Record, VoteRecord, push_newest};
+use crate::record::{Named, Record, VoteRecord, note_named, push_newest};
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
 use crate::wire::{DECIDED_VALUE, NIL_PROPOSER, Parts};
@@ -186,12 +186,9 @@ impl<K: KeyStore> Validator<K> {
         let Some(instance) = self.instance(height) else { return };
         let hash = value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |value| value.hash);
         if height == self.current.height() {
-            let known = hash == Hash::NIL || self.stored.contains(&hash);
-            let record = Self::vote_record(&self.current, kind, round, value, |_| !known);
-            if !known {
-                let _ = self.stored.push(hash);
-            }
+            let record = Self::vote_record(&self.current, kind, round, value, &self.stored);
             self.persist(Record::Vote(record));
+            note_named(&mut self.stored, hash);
         }
         if kind == VoteKind::Precommit && value.is_some() {
             self.cancel(Cancel::Prevote(height, round));
@@ -212,18 +209,17 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    /// The record of an own vote; `with_content` says whether this is the first that names the value.
+    /// The record of an own vote, where the journal has named `before` at this height.
     pub(super) fn vote_record(
         instance: &Instance,
         kind: VoteKind,
         round: Round,
         value: Option<ValueId>,
-        mut with_content: impl FnMut(&Hash) -> bool,
+        before: &[Hash],
     ) -> VoteRecord {
         let value = value.and_then(|id| instance.value(id));
-        let content = value.filter(|value| with_content(&value.hash)).map(|value| value.tx.clone());
-        let value = value.map_or(Hash::NIL, |value| value.hash);
-        VoteRecord { height: instance.height(), round, kind, value, content }
+        let value = value.map_or(Named::Nil, |value| Named::new(&value.hash, &value.tx, before));
+        VoteRecord { height: instance.height(), round, kind, value }
     }
 
     /// L4: as designated proposer of a later round. Where no value has a claim, nothing: for an order of its own only
@@ -284,7 +280,7 @@ impl<K: KeyStore> Validator<K> {
         if tx == Transaction::Skip {
             self.back_off();
         }
-        self.persist_head(Record::Decided(height, bytes.clone()));
+        self.persist_head(Record::Decided(height, Named::new(self.state.head(), &bytes, &self.stored)));
         if !live && let Some(id) = self.learn_value(self.me, &bytes, true) {
             self.current.adopt(id);
         }

@@ -87,7 +87,7 @@ fn main() -> ! {
             ecu.handle(now, Input::Tick);
             while let Some(effect) = ecu.poll(buffer) {
                 if let Effect::Persist { token, kind, bytes } = effect {
-                    if store.append(kind, bytes).is_ok() {
+                    if store.append([(kind, bytes)]).is_ok() {
                         ecu.handle(now, Input::Persisted(token));
                     }
                 } else {
