@@ -41,5 +41,6 @@ fn a_later_round_costs_each_three_votes() {
         car.now_us() - begun,
         (car.bus.statistics().busy_ns - busy) / 1_000
     );
-    assert!(votes.iter().all(|frames| (4..=7).contains(frames)), "each says each at most once: {votes:?}");
+    // a vote may be said once more (M4)
+    assert!(votes.iter().all(|frames| (4..=10).contains(frames)), "{votes:?}");
 }
