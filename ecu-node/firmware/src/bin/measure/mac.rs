@@ -14,9 +14,9 @@ use subtle::ConstantTimeEq;
 /// Validators of the mesh.
 const N: usize = 7;
 /// Tags of a vote.
-pub const TAGS: usize = N - 1;
+const TAGS: usize = N - 1;
 /// Bytes of a tag in a mesh of seven.
-pub const TAG: usize = 8;
+const TAG: usize = 8;
 
 /// A MAC with its key.
 pub trait Mac {
