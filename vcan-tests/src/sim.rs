@@ -147,7 +147,7 @@ mod tests {
     fn who_loses_power_has_nothing_left_to_send() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let wire = Wire::start(runtime.handle().clone(), 0, BitTiming::FD_500K_2M).unwrap();
-        let (gone, mut alive) = (wire.attach(), wire.attach());
+        let (gone, mut alive, _acknowledges) = (wire.attach(), wire.attach(), wire.attach());
         drop(gone);
         let frame = Frame::fd(id_from_raw(1).unwrap(), &[]).unwrap();
         Bus::command(&mut alive, BusCommand::Transmit { token: 1, frame });

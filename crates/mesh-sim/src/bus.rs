@@ -13,12 +13,12 @@
 use can_bus::timing::BitTiming;
 use can_bus::{BusCommand, BusEvent, Frame, Kind, queue::TransmitQueue};
 
-use crate::controller::{Controller, Notice};
-use crate::fault::Disturbance;
-use crate::line::Line;
 use crate::wire::INTERMISSION_BITS;
 use crate::wire::bits::encode;
+use crate::wire::controller::{Controller, Notice};
+use crate::wire::disturbance::Disturbance;
 use crate::wire::length::Length;
+use crate::wire::line::Line;
 
 /// Most instants that are looked at for the time of the next event; a wire that is held for long has none.
 const LOOK_AHEAD: usize = 10_000;
@@ -133,12 +133,14 @@ impl SimBus {
         self.disturbed = Box::new(disturbed);
     }
 
-    /// Takes a command of a node; returns the answer if there is one at once. Times never go back.
+    /// Takes a command of a node; returns the answer if there is one at once. Times never go back. A node that has no
+    /// power gets it with this.
     ///
     /// # Panics
     /// `node` was not attached.
     pub fn command(&mut self, now_ns: u64, node: usize, command: BusCommand) -> Option<BusEvent> {
         self.go_on(now_ns);
+        self.start(node);
         match command {
             BusCommand::Transmit { token, frame } => {
                 if !self.nodes[node].queue.push(token, frame) {
@@ -165,12 +167,14 @@ impl SimBus {
         self.nodes[node] = Node::default();
     }
 
-    /// Gives a node its power back; it takes part as soon as it has seen an idle bus, 11 recessive bits.
+    /// Gives a node its power back, if it has none; it takes part as soon as it has seen an idle bus, 11 recessive bits.
     ///
     /// # Panics
     /// `node` was not attached.
     pub fn start(&mut self, node: usize) {
-        self.line.power_on(node, self.now_ns);
+        if self.line.is_off(node) {
+            self.line.power_on(node, self.now_ns);
+        }
     }
 
     /// Holds the wire dominant from now on, as a short circuit does.
@@ -258,11 +262,17 @@ impl SimBus {
 
     /// The node whose first frame wins arbitration among those that may send, and whether another sends the same identifier.
     fn winner(&self, may_send: impl Fn(usize) -> bool) -> Option<(usize, bool)> {
-        let first = |node: usize| self.nodes[node].queue.peek().map(|(_, frame)| (frame.arbitration(), node));
-        let mut firsts: Vec<_> = (0..self.nodes.len()).filter(|node| may_send(*node)).filter_map(first).collect();
-        firsts.sort_unstable();
-        let (lowest, winner) = *firsts.first()?;
-        Some((winner, firsts.get(1).is_some_and(|(second, _)| *second == lowest)))
+        let mut best: Option<(u32, usize, bool)> = None;
+        for (node, sender) in self.nodes.iter().enumerate() {
+            let Some((_, frame)) = sender.queue.peek().filter(|_| may_send(node)) else { continue };
+            let id = frame.arbitration();
+            match &mut best {
+                Some((lowest, _, contested)) if *lowest == id => *contested = true,
+                Some((lowest, ..)) if *lowest < id => {}
+                _ => best = Some((id, node, false)),
+            }
+        }
+        best.map(|(_, winner, contested)| (winner, contested))
     }
 
     /// The first frame of a node as it sends it now, for the so many-th time.
@@ -307,15 +317,11 @@ impl SimBus {
 
     /// Whether everybody who hears the frame knows such frames, somebody does, and its sender takes part in everything.
     fn is_plain(&self, sent: &Transmission) -> bool {
-        let mut others = self.line.controllers().enumerate();
-        let mut heard = false;
-        !self.line.controller(sent.sender).confinement.is_passive()
-            && others.all(|(node, controller)| {
-                let hears = node != sent.sender && controller.is_idle();
-                heard |= hears;
-                !hears || controller.is_fd_tolerant() || !sent.frame.is_fd()
-            })
-            && heard
+        let hears = |(node, controller): &(usize, &Controller)| *node != sent.sender && controller.is_idle();
+        let mut others = self.line.controllers().enumerate().filter(hears).peekable();
+        let heard = others.peek().is_some();
+        let known = others.all(|(_, controller)| controller.is_fd_tolerant() || !sent.frame.is_fd());
+        heard && known && !self.line.controller(sent.sender).confinement.is_passive()
     }
 
     fn end_frame(&mut self, sent: &Transmission, start_ns: u64, end_ns: u64) {

@@ -2,11 +2,7 @@
 
 pub mod bus;
 pub mod car;
-pub mod confinement;
-pub mod controller;
-pub mod fault;
 pub mod flash;
 pub mod genesis;
-pub mod line;
 pub mod wire;
 pub mod writer;

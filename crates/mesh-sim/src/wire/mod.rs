@@ -1,20 +1,31 @@
-//! A frame as it is on the wire, bit by bit.
+//! The wire, bit by bit.
 //!
-//! Everything here follows ISO 11898-1:2015: classic and FD frames, base and extended format. A level is a `bool`: true is
-//! recessive, the bit 1. A second implementation, written from the standard alone, is `tests/canbits.py`.
+//! Everything here follows ISO 11898-1:2015: classic and FD frames, base and extended format, and what controllers do when
+//! something goes wrong. A level is a `bool`: true is recessive, the bit 1. A second implementation of frames as bits,
+//! from the text of the standard alone, is `tests/canbits.py`.
 //!
 //! | module | job |
 //! |---|---|
 //! | [`bits`] | the bits that a transmitter sends |
-//! | [`decode`] | a receiver: bits in, a frame or an error out |
 //! | [`length`] | how long that takes, without making the bits |
-//! | [`stuff`] | runs of equal bits, and the stuff count |
-//! | [`crc`] | the three checksums |
+//! | [`decode`] | a receiver: bits in, a frame or an error out |
+//! | [`stuff`], [`crc`] | runs of equal bits and the stuff count; the three checksums |
+//! | [`controller`] | one node: sends, receives, signals errors |
+//! | [`confinement`] | its error counters |
+//! | [`line`] | all of them on one wire |
+//! | [`disturbance`] | bits that somebody sees wrong |
+//!
+//! Left out: propagation delay and resynchronisation within a frame, hence also the second bit that CRC delimiter and
+//! acknowledge slot of an FD frame may have at a receiver; protocol exceptions; restricted operation; edge filtering.
 
 pub mod bits;
+pub mod confinement;
+pub mod controller;
 pub mod crc;
 pub mod decode;
+pub mod disturbance;
 pub mod length;
+pub mod line;
 pub mod stuff;
 
 /// The level that a dominant level of any node overrides; also that of an idle bus.

@@ -51,19 +51,27 @@ impl Run {
     }
 
     const fn index(self) -> usize {
-        self.level as usize * (LIMIT as usize + 1) + self.length as usize
+        (self.level as usize) << 3 | self.length as usize
+    }
+
+    const fn of_index(index: usize) -> Self {
+        Self { level: index >> 3 & 1 == 1, length: (index & 7) as u8 }
     }
 }
 
-/// What a byte does, most significant bit first, after each [`Run`]: the run at its end and its stuff bits.
-static BYTES: [[(Run, u8); 256]; 2 * (LIMIT as usize + 1)] = bytes();
+/// What a byte does, most significant bit first, after each [`Run`]: its stuff bits, and in the lower half the run at its end.
+static BYTES: [[u8; 256]; 16] = bytes();
 
-const fn bytes() -> [[(Run, u8); 256]; 2 * (LIMIT as usize + 1)] {
-    let mut table = [[(Run::IDLE, 0); 256]; 2 * (LIMIT as usize + 1)];
+const fn bytes() -> [[u8; 256]; 16] {
+    let mut table = [[0; 256]; 16];
     let mut at = 0;
-    while at < 256 * table.len() {
+    while at < 16 * 256 {
         let (index, byte) = (at / 256, at % 256);
-        let mut run = Run { level: index > LIMIT as usize, length: (index % (LIMIT as usize + 1)) as u8 };
+        at += 1;
+        let mut run = Run::of_index(index);
+        if run.length > LIMIT {
+            continue; // no such run
+        }
         let (mut count, mut bit) = (0, 8);
         while bit > 0 {
             bit -= 1;
@@ -71,8 +79,7 @@ const fn bytes() -> [[(Run, u8); 256]; 2 * (LIMIT as usize + 1)] {
             run = next;
             count += stuff as u8;
         }
-        table[index][byte] = (run, count);
-        at += 1;
+        table[index][byte] = count << 4 | run.index() as u8;
     }
     table
 }
@@ -105,9 +112,9 @@ impl Counter {
 
     /// Adds a byte.
     pub fn byte(&mut self, byte: u8) {
-        let (run, count) = BYTES[self.run.index()][usize::from(byte)];
-        self.run = run;
-        self.count += u32::from(count);
+        let entry = BYTES[self.run.index()][usize::from(byte)];
+        self.run = Run::of_index(usize::from(entry));
+        self.count += u32::from(entry >> 4);
     }
 }
 

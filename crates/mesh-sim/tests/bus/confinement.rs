@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use mesh_sim::fault::Disturbance;
+use mesh_sim::wire::disturbance::Disturbance;
 
 use super::*;
 

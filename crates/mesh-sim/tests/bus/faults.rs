@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use mesh_sim::bus::Transmission;
-use mesh_sim::fault::Disturbance;
 use mesh_sim::wire::INTERMISSION_BITS;
+use mesh_sim::wire::disturbance::Disturbance;
 
 use super::*;
 

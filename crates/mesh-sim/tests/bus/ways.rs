@@ -1,6 +1,6 @@
 //! The quick way and the way bit by bit lead to the same.
 
-use mesh_sim::fault::Disturbance;
+use mesh_sim::wire::disturbance::Disturbance;
 
 use super::*;
 

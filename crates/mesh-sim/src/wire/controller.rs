@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use can_bus::{ErrorState, Frame};
 
-use crate::confinement::Confinement;
-use crate::wire::bits::{Bit, Field};
-use crate::wire::decode::{Decoder, Step};
-use crate::wire::{DOMINANT, INTERMISSION_BITS, RECESSIVE};
+use super::bits::{Bit, Field};
+use super::confinement::Confinement;
+use super::decode::{Decoder, Step};
+use super::{DOMINANT, INTERMISSION_BITS, RECESSIVE};
 
 /// Bits of an error or overload flag.
 const FLAG_BITS: u8 = 6;

@@ -9,10 +9,10 @@ use std::rc::Rc;
 use can_bus::ErrorState;
 use can_bus::timing::BitTiming;
 
-use crate::controller::{Controller, Notice};
-use crate::fault::Disturbance;
-use crate::wire::bits::Bit;
-use crate::wire::{DOMINANT, RECESSIVE};
+use super::bits::Bit;
+use super::controller::{Controller, Notice};
+use super::disturbance::Disturbance;
+use super::{DOMINANT, RECESSIVE};
 
 /// Recessive bits that tell a controller that the bus is idle.
 const IDLE_BITS: u64 = 11;
@@ -122,6 +122,13 @@ impl Line {
         member.controller.join();
         member.controller.leave();
         (member.waiting, member.told) = (None, ErrorState::Active);
+    }
+
+    /// Whether a controller has no power.
+    #[must_use]
+    pub fn is_off(&self, node: usize) -> bool {
+        let member = &self.members[node];
+        member.controller.is_out() && member.waiting.is_none()
     }
 
     /// A controller gets power, and takes part as soon as it has seen an idle bus.

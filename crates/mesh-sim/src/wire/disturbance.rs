@@ -2,8 +2,8 @@
 
 use can_bus::Frame;
 
-use crate::wire::INTERMISSION_BITS;
-use crate::wire::length::Length;
+use super::INTERMISSION_BITS;
+use super::length::Length;
 
 /// Bits that nodes see inverted while one frame is sent. Bits count from the start of frame, which is bit 0 and cannot be
 /// disturbed; what follows an error goes on counting.
