@@ -1,8 +1,8 @@
 //! A CAN bus in virtual time: arbitration, exact frame times, one order of frames for everybody, and what goes wrong.
 //!
-//! A frame that nothing disturbs takes the time that its bits take ([`Length`]), without making them. As soon as a
-//! fault touches it, two nodes send the same identifier, nobody acknowledges it, or its sender is error passive, all
-//! controllers run bit by bit on a [`Line`] until the wire is idle again. Both ways lead to the same.
+//! A frame that nothing disturbs takes the time that its bits take ([`Length`]), without making them. When a fault touches
+//! it, two nodes send the same identifier, nobody acknowledges it, its sender is error passive, or somebody does not know
+//! FD frames, all controllers run bit by bit on a [`Line`] until the wire is idle again. Both ways lead to the same.
 //!
 //! When the wire becomes idle, the frame that wins arbitration among the first of all nodes goes out; what is submitted at
 //! that very nanosecond takes part. A node hears of a frame at the end of its last bit, before the intermission; a frame

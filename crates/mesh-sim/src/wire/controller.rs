@@ -73,12 +73,13 @@ struct Sending {
     at: usize,
 }
 
-/// What a transmitter finds wrong with the bits that it sees.
+/// What an error is, as far as the counters make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Bit,
-    /// A stuff bit during arbitration was overridden: it counts for nobody.
+enum Cause {
+    Any,
+    /// A recessive stuff bit was overridden during arbitration: it is not the transmitter's fault.
     ArbitrationStuff,
+    /// Nobody acknowledged the frame.
     Acknowledge,
 }
 
@@ -196,7 +197,7 @@ impl Controller {
 
     /// Takes the level of the bus at the end of a bit, and drives it for the next one.
     pub fn sample(&mut self, seen: bool) -> Option<Notice> {
-        if !self.is_idle() {
+        if !self.awaits_start() {
             self.bits += 1;
         }
         match self.phase {
@@ -215,7 +216,7 @@ impl Controller {
                 (RECESSIVE, DELIMITER_BITS) => self.enter(Phase::Intermission(0)),
                 (RECESSIVE, bits) => self.enter(Phase::Delimiter(bits)),
                 (DOMINANT, DELIMITER_BITS) => self.overload(),
-                (DOMINANT, _) => self.error(None),
+                (DOMINANT, _) => self.error(Cause::Any),
             },
             Phase::Intermission(bits) => match (seen, bits + 1) {
                 (RECESSIVE, INTERMISSION_BITS) => self.rest(),
@@ -258,24 +259,22 @@ impl Controller {
     fn send(&mut self, seen: bool) -> Option<Notice> {
         let sending = self.sending.as_mut()?;
         let sent = sending.bits[sending.at];
-        let mut may_lose = false;
-        match (sent.field, sent.level, seen) {
-            (Field::Ack, _, DOMINANT) => {}
-            (Field::Ack, _, RECESSIVE) => return self.error(Some(Wrong::Acknowledge)),
-            (Field::Start | Field::Arbitration, level, seen) if level == seen => may_lose = true,
-            (_, level, seen) if level == seen => {}
-            (Field::Arbitration, RECESSIVE, _) if sent.stuff => return self.error(Some(Wrong::ArbitrationStuff)),
-            (Field::Arbitration, RECESSIVE, _) => {
-                self.sending = None;
-                self.transmitter = false;
+        let contends = matches!(sent.field, Field::Start | Field::Arbitration);
+        match (sent.field, seen) {
+            (Field::Ack, DOMINANT) => {}
+            (Field::Ack, RECESSIVE) => return self.error(Cause::Acknowledge),
+            (_, seen) if seen == sent.level => {}
+            (Field::Arbitration, DOMINANT) if sent.stuff => return self.error(Cause::ArbitrationStuff),
+            (Field::Arbitration, DOMINANT) => {
+                (self.sending, self.transmitter) = (None, false);
                 return self.receive(seen);
             }
-            _ => return self.error(Some(Wrong::Bit)),
+            _ => return self.error(Cause::Any),
         }
         sending.at += 1;
         let next = sending.bits[sending.at];
         self.output = next.level;
-        if may_lose {
+        if contends {
             // Whoever loses arbitration goes on as a receiver: it has to know what was there before.
             let _ = self.decoder.push(seen);
         }
@@ -292,7 +291,7 @@ impl Controller {
         let acknowledged = self.output == DOMINANT;
         self.output = RECESSIVE;
         if acknowledged && seen == RECESSIVE {
-            return self.error(None);
+            return self.error(Cause::Any);
         }
         match self.decoder.push(seen) {
             Ok(Step::More) => None,
@@ -313,7 +312,7 @@ impl Controller {
                 self.overload();
                 self.received.take().map(Notice::Received)
             }
-            Err(_) => self.error(None),
+            Err(_) => self.error(Cause::Any),
         }
     }
 
@@ -323,12 +322,12 @@ impl Controller {
 
     /// Signals an error, as a transmitter or as a receiver. A node that the error makes error passive still signals it as
     /// before.
-    fn error(&mut self, wrong: Option<Wrong>) -> Option<Notice> {
+    fn error(&mut self, cause: Cause) -> Option<Notice> {
         let passive = self.confinement.is_passive();
-        let excused = passive && wrong == Some(Wrong::Acknowledge);
+        let excused = passive && cause == Cause::Acknowledge;
         if !self.transmitter {
             self.confinement.receiver_found();
-        } else if !excused && wrong != Some(Wrong::ArbitrationStuff) {
+        } else if !excused && cause != Cause::ArbitrationStuff {
             self.confinement.heavy(true);
         }
         let failed = self.sending.take().map(|_| Notice::Failed);

@@ -5,8 +5,8 @@ use can_bus::Frame;
 use super::INTERMISSION_BITS;
 use super::length::Length;
 
-/// Bits that nodes see inverted while one frame is sent. Bits count from the start of frame, which is bit 0 and cannot be
-/// disturbed; what follows an error goes on counting.
+/// Bits that nodes see inverted while one frame is sent. All bits count, stuff bits too, from the start of frame, which is
+/// bit 0 and cannot be disturbed, to the intermission; after an error, those of the error frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disturbance {
     /// Who (everybody if none) and which bit.
