@@ -20,13 +20,14 @@ use crate::wire::disturbance::Disturbance;
 use crate::wire::length::Length;
 use crate::wire::line::Line;
 
+/// What keeps frames apart.
+const INTERMISSION: Length = Length { nominal: INTERMISSION_BITS as u32, data: 0 };
 /// Most instants that are looked at for the time of the next event; a wire that is held for long has none.
 const LOOK_AHEAD: usize = 10_000;
 
 /// One segment with its nodes.
 pub struct SimBus {
     segment: u8,
-    timing: BitTiming,
     nodes: Vec<Node>,
     line: Line,
     wire: Wire,
@@ -89,12 +90,11 @@ pub struct Statistics {
 }
 
 impl SimBus {
-    /// A bus without nodes at time 0; `segment` is its number in what nodes receive.
+    /// A bus without nodes at time 0; `segment` is its number in what nodes receive. A bit takes whole ns, rounded up.
     pub fn new(segment: u8, timing: BitTiming) -> Self {
         Self {
             segment,
             line: Line::new(&timing),
-            timing,
             nodes: Vec::new(),
             wire: Wire::Idle { since_ns: 0 },
             missed: Box::new(|_, _| false),
@@ -305,9 +305,9 @@ impl SimBus {
         let disturbance = (self.disturbed)(&sent);
         if !contested && disturbance.is_none() && self.is_plain(&sent) {
             let length = Length::of(&sent.frame);
-            self.statistics.busy_ns += length.ns(&self.timing);
-            let end = Length { nominal: length.nominal - INTERMISSION_BITS as u32, ..length };
-            self.wire = Wire::Frame { sent, start_ns: at_ns, end_ns: at_ns + end.ns(&self.timing) };
+            self.statistics.busy_ns += self.line.ns(length);
+            let end = Length { nominal: length.nominal - INTERMISSION.nominal, ..length };
+            self.wire = Wire::Frame { sent, start_ns: at_ns, end_ns: at_ns + self.line.ns(end) };
         } else {
             self.line.begin(at_ns);
             self.wire = Wire::Bits { sent: Some(sent), start_ns: at_ns };
@@ -325,7 +325,7 @@ impl SimBus {
     }
 
     fn end_frame(&mut self, sent: &Transmission, start_ns: u64, end_ns: u64) {
-        let free_ns = end_ns + self.timing.ns(INTERMISSION_BITS as u64, 0);
+        let free_ns = end_ns + self.line.ns(INTERMISSION);
         self.line.pass(start_ns, free_ns);
         for node in 0..self.nodes.len() {
             if node == sent.sender {
@@ -385,7 +385,7 @@ impl SimBus {
         self.line.begin(start_ns);
         self.line.disturb(Disturbance::default());
         self.line.start(sent.sender, encode(&sent.frame).into());
-        self.statistics.busy_ns -= Length::of(&sent.frame).ns(&self.timing);
+        self.statistics.busy_ns -= self.line.ns(Length::of(&sent.frame));
         self.wire = Wire::Bits { sent: Some(sent), start_ns };
         self.go_on(self.now_ns);
     }

@@ -12,6 +12,7 @@ use can_bus::timing::BitTiming;
 use super::bits::Bit;
 use super::controller::{Controller, Notice};
 use super::disturbance::Disturbance;
+use super::length::Length;
 use super::{DOMINANT, RECESSIVE};
 
 /// Recessive bits that tell a controller that the bus is idle.
@@ -52,7 +53,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A wire without controllers at time 0.
+    /// A wire without controllers at time 0. A bit takes whole ns, rounded up.
     #[must_use]
     pub fn new(timing: &BitTiming) -> Self {
         Self {
@@ -65,6 +66,12 @@ impl Line {
             held_until_ns: 0,
             disturbance: Rc::default(),
         }
+    }
+
+    /// How long so many bits take here.
+    #[must_use]
+    pub fn ns(&self, length: Length) -> u64 {
+        u64::from(length.nominal) * self.nominal_ns + u64::from(length.data) * self.data_ns
     }
 
     /// Adds a controller that takes part at once.

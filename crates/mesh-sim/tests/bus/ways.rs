@@ -5,8 +5,9 @@ use mesh_sim::wire::disturbance::Disturbance;
 use super::*;
 
 /// Some traffic of four nodes, and what everybody is told of it; bit by bit if `bits`.
-fn traffic(seed: u64, bits: bool) -> (Vec<(u64, usize, BusEvent)>, mesh_sim::bus::Statistics) {
-    let mut bus = bus(4);
+fn traffic(seed: u64, timing: BitTiming, bits: bool) -> (Vec<(u64, usize, BusEvent)>, mesh_sim::bus::Statistics) {
+    let mut bus = SimBus::new(0, timing);
+    (0..4).for_each(|node| assert_eq!(bus.attach(), node));
     if bits {
         // far behind any frame
         bus.disturb_when(|_| Disturbance::of_bit(1_000_000));
@@ -37,7 +38,9 @@ fn traffic(seed: u64, bits: bool) -> (Vec<(u64, usize, BusEvent)>, mesh_sim::bus
 
 #[test]
 fn both_ways_tell_everybody_the_same_at_the_same_time() {
-    for seed in 0..20 {
-        assert_eq!(traffic(seed, false), traffic(seed, true), "seed {seed}");
+    let odd = BitTiming::new(500_000, 3_000_000).expect("bit rates");
+    let timings = [TIMING, BitTiming::FD_1M_5M, BitTiming::FD_1M_8M, odd];
+    for (seed, timing) in (0..16).zip(timings.into_iter().cycle()) {
+        assert_eq!(traffic(seed, timing, false), traffic(seed, timing, true), "seed {seed}, {timing:?}");
     }
 }
