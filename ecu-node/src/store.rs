@@ -98,7 +98,7 @@ pub fn format<F: Flash, C: Counter<Error = F::Error>>(
 ///
 /// # Errors
 /// [`OpenError::Io`], [`OpenError::Worn`], [`OpenError::Geometry`] and [`OpenError::Unsupported`] only: nothing that a node
-/// could heal. The ECU then takes no part in the mesh, and goes on with everything else that it does.
+/// could heal. The ECU then takes no part in the mesh, and goes on with everything else that it does (P6).
 pub fn open<F: Flash, C: Counter<Error = F::Error>>(
     reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
     genesis: &Genesis,
@@ -161,8 +161,8 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
     /// Appends records in one durable step.
     ///
     /// # Errors
-    /// The flash failed or is full: the ECU must stay silent about what it could not write, unless a [rewrite](Self::rewrite)
-    /// takes it.
+    /// The flash failed or is full: the ECU must stay silent about what it could not write (P6), unless a
+    /// [rewrite](Self::rewrite) takes it.
     pub fn append<'r>(
         &mut self,
         records: impl IntoIterator<Item = (RecordKind, &'r [u8])>,

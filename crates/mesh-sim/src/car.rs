@@ -133,7 +133,6 @@ impl Car {
     pub fn boot(&mut self, at: ValidatorIndex) {
         let ecu = &mut self.ecus[usize::from(at)];
         ecu.boots += 1;
-        self.bus.start(usize::from(at));
         ecu.flash.0.borrow_mut().restore_power();
         let ports = (ecu.flash.clone(), ecu.counter.clone());
         (ecu.running, ecu.refused) = (None, None);
@@ -147,6 +146,7 @@ impl Car {
         let now = Micros(self.now_ns / 1000);
         let validator =
             Validator::new(self.genesis.clone(), at, keys, &opened.recovered, boot, now).expect("in genesis");
+        self.bus.start(usize::from(at));
         ecu.diagnosis = Some(opened.diagnosis);
         let journal = Writer::new(opened.store, ecu.flash.clone());
         ecu.running = Some(Running { ecu: Box::new(Ecu::new(validator)), journal, answers: Vec::new() });

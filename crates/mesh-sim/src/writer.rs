@@ -75,7 +75,7 @@ impl Writer {
         self.failure
     }
 
-    /// Whether nothing can be made durable any more: the ECU is silent about all that would have to be.
+    /// Whether nothing can be made durable any more: the ECU is silent about all that would have to be (P6).
     #[must_use]
     pub const fn abstains(&self) -> bool {
         self.abstains
