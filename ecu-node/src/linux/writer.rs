@@ -127,3 +127,51 @@ fn live_records<K: KeyStore>(ecu: &Ecu<K>) -> Records {
     ecu.validator().live_records(&mut buffer, &mut |kind, bytes| records.push((kind, bytes.to_vec())));
     records
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use device_chain::keys::SoftKeys;
+    use journal::Geometry;
+
+    use super::*;
+    use crate::linux::car::Car;
+    use crate::linux::node::{Node, NodePaths};
+    use crate::linux::provision::provision;
+    use crate::store;
+
+    /// Two banks of three records that are as long as records can be.
+    const SMALL: Geometry = Geometry { erase_size: 4096, write_size: 8, capacity: 2 * 16 * 1024 };
+
+    fn small_store(folder: &Path, ecu: &Ecu<SoftKeys>) -> Store<FileFlash, FileCounter> {
+        let (flash, counter) = (folder.join("small"), folder.join("small.counter"));
+        let genesis = ecu.validator().genesis();
+        store::format::<_, FileCounter>(&mut FileFlash::create(&flash, SMALL).unwrap(), genesis).unwrap();
+        FileCounter::create(&counter).unwrap();
+        let mut reopen = || Ok((FileFlash::open(&flash, SMALL)?, FileCounter::open(&counter)?));
+        store::open(&mut reopen, genesis).unwrap().store
+    }
+
+    /// P6.
+    #[tokio::test]
+    async fn what_does_not_go_into_one_bank_is_acknowledged_once_it_is_in_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Car::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../car.toml"))).unwrap();
+        provision(&config, folder.path(), None, &[]).unwrap();
+        let node = Node::open(&NodePaths::provisioned(folder.path(), "body")).unwrap();
+        let mut writer = Writer::start(small_store(folder.path(), &node.ecu)).unwrap();
+
+        writer.push(1, RecordKind::Fact, &[0; 4000]);
+        writer.next_job(&node.ecu);
+        assert_eq!(writer.written().await.unwrap(), 1);
+        for token in 2..=5 {
+            writer.push(token, RecordKind::Fact, &[0; 4000]);
+        }
+        writer.next_job(&node.ecu);
+        assert_eq!(writer.written().await.unwrap(), 1, "there is no room for four more");
+        writer.next_job(&node.ecu);
+        assert_eq!(writer.written().await.unwrap(), 5, "a rewrite stands for everything that was handed out");
+        writer.close().await;
+    }
+}
