@@ -174,12 +174,12 @@ impl<K: KeyStore> Ecu<K> {
         self.validator.deadline()
     }
 
-    /// Whether this is a moment for the upkeep of the journal ([`crate::store::Store::upkeep`]): nothing is being agreed on, and
-    /// it is this ECU's turn.
+    /// Whether this is a moment for the upkeep of the journal ([`crate::store::Store::upkeep`]): between two heights, at those
+    /// whose turn is this ECU's.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self, now: Micros) -> bool {
         let (height, n) = (self.validator.state().height(), self.validator.genesis().validators.len());
-        self.validator.is_idle() && store::is_turn(height, self.validator.index(), n)
+        self.validator.is_between_heights(now) && store::is_turn(height, self.validator.index(), n)
     }
 
     /// Takes an input. Never blocks, never fails on what the bus brings.

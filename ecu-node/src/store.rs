@@ -1,16 +1,24 @@
 //! The ECU's journal: what it must not forget, and how it knows that it has.
 
 use device_chain::genesis::Genesis;
-use device_chain::limits::MAX_MESSAGE;
-use device_chain::record::{RecordKind, Recovered};
+use device_chain::limits::{MAX_MESSAGE, MAX_STATE};
+use device_chain::record::{MAX_RECORD, MAX_VOTE_RECORD, RecordKind, Recovered};
 use device_chain::types::{Height, ValidatorIndex};
-use journal::{Counter, Error, Flash, Journal, OpenError};
+use journal::{Counter, Error, Flash, Journal, OpenError, record_size};
+
+/// Most bytes on a flash with units of 8 bytes of a vote, a lock or a decision whose value this ECU has named before at that
+/// height. A lock is the PRECOMMIT that stands for it (P2).
+pub const VOTE_BYTES: u32 = 32;
+/// Most bytes there of the first vote that names a value, with the value's content (P1), and of any other fact.
+pub const FACT_BYTES: u32 = 192;
+const _: () = assert!(record_size(MAX_VOTE_RECORD, 8) <= VOTE_BYTES && record_size(MAX_RECORD, 8) <= FACT_BYTES);
 
 /// Room that is left when the journal is rewritten at the latest: a state and the largest few records.
 const RESERVE: u32 = 6 * 1024;
 /// Room that is left when it is rewritten in a quiet moment: beside the reserve what a node writes until the turn has come to
 /// each of the others.
 const EARLY: u32 = RESERVE + 10 * 1024;
+const _: () = assert!(record_size(MAX_STATE, 64) + 8 * FACT_BYTES < RESERVE);
 /// Heights for which it is a validator's turn to look after its journal.
 const TURN: Height = 8;
 
@@ -90,7 +98,7 @@ pub fn format<F: Flash, C: Counter<Error = F::Error>>(
 ///
 /// # Errors
 /// [`OpenError::Io`], [`OpenError::Worn`], [`OpenError::Geometry`] and [`OpenError::Unsupported`] only: nothing that a node
-/// could heal. The ECU then takes no part in the mesh, and goes on with everything else that it does.
+/// could heal. The ECU then takes no part in the mesh, and goes on with everything else that it does (P6).
 pub fn open<F: Flash, C: Counter<Error = F::Error>>(
     reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
     genesis: &Genesis,
@@ -153,8 +161,8 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
     /// Appends records in one durable step.
     ///
     /// # Errors
-    /// The flash failed or is full: the ECU must stay silent about what it could not write, unless a [rewrite](Self::rewrite)
-    /// takes it.
+    /// The flash failed or is full: the ECU must stay silent about what it could not write (P6), unless a
+    /// [rewrite](Self::rewrite) takes it.
     pub fn append<'r>(
         &mut self,
         records: impl IntoIterator<Item = (RecordKind, &'r [u8])>,
@@ -165,10 +173,16 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
         appended.map(|_| ())
     }
 
+    /// Bytes that can be appended before the store is full.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.journal.remaining()
+    }
+
     /// What is due now; in a quiet moment ([`Ecu::is_quiet`](crate::Ecu::is_quiet)) also what can wait. What one input makes durable still fits before a rewrite.
     #[must_use]
     pub fn upkeep(&self, quiet: bool) -> Option<Upkeep> {
-        let (journal, room) = (&self.journal, self.journal.remaining());
+        let (journal, room) = (&self.journal, self.remaining());
         if journal.needs_rewrite() || room < RESERVE && !self.alone {
             Some(Upkeep::Rewrite)
         } else if !quiet || self.alone {

@@ -24,7 +24,7 @@ pub const SIGN_US: u64 = 12_000;
 
 /// An ECU that is powered.
 struct Running {
-    ecu: Ecu<SoftKeys>,
+    ecu: Box<Ecu<SoftKeys>>,
     journal: Writer,
     /// Answers that are due: when, and what.
     answers: Vec<(u64, Input)>,
@@ -117,7 +117,7 @@ impl Car {
     /// The pump of a powered ECU.
     #[must_use]
     pub fn ecu(&self, at: ValidatorIndex) -> Option<&Ecu<SoftKeys>> {
-        self.ecus[usize::from(at)].running.as_ref().map(|running| &running.ecu)
+        self.ecus[usize::from(at)].running.as_ref().map(|running| &*running.ecu)
     }
 
     /// How the flash of a powered ECU fares.
@@ -133,15 +133,12 @@ impl Car {
     pub fn boot(&mut self, at: ValidatorIndex) {
         let ecu = &mut self.ecus[usize::from(at)];
         ecu.boots += 1;
-        self.bus.start(usize::from(at));
         ecu.flash.0.borrow_mut().restore_power();
         let ports = (ecu.flash.clone(), ecu.counter.clone());
+        (ecu.running, ecu.refused) = (None, None);
         let opened = match store::open(&mut || Ok(ports.clone()), &self.genesis) {
             Ok(opened) => opened,
-            Err(error) => {
-                ecu.refused = Some(error);
-                return;
-            }
+            Err(error) => return ecu.refused = Some(error),
         };
         let keys = self.plan.keys(&self.genesis, &ecu.identity);
         // any nonce will do that is new at every boot of the device
@@ -149,10 +146,10 @@ impl Car {
         let now = Micros(self.now_ns / 1000);
         let validator =
             Validator::new(self.genesis.clone(), at, keys, &opened.recovered, boot, now).expect("in genesis");
+        self.bus.start(usize::from(at));
         ecu.diagnosis = Some(opened.diagnosis);
-        ecu.refused = None;
         let journal = Writer::new(opened.store, ecu.flash.clone());
-        ecu.running = Some(Running { ecu: Ecu::new(validator), journal, answers: Vec::new() });
+        ecu.running = Some(Running { ecu: Box::new(Ecu::new(validator)), journal, answers: Vec::new() });
         self.give(at, Input::Tick);
     }
 

@@ -5,6 +5,7 @@
 use device_chain::keys::KeyStore;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::RecordKind;
+use device_chain::types::Micros;
 use ecu_node::Ecu;
 use ecu_node::store::{Store, Upkeep};
 use journal::{Error, MemError};
@@ -14,6 +15,19 @@ use crate::flash::{SharedCounter, SharedFlash};
 /// When a job is done, µs, and the token up to which everything is durable then.
 pub type Done = (u64, u64);
 
+/// What a journal did since its ECU was powered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Jobs {
+    /// Appends, of one record or more.
+    pub appends: u32,
+    /// Pages erased beforehand.
+    pub pages: u32,
+    /// Rewrites.
+    pub rewrites: u32,
+    /// The longest of them, µs.
+    pub longest_rewrite_us: u64,
+}
+
 /// The journal of a powered ECU.
 pub struct Writer {
     store: Store<SharedFlash, SharedCounter>,
@@ -22,6 +36,7 @@ pub struct Writer {
     /// Last token handed to [`Self::push`].
     token: u64,
     busy_until_us: u64,
+    jobs: Jobs,
     failure: Option<Error<MemError>>,
     abstains: bool,
 }
@@ -29,8 +44,29 @@ pub struct Writer {
 impl Writer {
     /// The writer of an open store on `flash`.
     #[must_use]
-    pub const fn new(store: Store<SharedFlash, SharedCounter>, flash: SharedFlash) -> Self {
-        Self { store, flash, queue: Vec::new(), token: 0, busy_until_us: 0, failure: None, abstains: false }
+    pub fn new(store: Store<SharedFlash, SharedCounter>, flash: SharedFlash) -> Self {
+        Self {
+            store,
+            flash,
+            queue: Vec::new(),
+            token: 0,
+            busy_until_us: 0,
+            jobs: Jobs::default(),
+            failure: None,
+            abstains: false,
+        }
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &Store<SharedFlash, SharedCounter> {
+        &self.store
+    }
+
+    /// What it did.
+    #[must_use]
+    pub const fn jobs(&self) -> Jobs {
+        self.jobs
     }
 
     /// What failed last on the flash, if anything did.
@@ -39,7 +75,7 @@ impl Writer {
         self.failure
     }
 
-    /// Whether nothing can be made durable any more: the ECU is silent about all that would have to be.
+    /// Whether nothing can be made durable any more: the ECU is silent about all that would have to be (P6).
     #[must_use]
     pub const fn abstains(&self) -> bool {
         self.abstains
@@ -61,9 +97,10 @@ impl Writer {
             return Ok(None);
         }
         let before_ns = self.flash.0.borrow().busy_ns();
-        let quiet = self.queue.is_empty() && ecu.is_quiet();
+        let quiet = self.queue.is_empty() && ecu.is_quiet(Micros(now_us));
         // what does not go into one bank may go into the other
-        let written = match self.store.upkeep(quiet) {
+        let upkeep = self.store.upkeep(quiet);
+        let written = match upkeep {
             None if self.queue.is_empty() => return Ok(None),
             None => self.append().or_else(|error| self.note(error).rewrite(ecu)),
             Some(Upkeep::Rewrite) => self.rewrite(ecu).or_else(|error| self.note(error).append()),
@@ -76,6 +113,14 @@ impl Writer {
         self.queue.clear();
         let took_us = (self.flash.0.borrow().busy_ns() - before_ns).div_ceil(1000);
         self.busy_until_us = now_us + took_us;
+        match upkeep {
+            None => self.jobs.appends += 1,
+            Some(Upkeep::Prepare) => self.jobs.pages += 1,
+            Some(Upkeep::Rewrite) => {
+                self.jobs.rewrites += 1;
+                self.jobs.longest_rewrite_us = self.jobs.longest_rewrite_us.max(took_us);
+            }
+        }
         Ok(Some((self.busy_until_us, self.token)))
     }
 

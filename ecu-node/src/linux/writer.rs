@@ -10,12 +10,19 @@ use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::RecordKind;
 use journal::{Error, FileCounter, FileFlash};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use crate::Ecu;
 use crate::store::{Store, Upkeep};
 
 type Records = Vec<(RecordKind, Vec<u8>)>;
-type Written = Result<bool, Error<io::Error>>;
+type Written = Result<Done, Error<io::Error>>;
+
+/// How a job ended.
+struct Done {
+    durable: bool,
+    needs_rewrite: bool,
+}
 
 enum Job {
     Append(Records),
@@ -32,6 +39,8 @@ pub struct Writer {
     token: u64,
     /// Token up to which the job under way makes durable.
     under_way: Option<u64>,
+    /// Token up to which everything is durable.
+    durable: u64,
     needs_rewrite: bool,
 }
 
@@ -46,7 +55,8 @@ impl Writer {
                 }
             }
         })?;
-        Ok(Self { jobs, answers, thread, queue: Vec::new(), token: 0, under_way: None, needs_rewrite: false })
+        let queue = Vec::new();
+        Ok(Self { jobs, answers, thread, queue, token: 0, under_way: None, durable: 0, needs_rewrite: false })
     }
 
     /// Takes a record. The validator bounds how many wait: it acts only while it can make durable what it does.
@@ -78,9 +88,13 @@ impl Writer {
     pub async fn written(&mut self) -> Result<u64, Error<io::Error>> {
         let Some(token) = self.under_way else { return std::future::pending().await };
         let dead = || Err(Error::Io(io::Error::other("the journal's thread has died")));
-        self.needs_rewrite = self.answers.recv().await.unwrap_or_else(dead)?;
+        let done = self.answers.recv().await.unwrap_or_else(dead)?;
+        self.needs_rewrite = done.needs_rewrite;
         self.under_way = None;
-        Ok(token)
+        if done.durable {
+            self.durable = token;
+        }
+        Ok(self.durable)
     }
 
     /// Ends the thread, the job under way done and the files unlocked.
@@ -92,12 +106,19 @@ impl Writer {
 
 fn write(store: &mut Store<FileFlash, FileCounter>, job: &Job) -> Written {
     match job {
-        Job::Append(records) => store.append(records.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())))?,
+        Job::Append(records) => {
+            let records = records.iter().map(|(kind, bytes)| (*kind, bytes.as_slice()));
+            if let Err(error) = store.append(records) {
+                // what does not go into one bank may go into the other (P6)
+                warn!("journal: {error}; it is rewritten");
+                return Ok(Done { durable: false, needs_rewrite: true });
+            }
+        }
         Job::Rewrite(records) => {
             store.rewrite(|keep| records.iter().for_each(|(kind, bytes)| keep(*kind, bytes)))?;
         }
     }
-    Ok(store.upkeep(false) == Some(Upkeep::Rewrite))
+    Ok(Done { durable: true, needs_rewrite: store.upkeep(false) == Some(Upkeep::Rewrite) })
 }
 
 fn live_records<K: KeyStore>(ecu: &Ecu<K>) -> Records {
@@ -105,4 +126,52 @@ fn live_records<K: KeyStore>(ecu: &Ecu<K>) -> Records {
     let mut buffer = Box::new([0; MAX_MESSAGE]);
     ecu.validator().live_records(&mut buffer, &mut |kind, bytes| records.push((kind, bytes.to_vec())));
     records
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use device_chain::keys::SoftKeys;
+    use journal::Geometry;
+
+    use super::*;
+    use crate::linux::car::Car;
+    use crate::linux::node::{Node, NodePaths};
+    use crate::linux::provision::provision;
+    use crate::store;
+
+    /// Two banks of three records that are as long as records can be.
+    const SMALL: Geometry = Geometry { erase_size: 4096, write_size: 8, capacity: 2 * 16 * 1024 };
+
+    fn small_store(folder: &Path, ecu: &Ecu<SoftKeys>) -> Store<FileFlash, FileCounter> {
+        let (flash, counter) = (folder.join("small"), folder.join("small.counter"));
+        let genesis = ecu.validator().genesis();
+        store::format::<_, FileCounter>(&mut FileFlash::create(&flash, SMALL).unwrap(), genesis).unwrap();
+        FileCounter::create(&counter).unwrap();
+        let mut reopen = || Ok((FileFlash::open(&flash, SMALL)?, FileCounter::open(&counter)?));
+        store::open(&mut reopen, genesis).unwrap().store
+    }
+
+    /// P6.
+    #[tokio::test]
+    async fn what_does_not_go_into_one_bank_is_acknowledged_once_it_is_in_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Car::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../car.toml"))).unwrap();
+        provision(&config, folder.path(), None, &[]).unwrap();
+        let node = Node::open(&NodePaths::provisioned(folder.path(), "body")).unwrap();
+        let mut writer = Writer::start(small_store(folder.path(), &node.ecu)).unwrap();
+
+        writer.push(1, RecordKind::Fact, &[0; 4000]);
+        writer.next_job(&node.ecu);
+        assert_eq!(writer.written().await.unwrap(), 1);
+        for token in 2..=5 {
+            writer.push(token, RecordKind::Fact, &[0; 4000]);
+        }
+        writer.next_job(&node.ecu);
+        assert_eq!(writer.written().await.unwrap(), 1, "there is no room for four more");
+        writer.next_job(&node.ecu);
+        assert_eq!(writer.written().await.unwrap(), 5, "a rewrite stands for everything that was handed out");
+        writer.close().await;
+    }
 }

@@ -450,10 +450,11 @@ impl<K: KeyStore> Validator<K> {
         &self.mesh
     }
 
-    /// Whether nobody has said a word yet of the height after the state's.
+    /// Whether a height was decided within the last phase and nobody has said a word of the next: no better moment for what
+    /// keeps this node from voting.
     #[must_use]
-    pub const fn is_idle(&self) -> bool {
-        self.current.begun().is_none()
+    pub fn is_between_heights(&self, now: Micros) -> bool {
+        self.current.begun().is_none() && now.since(self.decided_at) < self.phase_us()
     }
 
     /// What the mesh can do now, as this node sees it.
