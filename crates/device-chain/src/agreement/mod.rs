@@ -360,6 +360,12 @@ impl Instance {
         })
     }
 
+    /// Whether an own vote of the round is only for those who have not decided (L6).
+    #[must_use]
+    pub fn is_help(&self, round: Round) -> bool {
+        self.decided.is_some_and(|(decided, _)| decided < round)
+    }
+
     /// V1, V2, V3: the chain allows it in this round, and this node or one correct voter has seen the evidence.
     #[must_use]
     pub fn is_valid(&self, id: ValueId) -> bool {

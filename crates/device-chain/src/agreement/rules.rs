@@ -168,6 +168,16 @@ impl Instance {
         true
     }
 
+    /// L6: who has decided precommits that also in the rounds that others have come to without it. Up to f of them, who
+    /// could not check a liar's vote, are too few to take it along (L5). One round at a time, the lowest first.
+    pub fn help(&mut self, out: &mut Actions) {
+        let Some((decided, id)) = self.decided.filter(|_| !Flaw::DecidedLeave.is_at_work()) else { return };
+        let missed = (decided + 1..=self.top).find(|round| !self.has_cast(VoteKind::Precommit, *round));
+        if let Some(round) = missed {
+            self.cast(VoteKind::Precommit, round, Some(id), out);
+        }
+    }
+
     /// L1: prevote the first valid proposal of round 0 that is not set aside (F1, F2), or the designated proposer's of a later round, unless locked on
     /// another value without a newer certificate.
     fn prevote(&mut self, now: Micros, out: &mut Actions) -> bool {

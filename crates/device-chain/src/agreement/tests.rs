@@ -78,6 +78,13 @@ impl Node {
         }
     }
 
+    /// What it does for those who have not decided (L6).
+    fn help(&mut self) -> std::vec::Vec<Did> {
+        let mut out = Actions::new();
+        self.instance.help(&mut out);
+        out.iter().map(|action| self.did(action)).collect()
+    }
+
     /// Until the next deadline.
     fn wait(&mut self) -> std::vec::Vec<Did> {
         self.now = self.instance.deadline().expect("something to wait for");

@@ -135,7 +135,10 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         self.helped_at = self.now;
-        if let Some(height) = self.previous.as_ref().map(Instance::height) {
+        if let Some(previous) = &mut self.previous {
+            let (height, mut actions) = (previous.height(), Actions::new());
+            previous.help(&mut actions);
+            self.carry_out(height, &actions);
             self.resend_votes(height);
         }
         self.send_durable(Message::Decided);
@@ -193,7 +196,7 @@ impl<K: KeyStore> Validator<K> {
         if kind == VoteKind::Precommit && value.is_some() {
             self.cancel(Cancel::Prevote(height, round));
         }
-        if self.instance(height).is_some_and(Instance::is_settled) {
+        if self.instance(height).is_some_and(|instance| instance.is_settled() && !instance.is_help(round)) {
             return;
         }
         self.send_durable(Message::Vote(height, kind, round, hash));

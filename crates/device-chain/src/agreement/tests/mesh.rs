@@ -88,6 +88,8 @@ impl Mesh {
     /// M4: everybody who is undecided says its votes again, and the decided help (L6).
     pub(super) fn retransmit(&mut self) {
         for at in 0..self.nodes.len() {
+            let did = self.nodes[at].help();
+            self.carry_out(at, did);
             let node = &self.nodes[at].instance;
             let latest = [VoteKind::Prevote, VoteKind::Precommit]
                 .into_iter()

@@ -27,7 +27,6 @@ impl Dice {
 /// A mesh in bad weather.
 struct Storm {
     mesh: Mesh,
-    n: usize,
     liars: usize,
     dice: Dice,
 }
@@ -36,7 +35,7 @@ impl Storm {
     /// The last `liars` of `n` lie.
     fn new(n: usize, liars: usize, seed: u64) -> Self {
         let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let mut storm = Self { mesh: Mesh::new(n - liars, Quorum::full(n), 1), n, liars, dice };
+        let mut storm = Self { mesh: Mesh::new(n - liars, Quorum::full(n), 1), liars, dice };
         for at in 0..2 {
             let hash = storm.dice.value();
             storm.mesh.propose(at, 0, hash);
@@ -73,9 +72,9 @@ impl Storm {
         }
     }
 
-    /// Everybody has decided, or f + 1 have: then the rest believes them (C5).
+    /// Everybody has decided, of itself: nobody needs to believe others (C5).
     fn is_done(&self) -> bool {
-        self.mesh.decisions().count() >= Quorum::full(self.n).one_correct()
+        self.mesh.decisions().count() == self.mesh.nodes.len()
     }
 
     /// A bus that loses, reorders and repeats; liars; power cuts.

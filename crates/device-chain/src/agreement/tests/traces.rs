@@ -20,7 +20,7 @@ const FOR_EVER: Round = 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// At least f + 1 correct nodes have decided this value, and the others believe them (C5).
+    /// All correct nodes have decided this value.
     Agreed(Hash),
     /// Two have decided differently.
     Split,
@@ -132,9 +132,9 @@ impl Trace {
             if self.0.is_split() {
                 return Split;
             }
-            if self.0.decisions().count() >= self.node(A).quorum.one_correct() {
+            if let (Some(hash), true) = (self.decision(A), self.0.decisions().count() == self.0.nodes.len()) {
                 assert!(self.0.highest_round() <= start + 5, "too late, in round {}", self.0.highest_round());
-                return self.0.decisions().next().map_or(Stalled, Agreed);
+                return Agreed(hash);
             }
             if self.0.highest_round() > start + FOR_EVER {
                 break;
@@ -239,6 +239,15 @@ fn t6_who_has_decided_goes_on_helping() {
     };
     assert_eq!(trace(), Agreed(P));
     assert_eq!(Flaw::DecidedLeave.during(trace), Stalled);
+}
+
+/// Only A and B, of seven also C, could check the votes of the liars, and decide P. The f that saw Q first are alone.
+#[test]
+fn t6_up_to_f_that_are_left_alone_decide_too() {
+    let four = || Trace::halves(Quorum::full(4), [A, B], [C], &[3]);
+    let seven = || Trace::halves(Quorum::full(7), [A, B, C], [D, 4], &[5, 6]);
+    assert_eq!([four(), seven()], [Agreed(P), Agreed(P)]);
+    assert_eq!([Flaw::DecidedLeave.during(four), Flaw::DecidedLeave.during(seven)], [Stalled, Stalled]);
 }
 
 /// B is locked on P since round 0, A on Q by a certificate of round 1, when the whole car loses power.
@@ -351,7 +360,6 @@ fn t12_a_lock_yields_to_no_older_certificate() {
 
 #[test]
 fn t12_two_liars_of_four_break_agreement() {
-    assert_eq!(Trace::halves(Quorum::full(4), [A, B], [C], &[3]), Agreed(P));
     assert_eq!(Trace::halves(Quorum::full(4), [A], [B], &[2, 3]), Split);
 }
 

@@ -200,6 +200,30 @@ fn t5_a_lock_that_is_forgotten_breaks_agreement() {
     Flaw::LockForgotten.during(t5);
 }
 
+/// X shows C a rival, and votes for P where only A and B can check it. They decide; C is alone in round 1.
+fn t6() -> [bool; 3] {
+    let (mut net, [p, q]) = four();
+    let p_name = net.name_of(&p);
+    net.lose_votes(|_, _| false);
+    let (rival, _) = net.forge_proposal(X, &q.encode().expect("fits"), |at| at == C);
+    net.hears(C, &rival);
+    net.tell(A, Input::Submit(p));
+    net.run(PHASE_US / 2);
+    for kind in [Kind::Prevote, Kind::Precommit] {
+        net.lies(kind, 0, Some(p_name), A);
+        net.lies(kind, 0, Some(p_name), B);
+    }
+    net.reach_by(A..X, 1, 5 * HEARTBEAT_US);
+    net.run(PHASE_US);
+    [A, B, C].map(|at| net.ecu(at).decisions[&1].live)
+}
+
+#[test]
+fn t6_one_that_is_left_alone_decides_live() {
+    assert_eq!(t6(), [true, true, true]);
+    assert_eq!(Flaw::DecidedLeave.during(t6), [true, true, false], "it only believes those who have left (C5)");
+}
+
 /// B is locked on P since round 0, A by a certificate of round 1 on doing nothing, when the whole car loses power.
 fn t7() {
     let (mut net, [p, _]) = four();
