@@ -123,7 +123,7 @@ impl Audit<'_> {
         let block = Block::decode(&row.bytes).map_err(|e| Fault { number: place, rule: Rule::Bytes(e) }.to_string())?;
         let genesis = self.verifier.genesis();
         let hash = block.hash(&genesis.mesh());
-        if let Err(rule) = check_seals(&block.seals, &hash, genesis) {
+        if let Err(rule) = check_seals(&block, genesis) {
             return Err(if is_forged(&block, &hash, next, genesis) {
                 format!("block {place}: no seal fits, but the next block follows it: rewritten and re-hashed")
             } else {

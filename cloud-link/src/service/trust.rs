@@ -178,13 +178,13 @@ fn proof(row: &BlockRow, vehicle: &Vehicle) -> Result<Proof, ArchiveError> {
     let hash = block.hash(&vehicle.mesh);
     let receipt = SignedReceipt::open(&row.receipt, &vehicle.genesis).filter(|receipt| receipt.block == hash);
     let receipt = receipt.ok_or_else(|| damaged("receipt"))?;
-    match check_seals(&block.seals, &hash, &vehicle.genesis) {
+    match check_seals(&block, &vehicle.genesis) {
         Ok(Sealed::Final) => {}
         _ => return Err(damaged("seals of block")),
     }
     Ok(Proof {
         number: row.number,
-        seals: block.seals.len(),
+        seals: block.counted_seals(),
         block_ms: block.header.time_ms,
         receipt_ms: receipt.time_ms,
     })

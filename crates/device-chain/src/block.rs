@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{Domain, hash_of};
+use crate::members::Members;
 use crate::sign::{self, SigningKey};
 use crate::types::{Hash, Height, MeshId, PublicKey, Signature, ValidatorIndex};
 
@@ -32,6 +33,8 @@ pub struct BlockHeader {
     pub attested_count: u32,
     /// Of the decisions: provisional if one of them was made by less than a quorum.
     pub finality: Finality,
+    /// Whose seals count: the members at the height that decides this header (S3).
+    pub members: Members,
     /// The gateway's clock, milliseconds of Unix time. Attested by the gateway alone; never falls.
     pub time_ms: u64,
 }

@@ -16,6 +16,7 @@ use crate::grant::{Action, Grant, GrantUse, SignedGrant};
 use crate::hash::{Domain, hash};
 use crate::limits::{MAX_ALARMS, MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_STATE, MAX_TX, MAX_VALIDATORS};
 use crate::mac::{Key, Suite};
+use crate::members::Members;
 use crate::record::{MAX_RECORD, MAX_VOTE_RECORD, Named, Record, VoteRecord};
 use crate::sign::SigningKey;
 use crate::state::State;
@@ -76,6 +77,7 @@ fn block() -> BlockHeader {
         attested_root: Hash([5; 32]),
         attested_count: 6,
         finality: Finality::Final,
+        members: Members::all(7),
         time_ms: 1_700_000_000_000,
     }
 }
@@ -126,10 +128,12 @@ fn transactions() {
         (Transaction::Alarm { identifier: 0x123, count: 3 }, "02a30203"),
         (
             Transaction::EventBlock(block()),
-            "03010202020202020202020202020202020202020202020202020202020202020202ac0204040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505050505050505050505050505050505060180d095ffbc31",
+            "03010202020202020202020202020202020202020202020202020202020202020202ac020404040404040404040404040404040404040404040404040404040404040404050505050505050505050505050505050505050505050505050505050505050506017f80d095ffbc31",
         ),
         (Transaction::Readmit { validator: 6, nonce: 0x0102_0304_0506_0708 }, "0406888e98a8c0e0808101"),
         (Transaction::Skip, "05"),
+        (Transaction::Suspend { validator: 6 }, "0606"),
+        (Transaction::Resume { validator: 6 }, "0706"),
     ] {
         assert_eq!(encoded(&tx), bytes, "{}", tx.name());
     }

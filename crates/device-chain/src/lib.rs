@@ -17,6 +17,7 @@ pub mod hash;
 pub mod keys;
 pub mod limits;
 pub mod mac;
+pub mod members;
 pub mod merkle;
 pub mod quorum;
 pub mod record;

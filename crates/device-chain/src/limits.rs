@@ -43,7 +43,7 @@ pub const MAX_HISTORY: usize = 128;
 /// Decisions that no block holds yet, at which records and grants wait until the gateway has closed one: what the
 /// history no longer holds could never become part of the Event Chain (DC-52).
 pub const MAX_BACKLOG: u32 = 96;
-/// The same for alarms, which are few; what is left above is for blocks and readmissions.
+/// The same for alarms, which are few; what is left above is for blocks and for changes of who votes.
 pub const MAX_BACKLOG_ALARMS: u32 = 112;
 /// Decisions repeated on one request.
 pub const HISTORY_BATCH: u32 = 4;
@@ -66,6 +66,8 @@ pub const MAX_RETIRED: usize = 4;
 pub const MAX_OUTBOX: usize = 96;
 
 const _: () = assert!(MAX_VALUES <= 15, "READY sets are 16-bit masks, and one bit is nil");
-const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS && (MAX_BACKLOG_ALARMS as usize) < MAX_HISTORY);
+const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS);
+// above that each validator may be readmitted once, and suspended or resumed once
+const _: () = assert!(MAX_BACKLOG_ALARMS as usize + 2 * MAX_VALIDATORS <= MAX_HISTORY);
 const _: () = assert!(MAX_GRANT + 128 < MAX_MESSAGE);
 const _: () = assert!(MAX_ROUNDS <= u8::MAX as usize);

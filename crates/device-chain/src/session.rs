@@ -26,6 +26,8 @@ pub struct Session {
     pub amnesiac: bool,
     /// Last verified message.
     pub heard: Option<Micros>,
+    /// Last verified word in this session that the peer is at the head at which this node was.
+    pub present: Option<Micros>,
     /// Counters seen.
     pub window: ReplayWindow,
 }
@@ -64,6 +66,7 @@ impl Session {
         self.nonce = self.candidate.take();
         self.boot = self.candidate_boot;
         self.window = ReplayWindow::default();
+        self.present = None;
         self.knows_me = true;
     }
 }

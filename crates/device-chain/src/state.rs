@@ -12,9 +12,10 @@ use crate::limits::{
     ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_BACKLOG, MAX_BACKLOG_ALARMS, MAX_ENDPOINTS, MAX_STATE,
     MAX_VALIDATORS,
 };
+use crate::members::Members;
 use crate::merkle::Frontier;
 use crate::tx::{Transaction, decision_hash};
-use crate::types::{Hash, Height, MeshId};
+use crate::types::{Hash, Height, MeshId, ValidatorIndex};
 
 /// The newest block of the Event Chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,8 @@ pub enum Refusal {
     Block(&'static str),
     /// No such validator, or that boot was readmitted already.
     Readmission,
+    /// No such validator, suspended already or not at all, or nothing would be gained (R4).
+    Membership,
     /// So many decisions wait for a block of the gateway that one more could be lost to the Event Chain.
     Backlog,
     /// Nobody may ask for nothing.
@@ -83,6 +86,9 @@ pub struct State {
     alarms: Vec<AlarmEntry, MAX_ALARMS>,
     readmissions: Vec<Readmission, MAX_VALIDATORS>,
     sequences: Vec<u64, MAX_ENDPOINTS>,
+    members: Members,
+    /// The height at which each validator was suspended or resumed last.
+    changes: Vec<Height, MAX_VALIDATORS>,
 }
 
 impl State {
@@ -99,11 +105,14 @@ impl State {
             alarms: Vec::new(),
             readmissions: Vec::new(),
             sequences: Vec::new(),
+            members: Members::all(genesis.validators.len()),
+            changes: Vec::new(),
         };
         // all have the genesis's own bounds
         let _ = state.used_grants.resize_default(genesis.authorities.len());
         let _ = state.readmissions.resize_default(genesis.validators.len());
         let _ = state.sequences.resize_default(genesis.endpoints.len());
+        let _ = state.changes.resize_default(genesis.validators.len());
         state
     }
 
@@ -122,6 +131,7 @@ impl State {
         let _ = state.alarms.resize(MAX_ALARMS, alarm);
         state.readmissions.fill(Readmission { nonce: u64::MAX, height: u32::MAX });
         state.sequences.fill(u64::MAX);
+        state.changes.fill(u32::MAX);
         state
     }
 
@@ -135,6 +145,8 @@ impl State {
             && state.used_grants.len() == genesis.authorities.len()
             && state.readmissions.len() == genesis.validators.len()
             && state.sequences.len() == genesis.endpoints.len()
+            && state.changes.len() == genesis.validators.len()
+            && state.members.is_sound(genesis)
             && state.event.tree_size <= state.height();
         sound.then_some(state)
     }
@@ -199,6 +211,22 @@ impl State {
         self.readmissions.get(usize::from(validator)).copied()
     }
 
+    /// Whose votes count at the next height (R1).
+    #[must_use]
+    pub const fn members(&self) -> Members {
+        self.members
+    }
+
+    /// Whose votes counted at the state's own height, which `last` decided.
+    #[must_use]
+    pub fn members_before(&self, last: &Transaction, genesis: &Genesis) -> Members {
+        match last {
+            Transaction::Suspend { validator } => self.members.with(*validator, genesis),
+            Transaction::Resume { validator } => self.members.without(*validator),
+            _ => self.members,
+        }
+    }
+
     /// The last sequence of an endpoint.
     #[must_use]
     pub fn sequence(&self, endpoint: u8) -> Option<u64> {
@@ -222,25 +250,40 @@ impl State {
             Transaction::EventBlock(header) => self.check_block(header),
             Transaction::Readmit { validator, nonce } => match self.readmission(*validator) {
                 Some(last) if last.nonce == *nonce => Err(Refusal::Readmission),
-                // once in a block when blocks are late: a liar that keeps losing its memory must not fill the history
-                Some(last) if last.height > self.event.tree_size && self.backlog() >= MAX_BACKLOG => {
-                    Err(Refusal::Backlog)
-                }
-                Some(_) => Ok(()),
-                _ => Err(Refusal::Readmission),
+                Some(last) => self.check_repetition(last.height),
+                None => Err(Refusal::Readmission),
             },
             Transaction::Skip => Ok(()),
+            Transaction::Suspend { validator } => match self.changes.get(usize::from(*validator)) {
+                Some(last) if self.members.may_lose(*validator, genesis) => self.check_repetition(*last),
+                _ => Err(Refusal::Membership),
+            },
+            Transaction::Resume { validator } => match self.changes.get(usize::from(*validator)) {
+                Some(last) if !self.members.contains(*validator) => self.check_repetition(*last),
+                _ => Err(Refusal::Membership),
+            },
         }
     }
 
-    /// DC-52: what could never become part of the Event Chain is not decided. Blocks, readmissions and empty heights
-    /// always are, so that the car can get out of it.
+    /// DC-52: once in a block when blocks are late. A liar that keeps losing its memory, or keeps leaving and coming back,
+    /// must not fill the history.
+    fn check_repetition(&self, last: Height) -> Result<(), Refusal> {
+        let late = last > self.event.tree_size && self.backlog() >= MAX_BACKLOG;
+        if late { Err(Refusal::Backlog) } else { Ok(()) }
+    }
+
+    /// DC-52: what could never become part of the Event Chain is not decided. Blocks, changes of who votes and empty
+    /// heights always are, so that the car can get out of it.
     fn check_backlog(&self, tx: &Transaction) -> Result<(), Refusal> {
         let backlog = self.backlog();
         let limit = match tx {
             Transaction::UseGrant(_) | Transaction::Record { .. } => MAX_BACKLOG,
             Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,
-            Transaction::EventBlock(_) | Transaction::Readmit { .. } | Transaction::Skip => return Ok(()),
+            Transaction::EventBlock(_)
+            | Transaction::Readmit { .. }
+            | Transaction::Skip
+            | Transaction::Suspend { .. }
+            | Transaction::Resume { .. } => return Ok(()),
         };
         if backlog < limit { Ok(()) } else { Err(Refusal::Backlog) }
     }
@@ -285,6 +328,7 @@ impl State {
             (header.tree_root == self.tree.root(), "does not hold the decisions that were made"),
             (header.time_ms >= self.event.time_ms, "time falls"),
             (header.finality == Finality::Final, "decisions of a quorum are final"),
+            (header.members == self.members, "does not name the members that seal it"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, broken)) => Err(Refusal::Block(broken)),
@@ -335,7 +379,17 @@ impl State {
                 }
             }
             Transaction::Skip => {}
+            Transaction::Suspend { validator } => self.change(*validator, self.members.without(*validator)),
+            Transaction::Resume { validator } => self.change(*validator, self.members.with(*validator, genesis)),
         }
         Ok(())
+    }
+
+    /// R1: what a height changes holds from the next one on.
+    fn change(&mut self, validator: ValidatorIndex, members: Members) {
+        self.members = members;
+        if let Some(last) = self.changes.get_mut(usize::from(validator)) {
+            *last = self.tree.size();
+        }
     }
 }

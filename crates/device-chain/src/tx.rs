@@ -46,6 +46,16 @@ pub enum Transaction {
     },
     /// Nothing. Lets a height end on which no proposal can be agreed on; only in rounds from 1 on (V3).
     Skip,
+    /// A member is silent: from the next height on its vote is not needed (R1 to R4).
+    Suspend {
+        /// Who.
+        validator: ValidatorIndex,
+    },
+    /// A suspended one is back and at the present: from the next height on its vote counts again.
+    Resume {
+        /// Who.
+        validator: ValidatorIndex,
+    },
 }
 
 impl Transaction {
@@ -71,6 +81,8 @@ impl Transaction {
             Self::EventBlock(_) => "event-block",
             Self::Readmit { .. } => "readmit",
             Self::Skip => "skip",
+            Self::Suspend { .. } => "suspend",
+            Self::Resume { .. } => "resume",
         }
     }
 }
@@ -86,6 +98,7 @@ mod tests {
     use super::*;
     use crate::block::Finality;
     use crate::grant::Action;
+    use crate::members::Members;
 
     #[test]
     fn the_largest_transactions_fit() {
@@ -97,6 +110,7 @@ mod tests {
             attested_root: Hash([255; 32]),
             attested_count: u32::MAX,
             finality: Finality::Final,
+            members: Members::all(8),
             time_ms: u64::MAX,
         };
         let largest = [
@@ -112,6 +126,8 @@ mod tests {
             Transaction::Alarm { identifier: u32::MAX, count: u32::MAX },
             Transaction::Readmit { validator: 255, nonce: u64::MAX },
             Transaction::Skip,
+            Transaction::Suspend { validator: 255 },
+            Transaction::Resume { validator: 255 },
         ];
         for tx in largest {
             let bytes = tx.encode().expect("fits");

@@ -98,6 +98,12 @@ impl Block {
         self.header.tree_size.saturating_sub(self.decisions.len() as u32).saturating_add(1)
     }
 
+    /// Seals that count: those of the members at the height that decided the header (S3).
+    #[must_use]
+    pub fn counted_seals(&self) -> usize {
+        self.seals.iter().filter(|seal| self.header.members.contains(seal.validator)).count()
+    }
+
     /// Adds a seal if it is valid and its validator has none yet. Returns whether it was added.
     pub fn add_seal(&mut self, seal: Seal, genesis: &Genesis) -> bool {
         let Err(place) = self.seals.binary_search_by_key(&seal.validator, |seal| seal.validator) else { return false };

@@ -99,6 +99,7 @@ impl BlockBuilder {
             attested_root: attested_root(&self.mesh, &self.attested),
             attested_count: self.attested.len() as u32,
             finality: Finality::Final,
+            members: state.members(),
             time_ms: time_ms.max(before.time_ms),
         }
     }

@@ -1,4 +1,4 @@
-//! A small car for tests: four validators whose decisions are simply made, without agreement.
+//! A small car for tests: a few validators whose decisions are simply made, without agreement.
 
 use alloc::vec::Vec;
 
@@ -23,6 +23,16 @@ use crate::record::{AttestedRecord, RecordKind};
 pub const START_MS: u64 = 1_800_000_000_000;
 /// What passes from block to block, milliseconds.
 pub const STEP_MS: u64 = 1000;
+
+const ROLES: [(&str, Role); 7] = [
+    ("gateway", Role::Gateway),
+    ("brakes", Role::Chassis),
+    ("body", Role::Body),
+    ("radio", Role::Telematics),
+    ("engine", Role::Other),
+    ("camera", Role::Other),
+    ("battery", Role::Other),
+];
 
 /// A car.
 pub struct Car {
@@ -62,11 +72,21 @@ impl Car {
     /// If the vehicle's name is longer than a genesis allows.
     #[must_use]
     pub fn with_keys(vehicle: &str, fleet: PublicKey, archive: PublicKey, seed: u8) -> Self {
-        let roles =
-            [("gateway", Role::Gateway), ("brakes", Role::Chassis), ("body", Role::Body), ("radio", Role::Telematics)];
-        let validators: Vec<SigningKey> =
-            (seed..).take(roles.len()).map(|seed| SigningKey::from_seed([seed; 32])).collect();
-        let entries = roles.iter().zip(&validators).zip(0u32..).map(|((&(name, role), key), i)| ValidatorEntry {
+        Self::with(vehicle, fleet, archive, seed, 4)
+    }
+
+    /// A car of seven.
+    ///
+    /// # Panics
+    /// If the vehicle's name is longer than a genesis allows.
+    #[must_use]
+    pub fn of_seven(vehicle: &str) -> Self {
+        Self::with(vehicle, fleet_key().public(), archive_key().public(), 1, ROLES.len())
+    }
+
+    fn with(vehicle: &str, fleet: PublicKey, archive: PublicKey, seed: u8, n: usize) -> Self {
+        let validators: Vec<SigningKey> = (seed..).take(n).map(|seed| SigningKey::from_seed([seed; 32])).collect();
+        let entries = ROLES.iter().zip(&validators).zip(0u32..).map(|((&(name, role), key), i)| ValidatorEntry {
             name: name.try_into().expect("short"),
             role,
             key: key.public(),

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use device_chain::block::{Finality, Seal};
+use device_chain::block::Finality;
 use device_chain::codec;
 use device_chain::genesis::Genesis;
 use device_chain::state::{EventHead, Refusal, State};
@@ -165,7 +165,7 @@ impl ChainVerifier {
         }
         // Before the content: what nobody has sealed costs a signature to refuse, not the work of thousands of decisions.
         let hash = header.hash(&mesh);
-        let finality = check_seals(&block.seals, &hash, &self.genesis)?;
+        let finality = check_seals(block, &self.genesis)?;
         let state = self.fold(block)?;
         // The very rule by which validators approved it: numbering, link, every decision, time.
         state.check(&Transaction::EventBlock(header.clone()), &self.genesis).map_err(Rule::Header)?;
@@ -204,22 +204,24 @@ fn check_attested(block: &Block, genesis: &Genesis) -> Result<(), Rule> {
     if sound { Ok(()) } else { Err(Rule::Attested) }
 }
 
-/// How sure the seals of a header make it: f + 1 provisional, a quorum final.
+/// How sure the seals of a block make it: f + 1 provisional, a quorum final. Only seals of those count whom the header
+/// names as members (S3); that these are the members is for [`ChainVerifier`] to say.
 ///
 /// # Errors
 /// [`Rule::SealOrder`], [`Rule::Seal`] or [`Rule::Seals`].
-pub fn check_seals(seals: &[Seal], header: &Hash, genesis: &Genesis) -> Result<Finality, Rule> {
+pub fn check_seals(block: &Block, genesis: &Genesis) -> Result<Finality, Rule> {
+    let (seals, hash) = (&block.seals, block.hash(&genesis.mesh()));
     if !seals.is_sorted_by(|left, right| left.validator < right.validator) {
         return Err(Rule::SealOrder);
     }
     for seal in seals {
         let entry = genesis.validators.get(usize::from(seal.validator)).ok_or(Rule::Seal(seal.validator))?;
-        if !seal.is_valid(&entry.key, header) {
+        if !seal.is_valid(&entry.key, &hash) {
             return Err(Rule::Seal(seal.validator));
         }
     }
-    let quorum = genesis.quorum();
-    match seals.len() {
+    let quorum = block.header.members.quorum(genesis);
+    match block.counted_seals() {
         have if have >= quorum.votes() => Ok(Finality::Final),
         have if have >= quorum.one_correct() => Ok(Finality::Provisional),
         have => Err(Rule::Seals { have, need: quorum.one_correct() }),

@@ -44,6 +44,44 @@ fn a_chain_is_followed_from_the_genesis_across_restarts() {
     assert!(ChainVerifier::resume(car.genesis, &verifier.snapshot()[1..]).is_none());
 }
 
+/// S3: the set before the block's own height seals it, with f held.
+#[test]
+fn seals_of_a_shrunken_set_count_and_those_of_suspended_validators_do_not() {
+    let mut car = Car::of_seven("SHRINKING");
+    let mut verifier = ChainVerifier::new(car.genesis.clone());
+    let mut block = |car: &mut Car, sealed_by: &[u8]| {
+        let mut block = car.close(0);
+        for validator in sealed_by {
+            assert!(block.add_seal(car.seal(&block, *validator), &car.genesis));
+        }
+        verifier.accept(&block)
+    };
+    assert_eq!(block(&mut car, &[0, 1, 2, 3]), Ok(Finality::Provisional), "five of seven are a quorum");
+    for silent in [5, 6] {
+        car.decide(&Transaction::Suspend { validator: silent });
+    }
+    assert_eq!(block(&mut car, &[0, 1, 2, 3]), Ok(Finality::Final), "four of five");
+    assert_eq!(block(&mut car, &[2, 3, 4, 5, 6]), Ok(Finality::Provisional), "three of them count");
+    assert!(matches!(block(&mut car, &[0, 1, 5, 6]), Err(fault) if fault.rule == Rule::Seals { have: 2, need: 3 }));
+}
+
+/// Who names other members than those of the chain cannot have had its approval.
+#[test]
+fn a_header_names_the_members_that_the_chain_knows() {
+    let mut car = Car::of_seven("NAMING");
+    let mut header = car.builder.header(&car.state, car.time_ms);
+    header.members = header.members.without(6).without(5);
+    let refusal = car.state.check(&Transaction::EventBlock(header.clone()), &car.genesis);
+    assert_eq!(refusal, Err(Refusal::Block("does not name the members that seal it")));
+    let mut block = car.close(0);
+    block.header = header;
+    for liar in 0..5 {
+        assert!(block.add_seal(car.seal(&block, liar), &car.genesis));
+    }
+    let refused = ChainVerifier::new(car.genesis.clone()).accept(&block);
+    assert!(matches!(refused, Err(fault) if fault.rule == Rule::Header(refusal.unwrap_err())), "even sealed by all");
+}
+
 type Lie = (&'static str, fn(&mut Block), fn(&Rule) -> bool);
 
 /// Tells each lie in the third block of a car; all validators seal it if they are `bribed`.

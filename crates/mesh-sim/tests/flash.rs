@@ -107,6 +107,7 @@ fn next_block(car: &Car) -> Transaction {
         attested_count: 0,
         finality: Finality::Final,
         time_ms: state.event().time_ms + 1_000,
+        members: state.members(),
     })
 }
 

@@ -339,8 +339,8 @@ impl Chain {
     /// waited for in vain.
     fn forward_due(&self) -> Option<(Micros, Finality)> {
         let sealing = self.kept.sealing.as_ref()?;
-        let quorum = self.genesis.quorum();
-        let (due, finality) = match sealing.block.seals.len() {
+        let quorum = sealing.block.header.members.quorum(&self.genesis);
+        let (due, finality) = match sealing.block.counted_seals() {
             seals if seals >= quorum.votes() => (self.closed_at, Finality::Final),
             seals if seals >= quorum.one_correct() => (self.closed_at.plus(self.policy.seal_us), Finality::Provisional),
             _ => return None,

@@ -54,8 +54,8 @@ impl Chain {
             proposed: kept.proposed.is_some(),
             sealing: kept.sealing.as_ref().map(|sealing| SealingStatus {
                 block: sealing.block.header.number,
-                seals: sealing.block.seals.len(),
-                quorum: self.genesis.quorum().votes(),
+                seals: sealing.block.counted_seals(),
+                quorum: sealing.block.header.members.quorum(&self.genesis).votes(),
                 forwarded: sealing.forwarded.is_some(),
             }),
             bad_seals: self.bad_seals,

@@ -19,6 +19,7 @@ pub use votes::{Ballot, VoteCount};
 
 use crate::flaw::Flaw;
 use crate::limits::{MAX_ROUNDS, MAX_VALIDATORS, MAX_VALUES};
+use crate::members::Members;
 use crate::quorum::Quorum;
 use crate::tx::TxBytes;
 use crate::types::{Hash, Height, Micros, Round, ValidatorIndex};
@@ -97,6 +98,8 @@ pub struct Instance {
     parent: Hash,
     me: ValidatorIndex,
     quorum: Quorum,
+    /// Whose votes and proposals count (R1).
+    members: Members,
     timeouts: Timeouts,
     /// An amnesiac listens and casts nothing (P5).
     may_vote: bool,
@@ -135,7 +138,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// A height on which nothing was heard yet.
+    /// A height on which nothing was heard yet, of the first `quorum.n` validators.
     #[must_use]
     pub fn new(height: Height, parent: Hash, me: ValidatorIndex, quorum: Quorum, timeouts: Timeouts) -> Self {
         Self {
@@ -143,6 +146,7 @@ impl Instance {
             parent,
             me,
             quorum,
+            members: Members::all(quorum.n),
             timeouts,
             may_vote: true,
             values: Vec::new(),
@@ -229,6 +233,11 @@ impl Instance {
         (0..).zip(&self.ballots).flat_map(move |(round, ballot)| ballot.of(kind, mine).map(move |value| (round, value)))
     }
 
+    /// Who votes, if not all validators do (R1), and how many of them are enough.
+    pub fn set_members(&mut self, members: Members, quorum: Quorum) {
+        (self.members, self.quorum) = (members, quorum);
+    }
+
     /// Forbids or allows casting votes (P5).
     pub fn set_may_vote(&mut self, may_vote: bool) {
         self.may_vote = may_vote;
@@ -298,7 +307,8 @@ impl Instance {
         value: Option<ValueId>,
         out: &mut Actions,
     ) {
-        if usize::from(round) < MAX_ROUNDS && !self.record(kind, round, voter, value) {
+        let counts = usize::from(round) < MAX_ROUNDS && self.members.contains(voter);
+        if counts && !self.record(kind, round, voter, value) {
             let _ = out.push(Action::Equivocation(voter));
         }
     }
@@ -337,7 +347,8 @@ impl Instance {
     /// The designated proposer of a round from 1 on (L4).
     #[must_use]
     pub fn proposer(&self, round: Round) -> ValidatorIndex {
-        ((u64::from(self.height) + u64::from(round)) % self.quorum.n as u64) as ValidatorIndex
+        let turn = (u64::from(self.height) + u64::from(round)) % self.quorum.n as u64;
+        self.members.iter().nth(turn as usize).unwrap_or_default()
     }
 
     /// Whether there is anything to agree on: a value that may be voted for, or f + 1 voters, one of them correct, or
@@ -376,14 +387,16 @@ impl Instance {
 
     /// Validators other than this one with a vote of any kind for the value.
     fn voters_for(&self, id: ValueId) -> usize {
-        (0..self.quorum.n as ValidatorIndex)
+        self.members
+            .iter()
             .filter(|voter| *voter != self.me && self.seen(0).iter().any(|ballot| ballot.is_for(*voter, id)))
             .count()
     }
 
     /// Other validators with a vote in `round` or a later one.
     fn voters_from(&self, round: Round) -> impl Iterator<Item = ValidatorIndex> {
-        (0..self.quorum.n as ValidatorIndex)
+        self.members
+            .iter()
             .filter(move |voter| *voter != self.me && self.seen(round).iter().any(|ballot| ballot.has_vote(*voter)))
     }
 

@@ -22,6 +22,7 @@ impl Instance {
     #[must_use]
     pub fn takes_proposal(&self, round: Round, proposer: ValidatorIndex) -> bool {
         match round {
+            _ if !self.members.contains(proposer) => false,
             0 => self.openers.get(usize::from(proposer)) == Some(&None),
             _ => proposer == self.proposer(round) && self.proposals.get(usize::from(round)) == Some(&None),
         }

@@ -36,6 +36,7 @@ impl<K: KeyStore> Validator<K> {
         if self.heartbeat_due <= self.now {
             self.heartbeat_due = self.now.plus(u64::from(self.genesis.policy.heartbeat_us));
             self.send_durable(Message::Decided);
+            self.review_members();
             if self.amnesiac {
                 // whoever missed it, or had no room for it, hears again that this node waits to be readmitted
                 self.confirm_soon();

@@ -5,9 +5,11 @@
 
 mod fairness;
 mod ignition;
+mod membership;
 mod orders;
 mod outbox;
 mod receive;
+mod status;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -191,12 +193,14 @@ pub struct Validator<K> {
     mesh: MeshId,
     me: ValidatorIndex,
     gateway: ValidatorIndex,
-    quorum: Quorum,
+    /// Of the full set: its size, which is that of messages, and f, which no suspension changes (R3).
+    full: Quorum,
     tag_len: usize,
     keys: K,
     boot: u32,
     nonce: u64,
     amnesiac: bool,
+    started: Micros,
     now: Micros,
     mode: Mode,
 
@@ -258,20 +262,21 @@ impl<K: KeyStore> Validator<K> {
         if usize::from(me) >= genesis.validators.len() {
             return Err(NotAValidator);
         }
-        let quorum = genesis.quorum();
+        let full = genesis.quorum();
         let state = recovered.state.clone();
         let timeouts = Timeouts { phase_us: genesis.policy.phase_us };
-        let current = Instance::new(state.height() + 1, *state.head(), me, quorum, timeouts);
+        let current = Instance::new(state.height() + 1, *state.head(), me, full, timeouts);
         let mut validator = Self {
             mesh: genesis.mesh(),
             me,
             gateway,
-            quorum,
+            full,
             tag_len: genesis.tag_len(),
             keys,
             boot: recovered.boot.wrapping_add(1),
             nonce: boot.nonce,
             amnesiac: recovered.amnesiac,
+            started: now,
             now,
             mode: Mode::Isolated,
             digest: state.digest(),
@@ -319,7 +324,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Puts own votes and the values they name back (P1 to P3).
     fn restore(&mut self, recovered: &Recovered) {
-        self.current.set_may_vote(!self.amnesiac);
+        self.current = self.next_instance();
         for tx in &recovered.current.values {
             let id = self.learn_value(self.me, tx, true);
             let Some((id, hash)) = id.and_then(|id| Some((id, self.current.value(id)?.hash))) else { continue };
@@ -338,8 +343,8 @@ impl<K: KeyStore> Validator<K> {
         let (parent, own) = recovered.previous.as_ref()?;
         let height = self.state.height();
         let decided = recovered.history.back()?;
-        let mut instance = Instance::new(height, *parent, self.me, self.quorum, self.timeouts());
-        instance.set_may_vote(!self.amnesiac);
+        let members = self.state.members_before(&Transaction::decode(decided)?, &self.genesis);
+        let mut instance = self.instance_among(members, height, *parent);
         for tx in own.values.iter().chain([decided]) {
             let hash = decision_hash(&self.mesh, height, parent, tx);
             let value = Value { hash, tx: tx.clone(), proposer: self.me, allowed_from: Some(0), evident: true };
@@ -405,7 +410,10 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn update_mode(&mut self) {
-        let mode = if self.peers_heard() + 1 >= self.quorum.votes() { Mode::Trusted } else { Mode::Isolated };
+        let members = self.state.members();
+        let there = members.iter().filter(|member| *member == self.me || self.is_heard(*member)).count();
+        let is_quorum = there >= members.quorum(&self.genesis).votes();
+        let mode = if is_quorum { Mode::Trusted } else { Mode::Isolated };
         if mode != self.mode {
             self.mode = mode;
             self.report(Report::Mode(mode));
@@ -419,7 +427,7 @@ impl<K: KeyStore> Validator<K> {
 
     fn others(&self) -> impl Iterator<Item = ValidatorIndex> + use<K> {
         let me = self.me;
-        (0..self.quorum.n as ValidatorIndex).filter(move |peer| *peer != me)
+        (0..self.full.n as ValidatorIndex).filter(move |peer| *peer != me)
     }
 }
 
@@ -427,88 +435,5 @@ fn restore_votes(instance: &mut Instance, own: &OwnVotes) {
     for (round, kind, value) in &own.votes {
         // the journal names no value that it does not hold
         instance.restore_vote(*kind, *round, instance.find(value));
-    }
-}
-
-/// What a status display shows.
-impl<K: KeyStore> Validator<K> {
-    /// The genesis.
-    #[must_use]
-    pub const fn genesis(&self) -> &Genesis {
-        &self.genesis
-    }
-
-    /// The place of this node.
-    #[must_use]
-    pub const fn index(&self) -> ValidatorIndex {
-        self.me
-    }
-
-    /// The mesh identity.
-    #[must_use]
-    pub const fn mesh(&self) -> &MeshId {
-        &self.mesh
-    }
-
-    /// Whether a height was decided within the last phase and nobody has said a word of the next: no better moment for what
-    /// keeps this node from voting.
-    #[must_use]
-    pub fn is_between_heights(&self, now: Micros) -> bool {
-        self.current.begun().is_none() && now.since(self.decided_at) < self.phase_us()
-    }
-
-    /// What the mesh can do now, as this node sees it.
-    #[must_use]
-    pub const fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// State after the last decision.
-    #[must_use]
-    pub const fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Number of this boot.
-    #[must_use]
-    pub const fn boot(&self) -> u32 {
-        self.boot
-    }
-
-    /// Whether this node listens only, until a quorum readmits it.
-    #[must_use]
-    pub const fn is_amnesiac(&self) -> bool {
-        self.amnesiac
-    }
-
-    /// The round of the height being agreed on.
-    #[must_use]
-    pub const fn round(&self) -> Round {
-        self.current.round()
-    }
-
-    /// What is known of a peer.
-    #[must_use]
-    pub fn session(&self, peer: ValidatorIndex) -> Option<&Session> {
-        self.sessions.get(usize::from(peer))
-    }
-
-    /// Whether a verified message of the peer came in within three heartbeats.
-    #[must_use]
-    pub fn is_heard(&self, peer: ValidatorIndex) -> bool {
-        let limit = ignition::SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
-        self.session(peer).and_then(|session| session.heard).is_some_and(|heard| self.now.since(heard) <= limit)
-    }
-
-    /// Peers heard.
-    #[must_use]
-    pub fn peers_heard(&self) -> usize {
-        self.others().filter(|peer| self.is_heard(*peer)).count()
-    }
-
-    /// Messages by what became of them.
-    #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        &self.counters
     }
 }

@@ -58,7 +58,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// When the next own proposal is due; `None` while this height has its proposal, or there is nothing to propose.
     pub(super) fn next_proposal(&self) -> Option<Micros> {
-        let opens = self.current.opens_at().filter(|_| !self.amnesiac)?;
+        let opens = self.current.opens_at().filter(|_| self.may_vote())?;
         self.pending.iter().map(|pending| pending.due.max(opens)).min()
     }
 
@@ -151,6 +151,8 @@ impl<K: KeyStore> Validator<K> {
                 session.is_some_and(|session| session.amnesiac && session.nonce == Some(*nonce))
             }
             Transaction::Skip => true,
+            Transaction::Suspend { validator } => self.is_silent(*validator),
+            Transaction::Resume { validator } => self.is_back(*validator),
         }
     }
 
@@ -252,17 +254,16 @@ impl<K: KeyStore> Validator<K> {
             self.records.pop_front();
         }
         let _ = self.records.push_back(record);
-        let n = self.quorum.n as u64;
-        let place = (u64::from(self.me) + n - u64::from(self.gateway)) % n;
-        self.want(tx, place * 8 * self.phase_us());
+        if let Some(place) = self.turn(self.gateway) {
+            self.want(tx, place as u64 * 8 * self.phase_us());
+        }
         self.review_values();
     }
 
     /// f + 1 validators tell the endpoint, others with each height: one of them is correct.
     fn acknowledge(&mut self, endpoint: u8, height: Height, sequence: u64) {
-        let n = self.quorum.n as u64;
-        let place = (u64::from(self.me) + n - u64::from(height) % n) % n;
-        if place < self.quorum.one_correct() as u64 {
+        let first = (height % self.full.n as Height) as ValidatorIndex;
+        if self.turn(first).is_some_and(|place| place < self.full.one_correct()) {
             self.send_durable(Message::Ack(endpoint, height, sequence));
         }
     }
@@ -304,9 +305,9 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    /// S1: asks for the own seal of the newest block.
+    /// S1: asks for the own seal of the newest block. Who is suspended seals nothing (S3).
     pub(super) fn seal_newest(&mut self) {
-        if self.state.event().number > 0 && !self.amnesiac {
+        if self.state.event().number > 0 && self.may_vote() {
             self.ask_signature(self.state.event().hash);
         }
     }

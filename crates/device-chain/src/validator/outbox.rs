@@ -408,7 +408,7 @@ impl<K: KeyStore> Validator<K> {
             Kind::Ack => put_tag(KeyHandle::Pair(Device::Endpoint(header.round)), &self.keys)?,
             kind if kind.is_addressed() => put_tag(KeyHandle::Session(header.round), &self.keys)?,
             kind => {
-                for peer in (0..self.quorum.n as ValidatorIndex).filter(|peer| *peer != self.me) {
+                for peer in (0..self.full.n as ValidatorIndex).filter(|peer| *peer != self.me) {
                     let key = match kind {
                         Kind::Hello => KeyHandle::Pair(Device::Validator(peer)),
                         Kind::Confirm if self.sessions[usize::from(peer)].candidate.is_some() => {

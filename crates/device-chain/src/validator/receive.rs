@@ -34,7 +34,7 @@ pub(super) enum Verdict {
 
 impl<K: KeyStore> Validator<K> {
     pub(super) fn on_message(&mut self, source: Source, bytes: &[u8]) {
-        let Some(parts) = Parts::split(bytes, self.quorum.n, self.tag_len) else {
+        let Some(parts) = Parts::split(bytes, self.full.n, self.tag_len) else {
             self.counters.malformed += 1;
             return;
         };
@@ -62,7 +62,7 @@ impl<K: KeyStore> Validator<K> {
     fn is_from(&self, parts: &Parts<'_>, device: Device) -> bool {
         match device {
             Device::Validator(owner) => {
-                parts.header.sender == owner && owner != self.me && usize::from(owner) < self.quorum.n
+                parts.header.sender == owner && owner != self.me && usize::from(owner) < self.full.n
             }
             Device::Endpoint(owner) => {
                 parts.header.sender == ENDPOINT_SENDER
@@ -198,7 +198,7 @@ impl<K: KeyStore> Validator<K> {
         for peer in self.others() {
             for _ in 0..self.held[usize::from(peer)].len() {
                 let Some(HeldMessage { since, bytes }) = self.held[usize::from(peer)].pop_front() else { break };
-                if let Some(parts) = Parts::split(&bytes, self.quorum.n, self.tag_len) {
+                if let Some(parts) = Parts::split(&bytes, self.full.n, self.tag_len) {
                     self.dispatch(peer, &parts, &bytes);
                 }
                 if let Some(again) = self.held[usize::from(peer)].back_mut().filter(|held| held.bytes == bytes) {

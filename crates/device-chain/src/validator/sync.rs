@@ -111,7 +111,9 @@ impl<K: KeyStore> Validator<K> {
         }
         if height == self.state.height() {
             let (digest, head) = (self.digest, *self.state.head());
-            self.verify(peer, parts, &digest, &head);
+            if self.verify(peer, parts, &digest, &head) == Verdict::New {
+                self.sessions[usize::from(peer)].present = Some(self.now);
+            }
             return;
         }
         // a claim that proves the state in hand is not replaced by one that does not: it may be forged
@@ -142,7 +144,7 @@ impl<K: KeyStore> Validator<K> {
 
     fn proves_by(&self, peer: ValidatorIndex, claim: &[u8]) -> bool {
         let (Some((state, digest)), Some(parts)) =
-            (&self.catch_up.state, Parts::split(claim, self.quorum.n, self.tag_len))
+            (&self.catch_up.state, Parts::split(claim, self.full.n, self.tag_len))
         else {
             return false;
         };
@@ -161,7 +163,7 @@ impl<K: KeyStore> Validator<K> {
             Some((peer, _, _)) => peer,
             None => self.me,
         };
-        let n = self.quorum.n as ValidatorIndex;
+        let n = self.full.n as ValidatorIndex;
         let ahead = |peer: &ValidatorIndex| self.catch_up.claims[usize::from(*peer)].is_some();
         if let Some(peer) = (1..=n).map(|step| (last + step) % n).find(ahead) {
             self.catch_up.asked = Some((peer, self.now, self.state.height()));
@@ -203,9 +205,7 @@ impl<K: KeyStore> Validator<K> {
     /// R2: height by height, for as far as the history goes. The peer asked and the f + 1 behind it answer, so that
     /// f + 1 do even if the asker is among them.
     fn repeat_decisions(&mut self, peer: ValidatorIndex, asked: u8, from: Height) {
-        let n = self.quorum.n;
-        let place = (usize::from(self.me) + n - usize::from(asked) % n) % n;
-        if place <= self.quorum.one_correct() {
+        if asked == self.me || self.turn(asked).is_some_and(|place| place <= self.full.one_correct()) {
             for height in from..=self.state.height().min(from + HISTORY_BATCH - 1) {
                 self.send_durable(Message::Decision(peer, height));
             }
@@ -228,7 +228,7 @@ impl<K: KeyStore> Validator<K> {
         self.catch_up.vouched[usize::from(peer)] = said;
         let agreeing = self.catch_up.vouched.iter().filter(|vouched| **vouched == said).count();
         let Ok(tx) = TxBytes::from_slice(parts.body) else { return };
-        if agreeing >= self.quorum.one_correct() && self.can_persist() {
+        if agreeing >= self.full.one_correct() && self.can_persist() {
             self.catch_up.fruitless = 0;
             self.conclude(tx, 0, false);
             self.ask_for_the_present();
@@ -256,13 +256,13 @@ impl<K: KeyStore> Validator<K> {
     /// Fruitless requests before a state is taken over instead of decisions. The gateway asks everybody three times
     /// before: it needs the decisions themselves, for the Event Chain.
     fn patience(&self) -> u8 {
-        if self.me == self.gateway { 3 * self.quorum.n as u8 } else { 2 }
+        if self.me == self.gateway { 3 * self.full.n as u8 } else { 2 }
     }
 
     /// C5: f + 1 verified DECIDED of the same height, decision and state, one of them from a correct node.
     fn adopt_if_proven(&mut self) {
         let proofs = self.others().filter(|peer| self.proves(*peer)).count();
-        if proofs < self.quorum.one_correct() || !self.can_persist() {
+        if proofs < self.full.one_correct() || !self.can_persist() {
             return;
         }
         let Some((state, digest)) = self.catch_up.state.take() else { return };
@@ -286,7 +286,7 @@ impl<K: KeyStore> Validator<K> {
         {
             self.amnesiac = false;
             self.persist(Record::Readmitted);
-            self.current.set_may_vote(true);
+            self.current.set_may_vote(self.may_vote());
             self.send_durable(Message::Confirm);
             self.report(Report::Readmitted(last.height));
         }
@@ -294,9 +294,8 @@ impl<K: KeyStore> Validator<K> {
 
     /// A peer says that it lost its memory: ask the mesh to readmit it, the lower indices first.
     pub(super) fn vouch_for(&mut self, peer: ValidatorIndex) {
-        if let Some(nonce) = self.sessions[usize::from(peer)].nonce {
-            let place = (u64::from(self.me) + u64::from(self.quorum.n as u8) - u64::from(peer)) % self.quorum.n as u64;
-            self.want(Transaction::Readmit { validator: peer, nonce }, place * 4 * self.phase_us());
+        if let (Some(nonce), Some(place)) = (self.sessions[usize::from(peer)].nonce, self.turn(peer)) {
+            self.want(Transaction::Readmit { validator: peer, nonce }, place as u64 * 4 * self.phase_us());
         }
     }
 }

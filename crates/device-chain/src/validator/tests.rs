@@ -11,6 +11,7 @@ mod catch_up;
 mod fairness;
 mod ignition;
 mod liar;
+mod members;
 mod net;
 mod orders;
 mod soak;

@@ -298,10 +298,9 @@ impl<K: KeyStore> Validator<K> {
         self.begin_height();
     }
 
-    fn next_instance(&self) -> Instance {
+    pub(super) fn next_instance(&self) -> Instance {
         let (height, head) = (self.state.height() + 1, *self.state.head());
-        let mut next = Instance::new(height, head, self.me, self.quorum, self.timeouts());
-        next.set_may_vote(!self.amnesiac);
+        let mut next = self.instance_among(self.state.members(), height, head);
         next.set_reluctance(self.reluctance());
         next
     }

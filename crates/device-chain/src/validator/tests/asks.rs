@@ -47,6 +47,7 @@ impl Net {
             attested_root: Hash([5; 32]),
             attested_count: 3,
             finality: Finality::Final,
+            members: state.members(),
             time_ms: state.event().time_ms + 1_000,
         }
     }

@@ -48,6 +48,7 @@ fn without_blocks_records_stop_then_alarms_but_never_blocks_and_readmissions() {
         attested_root: Hash::NIL,
         attested_count: 0,
         finality: Finality::Final,
+        members: state.members(),
         time_ms: 1,
     };
     let block = Transaction::EventBlock(header);

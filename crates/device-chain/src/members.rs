@@ -1,0 +1,78 @@
+//! Whose votes count at a height. `docs/protocol.md` R1 to R4.
+
+use serde::{Deserialize, Serialize};
+
+use crate::genesis::Genesis;
+use crate::limits::MAX_VALIDATORS;
+use crate::quorum::{Quorum, faults};
+use crate::types::ValidatorIndex;
+
+/// Validators by their places in the genesis: those that are not suspended. Places, keys, tags and identifiers of the
+/// others stay what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members(u8);
+
+const _: () = assert!(MAX_VALIDATORS <= u8::BITS as usize, "a bit for each");
+
+impl Members {
+    /// The first `n`: all validators of a genesis that has so many.
+    #[must_use]
+    pub const fn all(n: usize) -> Self {
+        Self(if n < MAX_VALIDATORS { (1 << n) - 1 } else { u8::MAX })
+    }
+
+    /// Whether the validator's votes count.
+    #[must_use]
+    pub const fn contains(self, validator: ValidatorIndex) -> bool {
+        (validator as usize) < MAX_VALIDATORS && self.0 & 1 << validator != 0
+    }
+
+    /// In the order of their places.
+    pub fn iter(self) -> impl Iterator<Item = ValidatorIndex> + Clone {
+        (0..MAX_VALIDATORS as ValidatorIndex).filter(move |validator| self.contains(*validator))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// The thresholds of this set. `f` is that of the full set (R3).
+    #[must_use]
+    pub fn quorum(self, genesis: &Genesis) -> Quorum {
+        Quorum { n: self.count(), f: faults(genesis.validators.len()) }
+    }
+
+    /// Without a validator (R1).
+    #[must_use]
+    pub const fn without(self, validator: ValidatorIndex) -> Self {
+        Self(if self.contains(validator) { self.0 & !(1 << validator) } else { self.0 })
+    }
+
+    /// With a validator of the genesis (R1).
+    #[must_use]
+    pub fn with(self, validator: ValidatorIndex, genesis: &Genesis) -> Self {
+        Self((self.0 | 1u8.checked_shl(validator.into()).unwrap_or(0)) & Self::all(genesis.validators.len()).0)
+    }
+
+    /// R4: whether a member may be suspended. Enough are left, and fewer of them are needed then, or will be when more are
+    /// suspended: else nobody gains anything, and who comes back is missed until it is resumed.
+    #[must_use]
+    pub fn may_lose(self, validator: ValidatorIndex, genesis: &Genesis) -> bool {
+        let Quorum { n, f } = self.quorum(genesis);
+        let fewest = Self::all(genesis.validators.len()).count() / 2 + 1;
+        let gains = |left: usize| {
+            let less = Quorum { n: left, f };
+            less.votes() <= left && less.votes() < Quorum { n, f }.votes()
+        };
+        self.contains(validator) && (fewest..n).any(gains)
+    }
+
+    /// Whether this can be the set of some height: a part of the full set, and not below a majority of it (R4).
+    #[must_use]
+    pub fn is_sound(self, genesis: &Genesis) -> bool {
+        let all = Self::all(genesis.validators.len());
+        self.0 & !all.0 == 0 && self.count() > all.count() / 2
+    }
+}

@@ -1,0 +1,67 @@
+//! Who votes: silent members are suspended, and resumed when they are back. `docs/protocol.md` R1 to R4, DC-35.
+
+use super::ignition::SILENCE_HEARTBEATS;
+use super::{Mode, Validator};
+use crate::agreement::Instance;
+use crate::keys::KeyStore;
+use crate::members::Members;
+use crate::tx::Transaction;
+use crate::types::{Hash, Height, ValidatorIndex};
+
+/// Heartbeats without a word after which a member may be suspended: longer than a reboot or a bus-off takes.
+pub(super) const SUSPEND_HEARTBEATS: u64 = 64;
+const _: () = assert!(SUSPEND_HEARTBEATS > SILENCE_HEARTBEATS);
+
+impl<K: KeyStore> Validator<K> {
+    /// The agreement on a height among `members`.
+    pub(super) fn instance_among(&self, members: Members, height: Height, parent: Hash) -> Instance {
+        let mut instance = Instance::new(height, parent, self.me, self.full, self.timeouts());
+        instance.set_members(members, members.quorum(&self.genesis));
+        instance.set_may_vote(!self.amnesiac && members.contains(self.me));
+        instance
+    }
+
+    /// The place of this node among the members, counted from `first` on: who does first what one has to do. `None` if
+    /// it is suspended.
+    pub(super) fn turn(&self, first: ValidatorIndex) -> Option<usize> {
+        let n = self.full.n as ValidatorIndex;
+        let members = (0..n).map(|step| (first + step) % n).filter(|peer| self.state.members().contains(*peer));
+        members.into_iter().position(|member| member == self.me)
+    }
+
+    /// DC-35: whether this node has not heard a word of the peer for a long time.
+    pub(super) fn is_silent(&self, peer: ValidatorIndex) -> bool {
+        let limit = SUSPEND_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
+        let heard = self.session(peer).and_then(|session| session.heard);
+        peer != self.me && self.now.since(heard.unwrap_or_default().max(self.started)) > limit
+    }
+
+    /// DC-35: whether the peer is back: heard again, at the present, with its memory.
+    pub(super) fn is_back(&self, peer: ValidatorIndex) -> bool {
+        let present = |peer| {
+            let limit = SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
+            let session = self.session(peer)?;
+            Some(!session.amnesiac && self.now.since(session.present?) <= limit)
+        };
+        present(peer).unwrap_or(false)
+    }
+
+    /// Asks the mesh for what it has to change. Where no quorum is there nobody does: the vote would only bind it.
+    pub(super) fn review_members(&mut self) {
+        if self.mode != Mode::Trusted || !self.may_vote() {
+            return;
+        }
+        for peer in self.others() {
+            let is_member = self.state.members().contains(peer);
+            let change = if is_member && self.is_silent(peer) {
+                Transaction::Suspend { validator: peer }
+            } else if !is_member && self.is_back(peer) {
+                Transaction::Resume { validator: peer }
+            } else {
+                continue;
+            };
+            let place = self.turn(peer).unwrap_or_default() as u64;
+            self.want(change, place * 4 * self.phase_us());
+        }
+    }
+}
