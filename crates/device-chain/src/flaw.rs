@@ -27,6 +27,8 @@ pub enum Flaw {
     PrevotesForgotten,
     /// P1, P4: what waits for the journal leaves before it is durable (T8).
     SentFirst,
+    /// R3: `f` is computed again from the members that are left (T9).
+    FaultsRecounted,
     /// L1: a lock yields to any certificate, also to one that is older (T12).
     OldProofUnlocks,
 }

@@ -290,3 +290,49 @@ fn t8_a_vote_is_durable_before_it_leaves() {
 fn t8_votes_sent_before_they_are_durable_break_agreement() {
     Flaw::SentFirst.during(t8);
 }
+
+/// Seven with two liars; one of the others falls silent and is suspended. Two vote for P, two for Q, the liars for both.
+fn t9() {
+    const LIARS: [u8; 2] = [5, 6];
+    let mut net = Net::trusted(7);
+    net.switch_off(4);
+    net.run_until(80 * HEARTBEAT_US, |net| net.ids().all(|at| !net.ecu(at).on || net.height(at) == 1));
+    let mesh = net.genesis.mesh();
+    let head = *net.ecu(A).validator.state().head();
+    let orders = [net.grant(1), net.grant(2)].map(|grant| {
+        net.admit(&grant);
+        Transaction::UseGrant(grant.grant.usage())
+    });
+    let names = orders.each_ref().map(|tx| crate::tx::decision_hash(&mesh, 2, &head, &tx.encode().expect("fits")));
+    LIARS.iter().for_each(|liar| net.ecus[usize::from(*liar)].mute = true);
+    net.loss = std::boxed::Box::new(|Packet { header, .. }, to| {
+        let is_vote = header.kind == Kind::Propose || header.kind.vote().is_some();
+        is_vote && (LIARS.contains(&to) || (header.sender < C) != (to < C))
+    });
+    for (by, order) in [A, C].into_iter().zip(orders) {
+        net.tell(by, Input::Submit(order));
+    }
+    net.run(PHASE_US / 2);
+    for kind in [Kind::Prevote, Kind::Precommit] {
+        for (liar, to) in LIARS.into_iter().flat_map(|liar| (0..4).map(move |to| (liar, to))) {
+            let vote = net.forge_vote(liar, kind, 0, Some(names[usize::from(to >= C)]), |at| at == to);
+            net.hears(to, &vote);
+        }
+        net.run(PHASE_US / 4);
+    }
+    assert_eq!(net.top(), 1, "five of six are a quorum");
+    net.loss = std::boxed::Box::new(|_, _| false);
+    LIARS.iter().for_each(|liar| net.ecus[usize::from(*liar)].mute = false);
+    net.reach_by(0..4, 2, 50 * HEARTBEAT_US);
+}
+
+#[test]
+fn t9_two_liars_do_not_gain_by_a_suspension() {
+    t9();
+}
+
+#[test]
+#[should_panic(expected = "decides differently")]
+fn t9_f_that_is_recounted_breaks_agreement() {
+    Flaw::FaultsRecounted.during(t9);
+}
