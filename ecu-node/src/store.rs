@@ -1,7 +1,7 @@
 //! The ECU's journal: what it must not forget, and how it knows that it has.
 
 use device_chain::genesis::Genesis;
-use device_chain::limits::{MAX_MESSAGE, MAX_STATE};
+use device_chain::limits::{MAX_MESSAGE, MAX_STATE, MAX_VALIDATORS};
 use device_chain::record::{MAX_RECORD, MAX_VOTE_RECORD, RecordKind, Recovered};
 use device_chain::types::{Height, ValidatorIndex};
 use journal::{Counter, Error, Flash, Journal, OpenError, record_size};
@@ -15,12 +15,12 @@ const _: () = assert!(record_size(MAX_VOTE_RECORD, 8) <= VOTE_BYTES && record_si
 
 /// Room that is left when the journal is rewritten at the latest: a state and the largest few records.
 const RESERVE: u32 = 6 * 1024;
-/// Room that is left when it is rewritten in a quiet moment: beside the reserve what a node writes until the turn has come to
-/// each of the others.
-const EARLY: u32 = RESERVE + 10 * 1024;
 const _: () = assert!(record_size(MAX_STATE, 64) + 8 * FACT_BYTES < RESERVE);
 /// Heights for which it is a validator's turn to look after its journal.
 const TURN: Height = 8;
+/// Room that is left when it is rewritten in a quiet moment: beside the reserve what a node writes while it is the turn of
+/// the others. A bank should be three times that.
+const EARLY: u32 = RESERVE + TURN * (MAX_VALIDATORS as u32 - 1) * (FACT_BYTES + 2 * VOTE_BYTES);
 
 /// What opening the journal found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +179,8 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
         self.journal.remaining()
     }
 
-    /// What is due now; in a quiet moment ([`Ecu::is_quiet`](crate::Ecu::is_quiet)) also what can wait. What one input makes durable still fits before a rewrite.
+    /// What is due now; in a quiet moment ([`Ecu::is_quiet`](crate::Ecu::is_quiet)) also what can wait. What one input makes
+    /// durable still fits before a rewrite.
     #[must_use]
     pub fn upkeep(&self, quiet: bool) -> Option<Upkeep> {
         let (journal, room) = (&self.journal, self.remaining());
@@ -209,8 +210,8 @@ impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
     /// appended yet is then among them.
     ///
     /// # Errors
-    /// As [`Self::append`]; the old records then still count, and if the journal needs no rewrite it can be appended to until
-    /// it is full.
+    /// As [`Self::append`]; what was acknowledged then still counts, and if nothing else failed it can be appended to until the
+    /// store is full.
     pub fn rewrite(&mut self, write: impl FnOnce(&mut dyn FnMut(RecordKind, &[u8]))) -> Result<(), Error<F::Error>> {
         let rewritten = self.journal.rewrite(|writer| {
             let mut written = Ok(());

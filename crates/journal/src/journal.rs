@@ -11,10 +11,10 @@ pub struct Journal<F, C> {
     medium: Medium<F>,
     counter: C,
     bank: Bank,
-    /// Highest generation on the flash.
-    generation: u32,
     needs_rewrite: bool,
-    /// Bytes from the start of the other bank that are known to be erased.
+    /// Start of the bank that the next rewrite fills.
+    next: u32,
+    /// Bytes from there on that are known to be erased.
     prepared: u32,
 }
 
@@ -150,20 +150,20 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
         // What a killed process wrote may be readable and yet not durable.
         medium.flash.sync().map_err(OpenError::Io)?;
         let value = counter.value();
-        let (bank, generation) = find_bank(&mut medium, value)?;
+        let (bank, next) = find_bank(&mut medium, value)?;
 
         let dirty = !medium.is_erased(bank.end, medium.limit(bank.start)).map_err(OpenError::Io)?;
         let behind = dirty && medium.has_record_behind(&bank).map_err(OpenError::Io)?;
         let journal = bank.last_sequence;
         let recovery = Recovery {
             torn_tail: dirty && !behind,
-            unconfirmed: journal > value || generation > bank.header.generation,
+            unconfirmed: journal > value,
             damaged: behind.then_some(bank.end),
             stale: (journal < value).then_some(Stale { journal, counter: value }),
             last_sequence: journal,
         };
         let needs_rewrite = recovery.needs_rewrite();
-        Ok((Self { medium, counter, bank, generation, needs_rewrite, prepared: 0 }, recovery))
+        Ok((Self { medium, counter, bank, needs_rewrite, next, prepared: 0 }, recovery))
     }
 
     /// Calls `visit(sequence, kind, payload)` for every record, oldest first. A record that was never acknowledged and cannot
@@ -219,7 +219,7 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
         Ok(bank.last_sequence)
     }
 
-    /// Erases one page of the bank that is not in use; whether there was one to erase. A rewrite that comes after all of them
+    /// Erases one page of the bank that is filled next; whether there was one to erase. A rewrite that comes after all of them
     /// are erased need not wait for that.
     ///
     /// # Errors
@@ -239,7 +239,7 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
     fn erase_next(&mut self) -> Result<bool, Error<F::Error>> {
         let (page, bank_size) = (self.medium.geometry.erase_size, self.medium.geometry.bank_size());
         while self.prepared < bank_size {
-            let offset = self.other_bank() + self.prepared;
+            let offset = self.next + self.prepared;
             let erased = self.medium.is_erased(offset, offset + page).map_err(Error::Io)?;
             if !erased {
                 self.medium.erase_page(offset)?;
@@ -252,17 +252,14 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
         Ok(false)
     }
 
-    fn other_bank(&self) -> u32 {
-        self.medium.geometry.bank_size() - self.bank.start
-    }
-
-    /// Replaces all records by those that `write` appends, in one atomic step, durable on return.
+    /// Replaces all records by those that `write` appends, in one atomic step, durable on return. What they are made of has been
+    /// read before: while `write` runs the old ones may be gone.
     ///
     /// The new records get new sequence numbers, above the counter's value.
     ///
     /// # Errors
-    /// What `write` returned, [`Error::Worn`] or [`Error::Io`]. The old records then still count, or, if the last step failed,
-    /// the new ones may at the next open.
+    /// What `write` returned, [`Error::Worn`] or [`Error::Io`]. What was acknowledged then still counts, or, if the last step
+    /// failed, the new records may at the next open.
     pub fn rewrite(
         &mut self,
         write: impl FnOnce(&mut Batch<'_, F>) -> Result<(), Error<F::Error>>,
@@ -270,13 +267,12 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
         // The header takes a sequence number: falling back to the old bank is noticed even if no record is written.
         let last = self.bank.last_sequence.max(self.counter.value());
         let header = BankHeader {
-            generation: self.generation.checked_add(1).ok_or(Error::Full)?,
+            generation: self.bank.header.generation.checked_add(1).ok_or(Error::Full)?,
             sequence: last.checked_add(1).ok_or(Error::Full)?,
         };
         while self.erase_next()? {}
         self.prepared = 0;
-        let start = self.other_bank();
-        let mut batch = Batch { medium: &mut self.medium, bank: Bank::new(start, header) };
+        let mut batch = Batch { medium: &mut self.medium, bank: Bank::new(self.next, header) };
         write(&mut batch)?;
 
         let bank = batch.bank;
@@ -284,7 +280,8 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
         self.needs_rewrite = true;
         self.medium.commit(&bank)?;
         self.counter.raise(bank.last_sequence).map_err(Error::Io)?;
-        (self.bank, self.generation) = (bank, header.generation);
+        self.bank = bank;
+        self.next = self.medium.geometry.bank_size() - bank.start;
         self.needs_rewrite = false;
         Ok(())
     }
@@ -327,8 +324,8 @@ impl<F: Flash> Batch<'_, F> {
     }
 }
 
-/// The bank that counts, and the highest generation there is. It is the newest bank; but a rewrite that was never
-/// acknowledged, its header perhaps not there the next time, gives way to the bank before it if that one is complete.
+/// The bank that counts, the newest, and the start of the one to fill next: the other. But the newest of a rewrite that was never
+/// acknowledged may not be there the next time, so it is filled anew itself while the other one holds all that was.
 fn find_bank<F: Flash>(medium: &mut Medium<F>, counter: u64) -> Result<(Bank, u32), OpenError<F::Error>> {
     let (mut newest, mut older): (Option<Bank>, Option<Bank>) = (None, None);
     let mut foreign = false;
@@ -350,8 +347,10 @@ fn find_bank<F: Flash>(medium: &mut Medium<F>, counter: u64) -> Result<(Bank, u3
         }
     }
     let newest = newest.ok_or(if foreign { OpenError::Foreign } else { OpenError::Blank })?;
-    let complete = older.filter(|older| newest.header.sequence > counter && older.last_sequence >= counter);
-    Ok((complete.unwrap_or(newest), newest.header.generation))
+    let is_complete = older.is_some_and(|older| older.last_sequence >= counter);
+    let keeps_other = newest.header.sequence > counter && is_complete;
+    let next = if keeps_other { newest.start } else { medium.geometry.bank_size() - newest.start };
+    Ok((newest, next))
 }
 
 impl<E: fmt::Display> fmt::Display for OpenError<E> {

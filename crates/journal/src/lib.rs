@@ -18,7 +18,7 @@
 //!   step is acknowledged: a journal behind its counter has lost acknowledged records or is a restored image, however
 //!   well it is formed.
 //! - What lies beyond the counter was never acknowledged, and its bits may be half programmed: it is written anew before it
-//!   counts, and a bank whose header lies there replaces no complete one.
+//!   counts, and the bank before it is kept until then.
 //! - Whatever was programmed is read back, whatever was erased is looked at, before anything rests on it.
 //! - After anything but a clean end nothing is appended until a rewrite: no unit is programmed twice, and the owner
 //!   commits its conclusion ("I have forgotten something") in the same atomic step.

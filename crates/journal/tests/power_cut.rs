@@ -275,20 +275,28 @@ fn a_record_that_was_never_acknowledged_counts_from_a_rewrite_on() {
 }
 
 #[test]
-fn a_rewrite_that_was_never_acknowledged_gives_way_to_what_was() {
+fn a_rewrite_that_was_never_acknowledged_is_done_again_with_the_bank_before_it_kept() {
     let (mut flash, mut counter) = (formatted(), MemCounter::default());
     let (mut journal, _) = open(&mut flash, &mut counter).unwrap();
     journal.append(1, b"acknowledged").unwrap();
-    let acknowledged = counter;
+    let mut acknowledged = counter;
     open(&mut flash, &mut counter).unwrap().0.rewrite(|new| new.append(1, b"new")).unwrap();
 
-    counter = acknowledged; // the power went before the counter was raised
-    let mut journal = open(&mut flash, &mut counter).unwrap();
+    // the power went before the counter was raised, and once more while the rewrite is done again
+    let mut journal = open(&mut flash, &mut acknowledged).unwrap();
     assert!(journal.1.unconfirmed && journal.1.is_complete(), "{:?}", journal.1);
+    assert_eq!(content(&mut journal), [(1, b"new".to_vec())]);
+    let mut cut = flash.clone();
+    cut.cut_power_after(300);
+    recover(&mut cut, &mut acknowledged).unwrap_err();
+    cut.restore_power();
+    let mut journal = open(&mut cut, &mut acknowledged).unwrap();
+    assert!(journal.1.is_complete(), "{:?}", journal.1);
     assert_eq!(content(&mut journal), [(1, b"acknowledged".to_vec())]);
-    recover(&mut flash, &mut counter).unwrap();
-    let mut journal = open(&mut flash, &mut counter).unwrap();
-    assert_eq!((content(&mut journal), journal.1.needs_rewrite()), (vec![(1, b"acknowledged".to_vec())], false));
+
+    recover(&mut flash, &mut acknowledged).unwrap();
+    let mut journal = open(&mut flash, &mut acknowledged).unwrap();
+    assert_eq!((content(&mut journal), journal.1.needs_rewrite()), (vec![(1, b"new".to_vec())], false));
 }
 
 #[test]

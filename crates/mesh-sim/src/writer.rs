@@ -81,10 +81,12 @@ impl Writer {
         self.abstains
     }
 
-    /// Takes a record.
+    /// Takes a record, unless it [abstains](Self::abstains): the ECU then waits for ever.
     pub fn push(&mut self, token: u64, kind: RecordKind, bytes: &[u8]) {
-        self.token = token;
-        self.queue.push((kind, bytes.to_vec()));
+        if !self.abstains {
+            self.token = token;
+            self.queue.push((kind, bytes.to_vec()));
+        }
     }
 
     /// Begins the next job if none is under way. All effects of `ecu` must have been polled, for a rewrite stands for

@@ -23,7 +23,7 @@ impl Flash for Memory {
     type Error = ();
 
     fn geometry(&self) -> Geometry {
-        Geometry { erase_size: 2048, write_size: 8, capacity: 64 * 1024 }
+        Geometry { erase_size: 2048, write_size: 8, capacity: 128 * 1024 }
     }
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ()> {
