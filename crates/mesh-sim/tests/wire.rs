@@ -1,5 +1,6 @@
 //! Frames as bits: against an independent implementation, against their lengths, and back.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -91,6 +92,34 @@ fn a_million_random_frames() {
             });
         }
     });
+}
+
+/// The sender goes on as if nothing was: what the receiver alone makes of one wrong bit.
+#[test]
+fn a_receiver_finds_any_single_wrong_bit() {
+    let mut random = Random(15);
+    let mut found = BTreeMap::new();
+    for _ in 0..20_000 {
+        let frame = random.frame();
+        let mut bits = encode(&frame);
+        let ends = bits.len() - INTERMISSION_BITS;
+        // the start of frame is not there, or it is: nothing to find
+        let wrong = 1 + random.below(ends as u64 - 1) as usize;
+        bits[wrong].level ^= true;
+        let mut decoder = Decoder::new(true);
+        let mut steps = bits[..ends].iter().map(|bit| decoder.push(bit.level));
+        let end = steps.find(|step| !matches!(step, Ok(Step::More | Step::Acknowledge)));
+        match (bits[wrong].field, end) {
+            // somebody acknowledged; or it is the last bit, and the frame is there already
+            (Field::Ack, end) => assert_eq!(end, Some(Ok(Step::Received(frame)))),
+            (Field::End, Some(Ok(step))) => assert_eq!((wrong, step), (ends - 1, Step::Received(frame))),
+            (_, Some(Err(error))) => *found.entry(format!("{error:?}")).or_insert(0) += 1,
+            // it takes the frame for a longer one
+            (Field::Control | Field::Arbitration, None) => {}
+            (field, end) => panic!("{field:?}, bit {wrong} of {frame:?}: {end:?}"),
+        }
+    }
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), ["Crc", "Form", "Stuff"], "each kind is found");
 }
 
 /// `tests/canbits.py` follows the text of ISO 11898-1:2015 and shares nothing with this crate.

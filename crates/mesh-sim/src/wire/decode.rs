@@ -9,8 +9,11 @@ use super::{CRC17_MAX_BYTES, DOMINANT, EOF_BITS, RECESSIVE};
 
 /// Places in the header, counted from the start of frame without stuff bits.
 const IDE: u32 = 13;
-const FDF_BASE: u32 = 14;
-const FDF_EXTENDED: u32 = 33;
+const RTR_FDF_BASE: (u32, u32) = (12, 14);
+const RTR_FDF_EXTENDED: (u32, u32) = (32, 33);
+
+/// The first of the checksums that are over stuff bits, too.
+const FIRST_FD: usize = 1;
 
 /// What a receiver finds wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,8 +117,7 @@ impl Decoder {
         self.run = before.then(bit);
         if let Some(stuff) = before.due().filter(|_| self.is_stuffed()) {
             self.dynamic += 1;
-            let first_fd = 1;
-            self.checked(bit, first_fd);
+            self.checked(bit, FIRST_FD);
             return if bit == stuff { Ok(Step::More) } else { Err(WireError::Stuff) };
         }
         match self.stage {
@@ -172,11 +174,12 @@ impl Decoder {
         if count <= IDE {
             return Ok(Step::More);
         }
-        let fdf = if self.header_bit(IDE) { FDF_EXTENDED } else { FDF_BASE };
+        let extended = self.header_bit(IDE);
+        let (rtr, fdf) = if extended { RTR_FDF_EXTENDED } else { RTR_FDF_BASE };
         let (res, brs, esi) = (fdf + 1, fdf + 2, fdf + 3);
         let fd = count > fdf && self.header_bit(fdf);
         // A classic frame has another reserved bit behind a 29-bit identifier.
-        let end = if fd { esi + 5 } else { fdf + 5 + u32::from(fdf == FDF_EXTENDED) };
+        let end = if fd { esi + 5 } else { fdf + 5 + u32::from(extended) };
         if fd {
             if count == fdf + 1 && !self.fd_tolerant || count == res + 1 && bit == RECESSIVE {
                 return Err(WireError::Form);
@@ -186,7 +189,7 @@ impl Decoder {
             self.fast = brs;
         }
         if count == end {
-            self.header_ends(fdf - 1 - u32::from(fdf == FDF_BASE));
+            self.header_ends(rtr);
         }
         Ok(Step::More)
     }
