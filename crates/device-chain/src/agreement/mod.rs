@@ -15,7 +15,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 pub use proposals::{Standing, Standings};
-pub use votes::{Ballot, VoteCount};
+pub use votes::Ballot;
 
 use crate::flaw::Flaw;
 use crate::limits::{MAX_ROUNDS, MAX_VALIDATORS, MAX_VALUES};
@@ -367,7 +367,7 @@ impl Instance {
         self.decided.is_some_and(|(round, id)| {
             let ballot = &self.ballots[usize::from(round)];
             let mine = ballot.of(VoteKind::Precommit, self.me) == Some(Some(id));
-            ballot.precommits(Some(id)).of >= self.quorum.votes() + usize::from(mine)
+            ballot.precommits(Some(id)) >= self.quorum.votes() + usize::from(mine)
         })
     }
 

@@ -3,7 +3,7 @@
 use super::{Action, Actions, Instance, ValueId, VoteKind};
 use crate::flaw::Flaw;
 use crate::limits::MAX_ROUNDS;
-use crate::types::{Micros, Round};
+use crate::types::{Micros, Round, ValidatorIndex};
 
 /// Round whose wait, 64 Δ, a lonely voter has to bear (L7).
 const LONELY_ROUND: Round = 5;
@@ -53,7 +53,7 @@ impl Instance {
 
     /// C2, polka: a quorum of prevotes for one value in one round.
     fn polka(&self, round: Round, id: ValueId) -> bool {
-        self.ballots[usize::from(round)].prevotes(Some(id)).of >= self.quorum.votes()
+        self.ballots[usize::from(round)].prevotes(Some(id)) >= self.quorum.votes()
     }
 
     /// L1, certificate: a polka of round 0, or q_R READYs of a later round.
@@ -72,7 +72,7 @@ impl Instance {
         }
         let found = (0..=self.top).find_map(|round| {
             let ballot = &self.ballots[usize::from(round)];
-            let id = self.ids().find(|id| ballot.precommits(Some(*id)).of >= self.quorum.votes())?;
+            let id = self.ids().find(|id| ballot.precommits(Some(*id)) >= self.quorum.votes())?;
             Some((round, id))
         });
         let Some((round, id)) = found else { return false };
@@ -132,7 +132,7 @@ impl Instance {
     /// Only what f + 1 voted for can be accepted by those without evidence; and only until everybody had a turn, for
     /// liars may have voted for another value at each proposer.
     fn most_voted(&self) -> Option<ValueId> {
-        let votes = |id: &ValueId| self.ballots[0].prevotes(Some(*id)).of;
+        let votes = |id: &ValueId| self.ballots[0].prevotes(Some(*id));
         let vouched = |id: &ValueId| self.is_valid(*id) && votes(id) >= self.quorum.one_correct();
         self.ids().filter(vouched).max_by_key(votes).filter(|_| usize::from(self.round) <= self.quorum.n)
     }
@@ -217,7 +217,7 @@ impl Instance {
 
     /// Whether nobody has voted for it in an earlier round: what [`Flaw::ProofFromAll`] takes without proof.
     fn is_new(&self, id: ValueId) -> bool {
-        self.ballots[..usize::from(self.round)].iter().all(|ballot| ballot.prevotes(Some(id)).of == 0)
+        self.ballots[..usize::from(self.round)].iter().all(|ballot| ballot.prevotes(Some(id)) == 0)
     }
 
     /// Nil votes: no acceptable proposal in time, or a quorum of prevotes without a polka in time.
@@ -235,25 +235,37 @@ impl Instance {
             self.prevote_until = None;
             return false;
         }
-        let votes = ballot.prevotes(None);
-        if votes.any >= self.quorum.votes() && self.prevote_until.is_none() {
+        if self.has_heard_quorum(VoteKind::Prevote) && self.prevote_until.is_none() {
             // READYs take one more hop than prevotes
             let phases = if round == 0 { 1 } else { 2 };
             self.prevote_until = Some(now.plus(phases * self.timeouts.of(round)));
         }
-        let hopeless = votes.of >= self.quorum.votes();
+        let hopeless = ballot.prevotes(None) >= self.quorum.votes();
         (hopeless || over(self.prevote_until)) && self.cast(VoteKind::Precommit, round, None, out)
+    }
+
+    /// W2: whether the wait for votes of a kind may begin. Who votes in a later round has left this one, perhaps without a
+    /// vote in it, and will say no more here: without counting it, those left behind would wait for ever.
+    fn has_heard_quorum(&self, kind: VoteKind) -> bool {
+        let voted = |voter: &ValidatorIndex| {
+            // who precommits has prevoted: that prevote may be lost
+            let here = &self.ballots[usize::from(self.round)];
+            here.of(kind, *voter).is_some()
+                || here.of(VoteKind::Precommit, *voter).is_some()
+                || self.seen(self.round + 1).iter().any(|later| later.has_vote(*voter))
+        };
+        (0..self.quorum.n as ValidatorIndex).filter(voted).count() >= self.quorum.votes()
     }
 
     /// A quorum of precommits without a decision in time: the next round.
     fn next_round(&mut self, now: Micros) -> bool {
-        let votes = self.ballots[usize::from(self.round)].precommits(None);
-        if self.decided.is_some() || votes.any < self.quorum.votes() || usize::from(self.round) + 1 >= MAX_ROUNDS {
+        let goes_on = self.has_heard_quorum(VoteKind::Precommit) && usize::from(self.round) + 1 < MAX_ROUNDS;
+        if self.decided.is_some() || !goes_on {
             self.precommit_until = None;
             return false;
         }
         let until = *self.precommit_until.get_or_insert(now.plus(self.timeouts.of(self.round)));
-        let hopeless = votes.of >= self.quorum.votes();
+        let hopeless = self.ballots[usize::from(self.round)].precommits(None) >= self.quorum.votes();
         (hopeless || until <= now) && self.enter(self.round + 1, now)
     }
 }

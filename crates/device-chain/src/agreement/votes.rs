@@ -17,15 +17,6 @@ pub struct Ballot {
     readies: [u16; MAX_VALIDATORS],
 }
 
-/// Votes counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VoteCount {
-    /// For the value asked for.
-    pub of: usize,
-    /// For anything.
-    pub any: usize,
-}
-
 impl Ballot {
     /// Enters a vote. False if the slot holds another vote: the first one counts (C1).
     pub fn record(&mut self, kind: VoteKind, voter: ValidatorIndex, value: Option<ValueId>) -> bool {
@@ -57,23 +48,20 @@ impl Ballot {
         }
     }
 
-    /// Prevotes for `value`; a precommit counts as its sender's prevote. Who precommits nil has prevoted: what, is not
-    /// said, so it counts for the wait alone, which would else be without end where that prevote was lost.
+    /// Prevotes for `value`; a precommit for a value counts as its sender's prevote (C2).
     #[must_use]
-    pub fn prevotes(&self, value: Option<ValueId>) -> VoteCount {
+    pub fn prevotes(&self, value: Option<ValueId>) -> usize {
         let votes = self.prevotes.iter().zip(&self.precommits).map(|(prevote, precommit)| match precommit {
             Some(Some(id)) => Some(Some(*id)),
             _ => *prevote,
         });
-        let voted = |(prevote, precommit): &(&Slot, &Slot)| prevote.is_some() || precommit.is_some();
-        let any = self.prevotes.iter().zip(&self.precommits).filter(voted).count();
-        VoteCount { any, ..count(votes, value) }
+        votes.filter(|vote| *vote == Some(value)).count()
     }
 
     /// Precommits for `value`.
     #[must_use]
-    pub fn precommits(&self, value: Option<ValueId>) -> VoteCount {
-        count(self.precommits.iter().copied(), value)
+    pub fn precommits(&self, value: Option<ValueId>) -> usize {
+        self.precommits.iter().filter(|vote| **vote == Some(value)).count()
     }
 
     /// READYs for `value`; a precommit in a round from 1 on implies READY (L2).
@@ -114,13 +102,6 @@ impl Ballot {
             *mask &= !(1 << value);
         }
     }
-}
-
-fn count(votes: impl Iterator<Item = Slot>, value: Option<ValueId>) -> VoteCount {
-    votes.flatten().fold(VoteCount { of: 0, any: 0 }, |sum, vote| VoteCount {
-        of: sum.of + usize::from(vote == value),
-        any: sum.any + 1,
-    })
 }
 
 const _: () = assert!(MAX_VALUES <= u16::BITS as usize);

@@ -99,6 +99,22 @@ fn ready_is_sent_on_a_polka_and_on_f_plus_1_readies_also_for_old_rounds() {
     assert!(node.prevotes(2, Some(P), 4..6).contains(&ready(2, P)), "a polka");
 }
 
+/// W2: found by the simulator. Of seven, 5 and 6 lie. They took 4 along to round 1, and then 3, which had not voted in
+/// round 0, and are silent now: three are in round 0 and hear four precommits there, and of no more than f in round 1.
+#[test]
+fn who_has_gone_on_without_a_vote_is_not_waited_for() {
+    let mut node = Node::new(7, 0);
+    node.proposed(0, 1, P);
+    node.prevotes(0, NIL, 1..3);
+    assert_eq!(node.prevotes(1, NIL, [4]), []);
+    assert_eq!(node.prevotes(1, NIL, [3]), [], "with 3 and 4, who are further, it has heard a quorum");
+    assert_eq!(node.wait(), [precommit(0, NIL)]);
+    node.precommits(0, NIL, 1..3);
+    assert_eq!(node.instance.round(), 0, "no quorum for nil: it waits");
+    node.wait();
+    assert_eq!(node.instance.round(), 1);
+}
+
 #[test]
 fn f_plus_1_voters_of_a_higher_round_take_a_node_along() {
     for (n, f) in [(4, 1), (7, 2)] {
@@ -242,7 +258,7 @@ fn votes_for_a_value_that_gave_way_are_not_counted_for_its_successor() {
     }
     let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }).expect("room is made");
     for round in 1..3 {
-        assert_eq!(node.instance.ballots[round].prevotes(Some(id)).of, 0);
+        assert_eq!(node.instance.ballots[round].prevotes(Some(id)), 0);
     }
 }
 
