@@ -83,12 +83,19 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// Time for a proposal, or for one kind of votes, in `round`: 2 Δ, doubling up to 32-fold; in the last rounds it
+    /// Time for one kind of votes in `round`: 2 Δ, doubling up to 32-fold; in the last rounds it
     /// doubles again, so that destroying every proposal until no round is left takes the better part of an hour (W2).
     #[must_use]
     pub fn of(self, round: Round) -> u64 {
         let round = round.min(MAX_ROUNDS as Round - 1);
         (2 * u64::from(self.phase_us)) << round.min(5).max(round.saturating_sub(LAST_ROUNDS))
+    }
+
+    /// Time for a proposal in `round`: whom liars keep from a quorum of nil comes into it later than others, by the
+    /// whole wait for precommits of the round before, and may be the one to propose (W2).
+    #[must_use]
+    pub fn of_proposal(self, round: Round) -> u64 {
+        self.of(round) + round.checked_sub(1).map_or(0, |before| self.of(before))
     }
 }
 

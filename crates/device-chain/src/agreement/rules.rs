@@ -105,7 +105,7 @@ impl Instance {
     fn enter(&mut self, round: Round, now: Micros) -> bool {
         self.round = round;
         self.proposed = false;
-        self.propose_until = Some(now.plus(self.timeouts.of(round)));
+        self.propose_until = Some(now.plus(self.timeouts.of_proposal(round)));
         self.prevote_until = None;
         self.precommit_until = None;
         true
@@ -190,7 +190,7 @@ impl Instance {
         }
         // round 0 has no beginning but the first thing heard; a later round was entered, or came from the journal
         if self.propose_until.is_none() && self.is_active() {
-            self.propose_until = Some(now.plus(self.timeouts.of(round)));
+            self.propose_until = Some(now.plus(self.timeouts.of_proposal(round)));
         }
         let late = self.propose_until.is_some_and(|until| until <= now);
         let choice = match round {

@@ -115,6 +115,19 @@ fn who_has_gone_on_without_a_vote_is_not_waited_for() {
     assert_eq!(node.instance.round(), 1);
 }
 
+/// W2: found by the simulator. A liar's nil is right for this node, which so ends round 0 at once, and wrong for the
+/// proposer of round 1, which waits to the end: its proposal must still be in time here.
+#[test]
+fn a_proposer_whom_liars_delay_is_waited_for() {
+    let mut node = Node::new(4, 0);
+    node.proposed(0, 1, P);
+    node.prevotes(0, NIL, 1..4);
+    assert_eq!(node.precommits(0, NIL, 1..4), []);
+    assert_eq!(node.instance.round(), 1);
+    let proposer_comes = node.now.plus(TIMEOUTS.of(0));
+    assert!(node.instance.deadline() >= Some(proposer_comes.plus(TIMEOUTS.of(1))), "and a round's own time on top");
+}
+
 #[test]
 fn f_plus_1_voters_of_a_higher_round_take_a_node_along() {
     for (n, f) in [(4, 1), (7, 2)] {
