@@ -260,6 +260,9 @@ fn t7_readies_are_durable() {
         trace.lies(X, Did::Propose(1, Some(Q)), [A, B, C]);
         trace.lies(X, prevote(1, Some(Q)), [A, C]);
         trace.calm_until_round(1);
+        // A and C take B along, which is locked
+        trace.hears(B, A);
+        trace.hears(B, C);
         trace.waits(B);
         trace.hear_each_other(A, C);
         trace.hears(A, C);
