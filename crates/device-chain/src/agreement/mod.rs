@@ -72,7 +72,7 @@ pub const MAX_ACTIONS: usize = 8;
 /// Actions of one call.
 pub type Actions = Vec<Action, MAX_ACTIONS>;
 
-/// From five rounds after this one on, times double again.
+/// After this round each wait is four times as long as the one before.
 const LAST_ROUNDS: Round = 48;
 
 /// Times of an instance, microseconds.
@@ -83,19 +83,20 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// Time for one kind of votes in `round`: 2 Δ, doubling up to 32-fold; in the last rounds it
-    /// doubles again, so that destroying every proposal until no round is left takes the better part of an hour (W2).
+    /// Time for one kind of votes in `round`: 2 Δ, doubling up to 32-fold; in the last rounds it grows again, so that
+    /// who destroys every proposal until no round is left needs decades (W2).
     #[must_use]
     pub fn of(self, round: Round) -> u64 {
         let round = round.min(MAX_ROUNDS as Round - 1);
-        (2 * u64::from(self.phase_us)) << round.min(5).max(round.saturating_sub(LAST_ROUNDS))
+        let doublings = round.min(5) + 2 * round.saturating_sub(LAST_ROUNDS);
+        (2 * u64::from(self.phase_us)).saturating_mul(1 << doublings)
     }
 
     /// Time for a proposal in `round`: whom liars keep from a quorum of nil comes into it later than others, by the
     /// whole wait for precommits of the round before, and may be the one to propose (W2).
     #[must_use]
     pub fn of_proposal(self, round: Round) -> u64 {
-        self.of(round) + round.checked_sub(1).map_or(0, |before| self.of(before))
+        self.of(round).saturating_add(round.checked_sub(1).map_or(0, |before| self.of(before)))
     }
 }
 

@@ -70,6 +70,18 @@ impl Instance {
         self.own_proposal.and_then(|id| self.value(id))
     }
 
+    /// What this node has proposed in the present round.
+    #[must_use]
+    pub fn present_proposal(&self) -> Option<&Value> {
+        match self.round {
+            0 => self.own_proposal(),
+            round if self.proposer(round) == self.me => {
+                self.proposals.get(usize::from(round)).copied().flatten().and_then(|id| self.value(id))
+            }
+            _ => None,
+        }
+    }
+
     /// From when on an own proposal of round 0 makes sense; `None` while it does not. At once where no other keeps it
     /// back, and after one propose timeout where another does that f + 1 have not joined: it may be for few to hear.
     #[must_use]

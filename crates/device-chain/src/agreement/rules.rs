@@ -238,7 +238,7 @@ impl Instance {
         if self.has_heard_quorum(VoteKind::Prevote) && self.prevote_until.is_none() {
             // READYs take one more hop than prevotes
             let phases = if round == 0 { 1 } else { 2 };
-            self.prevote_until = Some(now.plus(phases * self.timeouts.of(round)));
+            self.prevote_until = Some(now.plus(self.timeouts.of(round).saturating_mul(phases)));
         }
         let hopeless = ballot.prevotes(None) >= self.quorum.votes();
         (hopeless || over(self.prevote_until)) && self.cast(VoteKind::Precommit, round, None, out)

@@ -346,10 +346,10 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn retransmit(&mut self) {
         if self.retransmit_due.is_some_and(|due| due <= self.now) {
             self.retransmits = (self.retransmits + 1).min(5);
-            let height = self.current.height();
-            if let (0, Some(proposed)) = (self.current.round(), self.current.own_proposal()) {
+            let (height, round) = (self.current.height(), self.current.round());
+            if let Some(proposed) = self.current.present_proposal() {
                 let proposed = proposed.hash;
-                self.send(Message::Propose(height, 0, proposed));
+                self.send(Message::Propose(height, round, proposed));
             }
             self.resend_votes(height);
             self.retransmit_due = None;
