@@ -1,6 +1,7 @@
 //! Seven nodes of one car in one process, on a bus of channels, with real files.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,6 +63,15 @@ impl Running {
 
     async fn trusted(&mut self) {
         self.wait(|event| matches!(event, NodeEvent::Report(Report::Mode(Mode::Trusted))).then_some(())).await;
+    }
+
+    /// It shares a session with each of the others: who does not cannot check a quorum of votes yet.
+    async fn met(&mut self, others: usize) {
+        let mut met = BTreeSet::new();
+        while met.len() < others {
+            let peer = |event| if let NodeEvent::Report(Report::Met(peer)) = event { Some(peer) } else { None };
+            met.insert(self.wait(peer).await);
+        }
     }
 
     async fn decision(&mut self) -> Decision {
@@ -137,7 +147,7 @@ async fn seven_ignite_and_approve_a_grant() {
     let (fleet, wire) = car(folder.path());
     let mut nodes: Vec<_> = NAMES.iter().map(|name| Running::start(folder.path(), name, &wire)).collect();
     for node in &mut nodes {
-        node.trusted().await;
+        node.met(6).await;
     }
     let grant = unlock(&nodes[0], &fleet);
     let digest = grant.grant.digest();
