@@ -61,6 +61,8 @@ pub struct Car {
     pub ecus: Vec<SimEcu>,
     /// A place on the bus without keys.
     rogue: usize,
+    /// Frames sent from the place without keys: a controller's tokens differ.
+    injected: u32,
     /// Every frame that ended on the wire, in order.
     pub trace: Vec<Frame>,
     now_ns: u64,
@@ -95,7 +97,7 @@ impl Car {
         });
         let ecus = ecus.collect();
         let rogue = bus.attach();
-        Self { genesis, bus, ecus, rogue, trace: Vec::new(), plan, now_ns: 0 }
+        Self { genesis, bus, ecus, rogue, injected: 0, trace: Vec::new(), plan, now_ns: 0 }
     }
 
     /// A car with all its ECUs powered.
@@ -175,7 +177,8 @@ impl Car {
 
     /// Sends a frame from a place without keys.
     pub fn inject(&mut self, frame: Frame) {
-        let token = self.trace.len() as u32;
+        let token = self.injected;
+        self.injected += 1;
         let _ = self.bus.command(self.now_ns, self.rogue, BusCommand::Transmit { token, frame });
     }
 

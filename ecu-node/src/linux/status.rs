@@ -52,6 +52,8 @@ pub struct Status {
     pub boot: u32,
     /// Listens only, until a quorum readmits it.
     pub amnesiac: bool,
+    /// Its vote does not count, until the others have resumed it.
+    pub suspended: bool,
     /// What was found in the journal at the start.
     pub diagnosis: String,
     /// The other validators.
@@ -89,6 +91,8 @@ pub struct Peer {
     pub confirmed: bool,
     /// It says that it has lost its memory.
     pub amnesiac: bool,
+    /// Its vote does not count.
+    pub suspended: bool,
 }
 
 /// Decisions that this node had asked for.
@@ -190,6 +194,7 @@ impl Status {
             round: 0,
             head: String::new(),
             amnesiac: false,
+            suspended: false,
             peers: Vec::new(),
             messages: BTreeMap::new(),
             frames: BTreeMap::new(),
@@ -216,6 +221,7 @@ impl Status {
         self.round = validator.round();
         self.head = validator.state().head().to_string();
         self.amnesiac = validator.is_amnesiac();
+        self.suspended = !validator.state().members().contains(validator.index());
         let entries = (0..).zip(&validator.genesis().validators).filter(|(at, _)| *at != validator.index());
         self.peers = entries.map(|(at, entry)| peer(ecu, at, &entry.name)).collect();
         self.messages = message_counters(validator.counters());
@@ -266,6 +272,7 @@ fn peer<K: KeyStore>(ecu: &Ecu<K>, at: ValidatorIndex, name: &str) -> Peer {
         heard: ecu.validator().is_heard(at),
         confirmed: session.is_some_and(|session| session.is_confirmed()),
         amnesiac: session.is_some_and(|session| session.amnesiac),
+        suspended: !ecu.validator().state().members().contains(at),
     }
 }
 

@@ -38,7 +38,7 @@ pub fn all(car: &Car) -> Result<Vec<Status>> {
     car.validators().iter().map(|name| car.status_since(name, now)).collect()
 }
 
-/// Waits until a validator takes part: trusted, at the height of the others, with its memory.
+/// Waits until a validator takes part: trusted, at the height of the others, with its memory, not suspended.
 ///
 /// # Errors
 /// It does not.
@@ -47,6 +47,7 @@ pub fn wait_for_part(car: &mut Car, name: &str) -> Result<Status> {
         let status = car.status(name)?;
         ensure!(status.mode == "trusted", "its mode is {}", status.mode);
         ensure!(!status.amnesiac, "it has lost its memory");
+        ensure!(!status.suspended, "it is suspended");
         let highest = car.validators().iter().filter_map(|other| Some(car.status(other).ok()?.height)).max();
         // a decision may just be on its way
         ensure!(status.height + 1 >= highest.context("nobody runs")?, "it is at height {}", status.height);

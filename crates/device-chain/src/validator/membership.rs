@@ -25,8 +25,8 @@ impl<K: KeyStore> Validator<K> {
     /// it is suspended.
     pub(super) fn turn(&self, first: ValidatorIndex) -> Option<usize> {
         let n = self.full.n as ValidatorIndex;
-        let members = (0..n).map(|step| (first + step) % n).filter(|peer| self.state.members().contains(*peer));
-        members.into_iter().position(|member| member == self.me)
+        let places = (0..n).map(|step| (first + step) % n);
+        places.filter(|peer| self.state.members().contains(*peer)).position(|member| member == self.me)
     }
 
     /// DC-35: whether this node has not heard a word of the peer for a long time.
@@ -38,12 +38,11 @@ impl<K: KeyStore> Validator<K> {
 
     /// DC-35: whether the peer is back: heard again, at the present, with its memory.
     pub(super) fn is_back(&self, peer: ValidatorIndex) -> bool {
-        let present = |peer| {
-            let limit = SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
-            let session = self.session(peer)?;
-            Some(!session.amnesiac && self.now.since(session.present?) <= limit)
-        };
-        present(peer).unwrap_or(false)
+        let limit = SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
+        self.session(peer).is_some_and(|session| {
+            let present = session.present.is_some_and(|last| self.now.since(last) <= limit);
+            present && !session.amnesiac
+        })
     }
 
     /// Asks the mesh for what it has to change. Where no quorum is there nobody does: the vote would only bind it.
