@@ -37,8 +37,7 @@ impl Liar {
     /// Takes over a car's gateway after ignition.
     fn take_over(car: &mut Car) -> Self {
         car.crash(GATEWAY);
-        let plan = Plan::default();
-        let mut keys = plan.keys(&car.genesis, &plan.validator_key(GATEWAY));
+        let mut keys = car.keyring.store(GATEWAY);
         for peer in OTHERS {
             // the nonces of the simulated car's first boot
             keys.derive(peer, [0x100, 0x100 | u64::from(peer)]);
@@ -115,7 +114,7 @@ fn sealed_by(car: &Car, header: &BlockHeader) -> Vec<ValidatorIndex> {
     let sealed = |at: &ValidatorIndex| {
         let entry = &car.genesis.validators[usize::from(*at)];
         let mut reassembler = Reassembler::<512>::new();
-        let bulk = car.trace.iter().filter(|frame| frame.raw_id() == entry.identifiers.bulk);
+        let bulk = car.frames().filter(|frame| frame.raw_id() == entry.identifiers.bulk);
         let mut sealed = false;
         for frame in bulk {
             let message = match Header::parse(frame.data()) {

@@ -41,7 +41,7 @@ fn trace() -> Vec<Frame> {
     car.boot(5);
     car.boot(6);
     car.run_for(3 * SECOND_US);
-    car.trace
+    car.frames().collect()
 }
 
 fn integer(data: &[u8]) -> u64 {

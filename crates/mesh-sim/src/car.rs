@@ -1,70 +1,70 @@
-//! A simulated car: the pump of each ECU, its flash, one bus, one virtual clock.
+//! A simulated car: ECUs, one bus, one virtual time.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use can_bus::Frame;
 use can_bus::port::{BusCommand, BusEvent};
 use can_bus::timing::BitTiming;
 use device_chain::block::Seal;
+use device_chain::codec;
 use device_chain::genesis::Genesis;
-use device_chain::keys::SoftKeys;
 use device_chain::limits::MAX_MESSAGE;
-use device_chain::sign::SigningKey;
-use device_chain::types::{Hash, Micros, ValidatorIndex};
-use device_chain::validator::{Boot, Decision, Report, Validator};
-use ecu_node::store::{self, Diagnosis};
+use device_chain::record::RecordKind;
+use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
 use ecu_node::{Ecu, Effect, Input};
-use journal::{MemError, OpenError};
 
+use crate::attackers::{Rogue, Seat};
 use crate::bus::SimBus;
-use crate::flash::{SharedCounter, SharedFlash};
+use crate::dice::Dice;
+use crate::ecu::{LIARS_TOKENS, SimEcu};
+use crate::event::{Event, Station, What};
+use crate::faults::{Fate, Link, Noise};
 use crate::genesis::Plan;
+use crate::keys::{Keyring, SharedKeys};
+use crate::load::Load;
+use crate::wiretap::Wiretap;
 use crate::writer::Writer;
 
 /// Time of a signature or of checking one, µs: Ed25519 on a Cortex-M4 at 168 MHz.
 pub const SIGN_US: u64 = 12_000;
+/// Identifiers of 11 bits.
+const STANDARD_IDS: usize = 1 << 11;
 
-/// An ECU that is powered.
-struct Running {
-    ecu: Box<Ecu<SoftKeys>>,
-    journal: Writer,
-    /// Answers that are due: when, and what.
-    answers: Vec<(u64, Input)>,
-}
-
-/// An ECU, powered or not.
-pub struct SimEcu {
-    identity: SigningKey,
-    /// Its flash.
-    pub flash: SharedFlash,
-    counter: SharedCounter,
-    running: Option<Running>,
-    boots: u64,
-    /// What it decided, over all boots.
-    pub decisions: Vec<Decision>,
-    /// What it reported.
-    pub reports: Vec<Report>,
-    /// Seals that came to it.
-    pub seals: Vec<(u32, Seal)>,
-    /// What its journal looked like at the last boot.
-    pub diagnosis: Option<Diagnosis>,
-    /// Why its journal could not be opened at the last boot, if so.
-    pub refused: Option<OpenError<MemError>>,
-}
+/// Somebody outside who hears every frame that ends on the wire: when, in ns, and the frame.
+type Tap = Box<dyn FnMut(u64, &Frame)>;
 
 /// A car.
 pub struct Car {
     plan: Plan,
+    timing: BitTiming,
     /// Its genesis.
     pub genesis: Genesis,
+    /// Its keys.
+    pub keyring: Keyring,
     /// Its bus.
     pub bus: SimBus,
-    /// Its validators.
+    /// Its validators, then twins.
     pub ecus: Vec<SimEcu>,
-    /// A place on the bus without keys.
-    rogue: usize,
-    /// Frames sent from the place without keys: a controller's tokens differ.
-    injected: u32,
-    /// Every frame that ended on the wire, in order.
-    pub trace: Vec<Frame>,
+    /// Who is where on the bus.
+    stations: Vec<Station>,
+    /// What happens to bits on the wire.
+    pub noise: Rc<RefCell<Noise>>,
+    /// What happens to frames at their receivers.
+    pub link: Link,
+    /// What has happened, until somebody takes it.
+    pub events: Vec<Event>,
+    rogue: Option<Box<dyn Rogue>>,
+    load: Option<Load>,
+    tap: Option<Tap>,
+    wiretap: Wiretap,
+    /// Identifiers of the mesh, as the acceptance filters of its controllers know them.
+    mesh_ids: Vec<bool>,
+    /// Run-wide: the same signature is made, and checked, once. Virtual time passes all the same.
+    signatures: BTreeMap<(ValidatorIndex, Hash), Signature>,
+    genuine: BTreeMap<Hash, bool>,
+    dice: Dice,
     now_ns: u64,
 }
 
@@ -75,29 +75,54 @@ impl Car {
     /// If the plan exceeds the limits of a genesis.
     #[must_use]
     pub fn new(plan: Plan, timing: BitTiming) -> Self {
+        Self::seeded(plan, timing, 0)
+    }
+
+    /// The same; `seed` is where its chances come from.
+    ///
+    /// # Panics
+    /// If the plan exceeds the limits of a genesis.
+    #[must_use]
+    pub fn seeded(plan: Plan, timing: BitTiming, seed: u64) -> Self {
         let genesis = plan.genesis();
         let mut bus = SimBus::new(0, timing);
         let ecus = (0..plan.validators).map(|at| {
-            let node = bus.attach();
-            bus.silence(node);
-            let mut flash = SharedFlash::new(plan.flash);
-            store::format::<_, SharedCounter>(&mut flash, &genesis).expect("the flash is large enough");
-            SimEcu {
-                identity: plan.validator_key(at),
-                flash,
-                counter: SharedCounter::default(),
-                running: None,
-                boots: 0,
-                decisions: Vec::new(),
-                reports: Vec::new(),
-                seals: Vec::new(),
-                diagnosis: None,
-                refused: None,
-            }
+            let station = bus.attach();
+            bus.silence(station);
+            SimEcu::provisioned(at, station, &plan, &genesis)
         });
-        let ecus = ecus.collect();
-        let rogue = bus.attach();
-        Self { genesis, bus, ecus, rogue, injected: 0, trace: Vec::new(), plan, now_ns: 0 }
+        let ecus: Vec<_> = ecus.collect();
+        let mut stations: Vec<_> = (0..plan.validators).map(Station::Ecu).collect();
+        for station in [Station::Rogue, Station::Load] {
+            bus.attach();
+            stations.push(station);
+        }
+        let noise = Rc::new(RefCell::new(Noise::quiet(stations.len(), Dice::new(seed, 6))));
+        let disturb = noise.clone();
+        bus.disturb_when(move |sent| disturb.borrow_mut().disturbance(sent));
+        let mut mesh_ids = vec![false; STANDARD_IDS];
+        genesis.identifiers().for_each(|(_, id)| mesh_ids[id as usize] = true);
+        Self {
+            keyring: Keyring::new(&plan, &genesis),
+            wiretap: Wiretap::new(&genesis),
+            link: Link::perfect(Dice::new(seed, 1)),
+            dice: Dice::new(seed, 2),
+            events: Vec::new(),
+            rogue: None,
+            load: None,
+            tap: None,
+            signatures: BTreeMap::new(),
+            genuine: BTreeMap::new(),
+            now_ns: 0,
+            plan,
+            timing,
+            genesis,
+            bus,
+            ecus,
+            stations,
+            noise,
+            mesh_ids,
+        }
     }
 
     /// A car with all its ECUs powered.
@@ -110,76 +135,154 @@ impl Car {
         car
     }
 
+    /// What it is made of.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The bit rates of its bus.
+    #[must_use]
+    pub const fn timing(&self) -> BitTiming {
+        self.timing
+    }
+
     /// Virtual time, µs.
     #[must_use]
     pub const fn now_us(&self) -> u64 {
         self.now_ns / 1000
     }
 
-    /// The pump of a powered ECU.
+    /// Virtual time, ns.
     #[must_use]
-    pub fn ecu(&self, at: ValidatorIndex) -> Option<&Ecu<SoftKeys>> {
-        self.ecus[usize::from(at)].running.as_ref().map(|running| &*running.ecu)
+    pub const fn now_ns(&self) -> u64 {
+        self.now_ns
     }
 
-    /// How the flash of a powered ECU fares.
+    /// The pump of a powered ECU.
     #[must_use]
-    pub fn journal(&self, at: ValidatorIndex) -> Option<&Writer> {
-        self.ecus[usize::from(at)].running.as_ref().map(|running| &running.journal)
+    pub fn ecu(&self, at: u8) -> Option<&Ecu<SharedKeys>> {
+        self.ecus[usize::from(at)].pump()
+    }
+
+    /// From now on somebody without keys hears and speaks.
+    pub fn let_in(&mut self, rogue: Option<Box<dyn Rogue>>) {
+        self.rogue = rogue;
+    }
+
+    /// From now on the rest of the car is on the bus, too.
+    pub fn load(&mut self, load: Load) {
+        self.load = Some(load);
+    }
+
+    /// From now on `tap` hears every frame.
+    pub fn tap(&mut self, tap: impl FnMut(u64, &Frame) + 'static) {
+        self.tap = Some(Box::new(tap));
+    }
+
+    /// Another ECU with the identity, the keys and the memory of one that is there, off; its index.
+    pub fn add_twin(&mut self, of: u8) -> u8 {
+        let station = self.bus.attach();
+        self.bus.silence(station);
+        let twin = self.ecus[usize::from(of)].twin(station, &self.plan, &self.genesis);
+        let at = self.ecus.len() as u8;
+        self.stations.push(Station::Ecu(at));
+        self.ecus.push(twin);
+        at
+    }
+
+    /// The station of an ECU.
+    #[must_use]
+    pub fn station(&self, at: u8) -> usize {
+        self.ecus[usize::from(at)].station
+    }
+
+    /// Notes something that was done to the car.
+    pub fn note(&mut self, fault: impl Into<String>) {
+        self.push(What::Fault(fault.into()));
+    }
+
+    fn push(&mut self, what: What) {
+        self.events.push(Event { at_ns: self.now_ns, what });
     }
 
     /// Powers an ECU; whatever its flash holds decides what it may do. One whose flash cannot be opened takes no part.
     ///
     /// # Panics
-    /// If the genesis does not name it.
-    pub fn boot(&mut self, at: ValidatorIndex) {
+    /// There is no such ECU.
+    pub fn boot(&mut self, at: u8) {
         let ecu = &mut self.ecus[usize::from(at)];
-        ecu.boots += 1;
-        ecu.flash.0.borrow_mut().restore_power();
-        let ports = (ecu.flash.clone(), ecu.counter.clone());
-        (ecu.running, ecu.refused) = (None, None);
-        let opened = match store::open(&mut || Ok(ports.clone()), &self.genesis) {
-            Ok(opened) => opened,
-            Err(error) => return ecu.refused = Some(error),
-        };
-        let keys = self.plan.keys(&self.genesis, &ecu.identity);
-        // any nonce will do that is new at every boot of the device
-        let boot = Boot { nonce: ecu.boots << 8 | u64::from(at) };
-        let now = Micros(self.now_ns / 1000);
-        let validator =
-            Validator::new(self.genesis.clone(), at, keys, &opened.recovered, boot, now).expect("in genesis");
-        self.bus.start(usize::from(at));
-        ecu.diagnosis = Some(opened.diagnosis);
-        let journal = Writer::new(opened.store, ecu.flash.clone());
-        ecu.running = Some(Running { ecu: Box::new(Ecu::new(validator)), journal, answers: Vec::new() });
+        self.bus.start(ecu.station);
+        let Some(nonce) = ecu.boot(&self.genesis, &self.keyring, self.now_ns) else { return };
+        let (diagnosis, pump) = (ecu.diagnosis.expect("booted"), ecu.pump().expect("booted"));
+        let height = pump.validator().state().height();
+        self.push(What::Booted { ecu: at, nonce, diagnosis, height });
         self.give(at, Input::Tick);
     }
 
     /// Takes the power from an ECU: RAM is lost, flash stays.
-    pub fn crash(&mut self, at: ValidatorIndex) {
-        self.ecus[usize::from(at)].running = None;
-        self.bus.silence(usize::from(at));
+    pub fn crash(&mut self, at: u8) {
+        self.lose_power(at, false);
+    }
+
+    fn lose_power(&mut self, at: u8, torn: bool) {
+        let ecu = &mut self.ecus[usize::from(at)];
+        if let Some(mut running) = ecu.running.take() {
+            ecu.at_controller.clear();
+            self.bus.silence(ecu.station);
+            for record in running.facts_until(if torn { u64::MAX } else { running.begun }) {
+                self.push(What::Durable { ecu: at, record, torn: true });
+            }
+            self.push(What::Off { ecu: at, torn });
+        }
     }
 
     /// Erases the flash of an ECU.
-    pub fn wipe(&mut self, at: ValidatorIndex) {
+    pub fn wipe(&mut self, at: u8) {
         self.ecus[usize::from(at)].flash.restore(None);
     }
 
-    /// Gives an ECU an input, as its application would.
-    pub fn give(&mut self, at: ValidatorIndex, input: Input) {
-        let now = Micros(self.now_us());
+    /// An ECU does nothing for a while, and hears nothing; what it knows stays.
+    pub fn pause(&mut self, at: u8, us: u64) {
         if let Some(running) = &mut self.ecus[usize::from(at)].running {
-            running.ecu.handle(now, input);
+            running.paused_until_ns = self.now_ns + us * 1000;
+        }
+    }
+
+    /// How the flash of a powered ECU fares.
+    #[must_use]
+    pub fn journal(&self, at: u8) -> Option<&Writer> {
+        self.ecus[usize::from(at)].running.as_ref().map(|running| &running.journal)
+    }
+
+    /// Gives an ECU an input, as its application would.
+    pub fn give(&mut self, at: u8, input: Input) {
+        match &input {
+            Input::Submit(tx) => self.push(What::Asked { ecu: at, tx: tx.clone() }),
+            Input::Grant(signed) => self.push(What::Granted { ecu: at, grant: Box::new(signed.clone()) }),
+            _ => {}
+        }
+        self.handle(at, input);
+    }
+
+    fn handle(&mut self, at: u8, input: Input) {
+        let ecu = &mut self.ecus[usize::from(at)];
+        if let Some(running) = &mut ecu.running {
+            running.ecu.handle(Micros(ecu.clock.local_us(self.now_ns)), input);
             self.carry_out(at);
         }
     }
 
     /// Sends a frame from a place without keys.
     pub fn inject(&mut self, frame: Frame) {
-        let token = self.injected;
-        self.injected += 1;
-        let _ = self.bus.command(self.now_ns, self.rogue, BusCommand::Transmit { token, frame });
+        self.send(Station::Rogue, frame);
+    }
+
+    /// Nobody waits for these frames: one that the controller has no room for is lost.
+    fn send(&mut self, station: Station, frame: Frame) {
+        if let Some(at) = self.stations.iter().position(|known| *known == station) {
+            let _ = self.bus.command(self.now_ns, at, BusCommand::Transmit { token: LIARS_TOKENS, frame });
+        }
     }
 
     /// Lets time pass.
@@ -194,90 +297,269 @@ impl Car {
             if done(self) {
                 return true;
             }
-            let next = self.next_ns();
-            if next > end_us * 1000 {
-                self.now_ns = self.now_ns.max(end_us * 1000);
-                let _ = self.bus.advance(self.now_ns);
+            if !self.step(end_us * 1000) {
                 return false;
             }
-            self.step(next);
         }
+    }
+
+    /// Goes to the next moment at which something happens, at most to `end_ns`; whether it came before.
+    pub fn step(&mut self, end_ns: u64) -> bool {
+        let next = self.next_ns();
+        if next > end_ns {
+            self.now_ns = self.now_ns.max(end_ns);
+            let _ = self.bus.advance(self.now_ns);
+            return false;
+        }
+        self.now_ns = next;
+        let heard = self.bus.advance(next);
+        let mut rest = &heard[..];
+        while !rest.is_empty() {
+            // the bus tells its stations of a frame in their order
+            let one = 1 + rest.windows(2).take_while(|pair| pair[0].0 < pair[1].0).count();
+            let (frame, later) = rest.split_at(one);
+            self.end_of_frame(frame);
+            rest = later;
+        }
+        self.act();
+        for at in 0..self.ecus.len() as u8 {
+            self.run(at);
+        }
+        true
     }
 
     fn next_ns(&self) -> u64 {
-        let timers = self.ecus.iter().filter_map(|ecu| ecu.running.as_ref()).flat_map(|running| {
-            let answers = running.answers.iter().map(|(at, _)| *at);
-            answers.chain(running.ecu.deadline().map(|at| at.0)).map(|us| us * 1000)
-        });
-        timers.chain(self.bus.next_at()).min().unwrap_or(u64::MAX).max(self.now_ns)
+        let ecus = self.ecus.iter().filter_map(SimEcu::next_ns);
+        let rogue = self.rogue.as_ref().and_then(|rogue| rogue.due_ns());
+        let others = [rogue, self.load.as_ref().and_then(Load::due_ns), self.bus.next_at()];
+        ecus.chain(others.into_iter().flatten()).min().unwrap_or(u64::MAX).max(self.now_ns)
     }
 
-    fn step(&mut self, now_ns: u64) {
-        self.now_ns = now_ns;
-        for (node, event) in self.bus.advance(now_ns) {
-            self.deliver(node, event);
+    /// Those who send of their own accord.
+    fn act(&mut self) {
+        while let Some(frame) = self.load.as_mut().and_then(|load| load.due(self.now_ns)) {
+            self.send(Station::Load, frame);
         }
-        for at in 0..self.plan.validators {
-            let now = self.now_us();
-            let Some(running) = &mut self.ecus[usize::from(at)].running else { continue };
-            while let Some(due) = running.answers.iter().position(|(when, _)| *when <= now) {
-                let (_, answer) = running.answers.remove(due);
-                running.ecu.handle(Micros(now), answer);
+        if let Some(mut rogue) = self.rogue.take() {
+            if rogue.due_ns().is_some_and(|due| due <= self.now_ns) {
+                let frames = rogue.act(self.now_ns, &mut self.dice);
+                frames.into_iter().for_each(|frame| self.inject(frame));
             }
-            if running.ecu.deadline().is_some_and(|due| due.0 <= now) {
-                running.ecu.handle(Micros(now), Input::Tick);
+            self.rogue = Some(rogue);
+        }
+    }
+
+    /// What is due at an ECU.
+    fn run(&mut self, at: u8) {
+        let (ecu, now_ns) = (&mut self.ecus[usize::from(at)], self.now_ns);
+        let Some(running) = ecu.running.as_mut().filter(|running| !running.is_paused(now_ns)) else { return };
+        if running.overrun > 0 {
+            let frames = std::mem::take(&mut running.overrun);
+            running.answers.push((now_ns, Input::Bus(BusEvent::Overrun { frames })));
+        }
+        let now = Micros(ecu.clock.local_us(now_ns));
+        let mut woken = false;
+        while let Some(input) = running.due_answer(now_ns) {
+            if let Input::Persisted(token) = input {
+                let durable = |record| What::Durable { ecu: at, record, torn: false };
+                let facts = running.facts_until(token).into_iter().map(durable);
+                self.events.extend(facts.map(|what| Event { at_ns: now_ns, what }));
             }
+            running.ecu.handle(now, input);
+            woken = true;
+        }
+        if running.ecu.deadline().is_some_and(|due| due <= now) {
+            running.ecu.handle(now, Input::Tick);
+            woken = true;
+        }
+        if woken {
             self.carry_out(at);
         }
     }
 
-    fn deliver(&mut self, node: usize, event: BusEvent) {
-        if node == self.rogue {
-            // hears everything but its own
-            if let BusEvent::Received { frame, .. } = event {
-                self.trace.push(frame);
+    /// A frame ended; `told` is what the bus tells its stations.
+    fn end_of_frame(&mut self, told: &[(usize, BusEvent)]) {
+        let received = told.iter().find_map(|(_, event)| match event {
+            BusEvent::Received { frame, .. } => Some(*frame),
+            _ => None,
+        });
+        let Some(frame) = received else { return told.iter().for_each(|(station, event)| self.tell(*station, *event)) };
+        if let Some(tap) = &mut self.tap {
+            tap(self.now_ns, &frame);
+        }
+        let id = frame.raw_id() as usize;
+        if !self.mesh_ids.get(id).is_some_and(|known| *known) {
+            return; // the acceptance filters of the mesh's controllers
+        }
+        let sender = self.sender_of(&frame);
+        let _ = self.wiretap.hear(&frame);
+        let event = self.events.len();
+        self.push(What::Frame { sender: self.stations[sender], heard: 0, frame });
+        let lost = self.link.is_lost();
+        for (station, told) in told {
+            let fate = if lost { Fate::Missed } else { self.link.fate(sender, *station, &frame) };
+            let (times, frame) = match (told, fate) {
+                (BusEvent::Received { .. }, Fate::Missed) => continue,
+                (BusEvent::Received { .. }, Fate::Heard) => (1, frame),
+                (BusEvent::Received { .. }, Fate::Twice) => (2, frame),
+                (BusEvent::Received { .. }, Fate::Corrupt(other)) => (1, other),
+                _ => {
+                    self.tell(*station, *told);
+                    continue;
+                }
+            };
+            if let Station::Ecu(ecu) = self.stations[*station] {
+                match &mut self.events[event].what {
+                    What::Frame { heard, .. } if !matches!(fate, Fate::Corrupt(_)) => *heard |= 1 << ecu,
+                    _ => self.push(What::Corrupted { ecu, frame }),
+                }
             }
-        } else {
-            self.give(node as ValidatorIndex, Input::Bus(event));
+            let event = BusEvent::Received { segment: 0, at_us: self.now_us(), frame };
+            (0..times).for_each(|_| self.tell(*station, event));
         }
     }
 
-    fn carry_out(&mut self, at: ValidatorIndex) {
-        let now_us = self.now_ns / 1000;
-        let mut buffer = [0; MAX_MESSAGE];
-        let ecu = &mut self.ecus[usize::from(at)];
-        let Some(running) = &mut ecu.running else { return };
-        while let Some(effect) = running.ecu.poll(&mut buffer) {
-            match effect {
-                Effect::Bus(command) => {
-                    if let Some(answer) = self.bus.command(self.now_ns, usize::from(at), command) {
-                        running.answers.push((now_us, Input::Bus(answer)));
-                    }
+    /// Whose controller has a frame to send. Receivers may be told before the sender is.
+    fn sender_of(&self, frame: &Frame) -> usize {
+        let sends = |ecu: &&SimEcu| {
+            // an error-passive controller changes a flag of the frame
+            let same = |(_, own): &(u32, Frame)| own.id() == frame.id() && own.data() == frame.data();
+            ecu.at_controller.iter().any(same)
+        };
+        self.ecus.iter().find(sends).map_or(self.plan.validators.into(), |ecu| ecu.station)
+    }
+
+    fn tell(&mut self, station: usize, event: BusEvent) {
+        match self.stations[station] {
+            Station::Ecu(at) => self.tell_ecu(at, event),
+            Station::Rogue => {
+                if let (BusEvent::Received { frame, .. }, Some(mut rogue)) = (event, self.rogue.take()) {
+                    let frames = rogue.hear(self.now_ns, &frame, &mut self.dice);
+                    frames.into_iter().for_each(|frame| self.inject(frame));
+                    self.rogue = Some(rogue);
                 }
-                Effect::Persist { token, kind, bytes } => running.journal.push(token, kind, bytes),
-                Effect::Decided(decision) => ecu.decisions.push(decision),
-                Effect::Sign(digest) => {
-                    let seal = Seal::sign(at, &ecu.identity, &digest);
-                    running.answers.push((now_us + SIGN_US, Input::Signed(digest, seal.signature)));
-                }
-                Effect::CheckGrant(signed) => {
-                    let genuine = signed.is_genuine(&self.genesis);
-                    running.answers.push((now_us + SIGN_US, Input::GrantChecked(signed.grant.digest(), genuine)));
-                }
-                Effect::Sealed(number, seal) => ecu.seals.push((number, seal)),
-                Effect::Report(report) => ecu.reports.push(report),
+            }
+            Station::Load => {}
+        }
+    }
+
+    fn tell_ecu(&mut self, at: u8, event: BusEvent) {
+        let (ecu, now_ns) = (&mut self.ecus[usize::from(at)], self.now_ns);
+        if let BusEvent::Transmitted { token } | BusEvent::Dropped { token } = event {
+            ecu.at_controller.retain(|(known, _)| *known != token);
+            if token >= LIARS_TOKENS {
+                return;
             }
         }
-        match running.journal.next_job(now_us, &running.ecu) {
-            Ok(Some((done_us, token))) => running.answers.push((done_us, Input::Persisted(token))),
-            Ok(None) => {}
-            Err(_) => self.crash(at), // the power went
+        match &mut ecu.running {
+            Some(running) if running.is_paused(now_ns) => match event {
+                BusEvent::Received { .. } => running.overrun += 1,
+                event => running.answers.push((now_ns, Input::Bus(event))),
+            },
+            Some(_) => self.handle(at, Input::Bus(event)),
+            None => {}
         }
+    }
+
+    fn carry_out(&mut self, at: u8) {
+        let (now_ns, now_us) = (self.now_ns, self.now_us());
+        let mut buffer = [0; MAX_MESSAGE];
+        loop {
+            let ecu = &mut self.ecus[usize::from(at)];
+            let Some(running) = &mut ecu.running else { return };
+            let Some(effect) = running.ecu.poll(&mut buffer) else { break };
+            match effect {
+                Effect::Bus(command) => self.command(at, command),
+                Effect::Persist { token, kind, bytes } => {
+                    if let (RecordKind::Fact, Some(fact)) = (kind, codec::decode(bytes)) {
+                        running.facts.push((token, fact));
+                    }
+                    running.journal.push(token, kind, bytes);
+                }
+                Effect::Decided(decision) => {
+                    ecu.decisions.push(decision.clone());
+                    self.push(What::Decided { ecu: at, decision: Box::new(decision) });
+                }
+                Effect::Sign(digest) => {
+                    let identity = self.keyring.identity(ecu.place);
+                    let sign = || Seal::sign(ecu.place, identity, &digest).signature;
+                    let signature = *self.signatures.entry((ecu.place, digest)).or_insert_with(sign);
+                    running.answers.push((now_ns + SIGN_US * 1000, Input::Signed(digest, signature)));
+                }
+                Effect::CheckGrant(signed) => {
+                    let digest = signed.grant.digest();
+                    let genesis = &self.genesis;
+                    // the digest does not cover the signature
+                    let key = device_chain::hash::hash_of(device_chain::hash::Domain::Body, &signed);
+                    let genuine = *self.genuine.entry(key).or_insert_with(|| signed.is_genuine(genesis));
+                    running.answers.push((now_ns + SIGN_US * 1000, Input::GrantChecked(digest, genuine)));
+                }
+                Effect::Sealed(number, seal) => {
+                    ecu.seals.push((number, seal));
+                    self.push(What::Sealed { ecu: at, number, seal });
+                }
+                Effect::Report(report) => {
+                    ecu.reports.push(report.clone());
+                    self.push(What::Report { ecu: at, report });
+                }
+            }
+        }
+        let Some(running) = &mut self.ecus[usize::from(at)].running else { return };
+        match running.journal.next_job(now_us, &running.ecu) {
+            Ok(Some((done_us, token))) => {
+                running.begun = token;
+                running.answers.push((done_us * 1000, Input::Persisted(token)));
+            }
+            Ok(None) => {}
+            Err(_) => self.lose_power(at, true),
+        }
+    }
+
+    /// What an ECU tells its controller, edited if it is a liar's.
+    fn command(&mut self, at: u8, command: BusCommand) {
+        let ecu = &mut self.ecus[usize::from(at)];
+        let Some(running) = &mut ecu.running else { return };
+        let (honest, frames) = match (command, &mut ecu.liar) {
+            (BusCommand::Transmit { token, frame }, Some(liar)) => {
+                let state = running.ecu.validator().state();
+                let head = (state.height(), *state.head());
+                let (genesis, wiretap, dice) = (&self.genesis, &self.wiretap, &mut self.dice);
+                let mut seat = Seat { me: ecu.place, genesis, keys: &running.keys, head, wiretap, dice };
+                (token, liar.edit(&mut seat, frame))
+            }
+            (BusCommand::Transmit { token, frame }, None) => (token, vec![frame]),
+            (BusCommand::Abort { .. }, _) => {
+                if let Some(answer) = self.bus.command(self.now_ns, ecu.station, command) {
+                    running.answers.push((self.now_ns, Input::Bus(answer)));
+                }
+                return;
+            }
+        };
+        if frames.is_empty() {
+            running.answers.push((self.now_ns, Input::Bus(BusEvent::Transmitted { token: honest })));
+        }
+        for (number, frame) in frames.into_iter().enumerate() {
+            let token = if number == 0 { honest } else { ecu.liars_token };
+            ecu.liars_token = LIARS_TOKENS | ecu.liars_token.wrapping_add(u32::from(number > 0));
+            ecu.at_controller.push((token, frame));
+            let answer = self.bus.command(self.now_ns, ecu.station, BusCommand::Transmit { token, frame });
+            if let (Some(answer), true) = (answer, number == 0) {
+                running.answers.push((self.now_ns, Input::Bus(answer)));
+            }
+        }
+    }
+
+    /// The mesh frames that ended on the wire, but for those of the place without keys.
+    pub fn frames(&self) -> impl Iterator<Item = Frame> {
+        self.events.iter().filter_map(|event| match event.what {
+            What::Frame { sender, frame, .. } if sender != Station::Rogue => Some(frame),
+            _ => None,
+        })
     }
 
     /// The hashes that an ECU decided, by height.
     #[must_use]
-    pub fn chain(&self, at: ValidatorIndex) -> Vec<(u32, Hash)> {
+    pub fn chain(&self, at: u8) -> Vec<(u32, Hash)> {
         self.ecus[usize::from(at)].decisions.iter().map(|decision| (decision.height, decision.hash)).collect()
     }
 }

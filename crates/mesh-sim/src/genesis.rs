@@ -3,10 +3,9 @@
 use device_chain::genesis::{
     Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, ValidatorEntry, WIRE_VERSION,
 };
-use device_chain::keys::{Device, SoftKeys};
 use device_chain::mac::Suite;
 use device_chain::sign::SigningKey;
-use device_chain::types::{PublicKey, ValidatorIndex};
+use device_chain::types::ValidatorIndex;
 use journal::part::{Part, STM32G4};
 
 const ROLES: [Role; 8] = [
@@ -117,22 +116,5 @@ impl Plan {
         };
         genesis.check().expect("a plan within the limits");
         genesis
-    }
-
-    /// The pairwise keys of a device with everybody else.
-    ///
-    /// # Panics
-    /// If the plan exceeds the limits of a genesis.
-    #[must_use]
-    pub fn keys(&self, genesis: &Genesis, identity: &SigningKey) -> SoftKeys {
-        let mut keys = SoftKeys::new(self.suite);
-        let validators = genesis.validators.iter().zip(0..).map(|(entry, at)| (Device::Validator(at), entry.key));
-        let endpoints = genesis.endpoints.iter().zip(0..).map(|(entry, at)| (Device::Endpoint(at), entry.key));
-        let peers: Vec<(Device, PublicKey)> = validators.chain(endpoints).collect();
-        for (device, key) in peers.into_iter().filter(|(_, key)| *key != identity.public()) {
-            let pair = identity.pair_key(&key, &genesis.mesh().0).expect("sound keys");
-            assert!(keys.load(device, pair), "within the limits");
-        }
-        keys
     }
 }

@@ -1,9 +1,23 @@
-//! A deterministic car: the ECUs that ship, on a bit-exact simulated CAN FD bus, in virtual time.
+//! A deterministic car: the ECUs that ship, on a bit-exact simulated CAN FD bus, in virtual time; the faults and
+//! attackers that they must live with; and an oracle that watches from outside. `docs/simulator.md`.
 
+pub mod attackers;
 pub mod bus;
 pub mod car;
+pub mod clock;
+pub mod dice;
+pub mod ecu;
+pub mod event;
+pub mod faults;
 pub mod flash;
 pub mod genesis;
+pub mod keys;
+pub mod load;
+pub mod oracle;
+pub mod run;
+pub mod schedule;
 pub mod segments;
 pub mod wire;
+pub mod wiretap;
+pub mod workload;
 pub mod writer;

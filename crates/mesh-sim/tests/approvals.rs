@@ -156,7 +156,7 @@ fn recorded_frames_open_nothing_and_are_counted() {
         assert!(approve(&mut car, serial));
     }
     car.run_for(SECOND_US);
-    let recorded: Vec<_> = car.trace.iter().filter(|frame| frame.raw_id() < 0x098).copied().collect();
+    let recorded: Vec<_> = car.frames().filter(|frame| frame.raw_id() < 0x098).collect();
     assert!(recorded.len() >= 8, "votes were recorded");
     let (height, before) = (
         car.ecu(1).expect("powered").validator().state().height(),
@@ -194,12 +194,12 @@ fn a_bus_that_was_full_is_not_filled_again_by_what_waited() {
             car.give(serial, Input::Submit(Transaction::Alarm { identifier: ids[0], count: 3 }));
         }
     }
-    let heard = car.trace.len();
+    let heard = car.frames().count();
     let decided = |car: &Car| (0..7).all(|at| car.ecu(at).is_some_and(|ecu| ecu.validator().state().height() > 0));
     let end = car.now_us() + SECOND_US;
     assert!(car.run_until(end, decided));
     let mut votes = BTreeMap::new();
-    for header in car.trace[heard..].iter().filter_map(|frame| Header::parse(frame.data())) {
+    for header in car.frames().skip(heard).filter_map(|frame| Header::parse(frame.data())) {
         if header.kind.vote().is_some() {
             *votes.entry((header.sender, header.height, header.round, header.kind as u8)).or_insert(0) += 1;
         }

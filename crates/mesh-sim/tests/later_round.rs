@@ -26,13 +26,13 @@ fn a_later_round_costs_each_three_votes() {
     }
     let end = car.now_us() + SECOND_US;
     assert!(car.run_until(end, |car| (0..7).all(|at| car.ecu(at).is_some_and(|ecu| ecu.validator().round() == 1))));
-    let (from, begun, busy) = (car.trace.len(), car.now_us(), car.bus.statistics().busy_ns);
+    let (from, begun, busy) = (car.frames().count(), car.now_us(), car.bus.statistics().busy_ns);
     let decided = |car: &Car| car.ecus.iter().all(|ecu| !ecu.decisions.is_empty());
     assert!(car.run_until(end, decided), "the next round is enough");
     assert!(car.ecus.iter().all(|ecu| ecu.decisions[0].round == 1));
 
     let count = |kind| {
-        let headers = car.trace[from..].iter().filter_map(|frame| Header::parse(frame.data()));
+        let headers = car.frames().skip(from).filter_map(|frame| Header::parse(frame.data()));
         headers.filter(|header| header.kind == kind && header.height == 1 && header.round == 1).count()
     };
     let votes = [Kind::Prevote, Kind::Ready, Kind::Precommit].map(count);

@@ -1,0 +1,123 @@
+//! Attackers, one file each.
+//!
+//! A [`Liar`] sits in a validator's place, with its keys: an honest ECU whose frames are edited before they leave. A
+//! [`Rogue`] is somebody without keys who hears the bus and sends what it likes.
+
+pub mod babbler;
+pub mod colluders;
+pub mod equivocator;
+pub mod flooder;
+pub mod impersonator;
+pub mod other_version;
+pub mod partial_tags;
+pub mod replayer;
+pub mod tag_spoiler;
+pub mod withholding_proposer;
+
+use can_bus::Frame;
+use can_bus::frame::id_from_raw;
+use device_chain::genesis::Genesis;
+use device_chain::keys::{KeyHandle, KeyStore};
+use device_chain::tx::decision_hash;
+use device_chain::types::{Hash, Height, ValidatorIndex};
+use device_chain::wire::{HEADER, Header, Parts, tag_input, tag_slot};
+
+use crate::dice::Dice;
+use crate::keys::SharedKeys;
+use crate::wiretap::Wiretap;
+
+/// An attacker with the keys of a validator.
+pub trait Liar {
+    /// What leaves in place of a frame that the honest ECU in this seat wants to send.
+    fn edit(&mut self, seat: &mut Seat<'_>, frame: Frame) -> Vec<Frame>;
+}
+
+/// An attacker without keys.
+pub trait Rogue {
+    /// What it sends when it hears a frame of the mesh at `now_ns`.
+    fn hear(&mut self, now_ns: u64, frame: &Frame, dice: &mut Dice) -> Vec<Frame>;
+
+    /// When it wants to do something of its own accord, ns.
+    fn due_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// What it then sends.
+    fn act(&mut self, _now_ns: u64, _dice: &mut Dice) -> Vec<Frame> {
+        Vec::new()
+    }
+}
+
+/// What a liar has: keys, ears, and the memory of the honest ECU in its place.
+pub struct Seat<'a> {
+    /// Its place.
+    pub me: ValidatorIndex,
+    /// The mesh.
+    pub genesis: &'a Genesis,
+    /// The keys of its present session.
+    pub keys: &'a SharedKeys,
+    /// The last height it has decided, and its hash.
+    pub head: (Height, Hash),
+    /// What was on the wire.
+    pub wiretap: &'a Wiretap,
+    /// Chance.
+    pub dice: &'a mut Dice,
+}
+
+/// What a vote is for: who proposed the value and its hash; `None` is nil.
+pub type Choice = Option<(ValidatorIndex, Hash)>;
+
+impl Seat<'_> {
+    /// The message in a frame, if it is a vote of this seat at the height being agreed on.
+    #[must_use]
+    pub fn own_vote(&self, frame: &Frame) -> Option<Header> {
+        let parts = Parts::split(frame.data(), self.genesis.validators.len(), self.genesis.tag_len())?;
+        (parts.header.kind.vote().is_some() && parts.header.height == self.head.0 + 1).then_some(parts.header)
+    }
+
+    /// Everything at the height being agreed on that a vote could be for.
+    #[must_use]
+    pub fn choices(&self) -> Vec<Choice> {
+        let (mesh, height, parent) = (self.genesis.mesh(), self.head.0 + 1, self.head.1);
+        let named = self.wiretap.values(height).iter();
+        let values = named.map(|value| Some((value.proposer, decision_hash(&mesh, height, &parent, &value.tx))));
+        values.chain([None]).collect()
+    }
+
+    /// A choice other than the one that `vote` names.
+    pub fn another(&mut self, vote: &Header) -> Option<Choice> {
+        let same = |choice: &Choice| Header::new(vote.kind, 0).hint(hint(choice)).hint == vote.hint;
+        let others: Vec<_> = self.choices().into_iter().filter(|choice| !same(choice)).collect();
+        (!others.is_empty()).then(|| *self.dice.pick(&others))
+    }
+
+    /// The vote `like` for another choice, with tags that are right for the validators of `receivers` (bit per
+    /// validator) and wrong for the rest.
+    #[must_use]
+    pub fn vote(&self, like: &Header, choice: &Choice, receivers: u8) -> Option<Frame> {
+        let header = like.hint(hint(choice));
+        let subject = choice.map_or(Hash::NIL, |(_, hash)| hash);
+        let input = tag_input(&header.to_bytes(), &self.head.1, &subject);
+        let mut message = header.to_bytes().to_vec();
+        for peer in (0..self.genesis.validators.len() as u8).filter(|peer| *peer != self.me) {
+            let tag = self.keys.tag(KeyHandle::Session(peer), &input).unwrap_or_default();
+            let wrong = if receivers >> peer & 1 == 1 { 0 } else { 0xa5 };
+            message.extend(tag[..self.genesis.tag_len()].iter().map(|byte| byte ^ wrong));
+        }
+        Frame::fd_padded(id_from_raw(self.genesis.validators[usize::from(self.me)].identifiers.vote)?, &message).ok()
+    }
+}
+
+fn hint(choice: &Choice) -> Option<(u8, &Hash)> {
+    choice.as_ref().map(|(proposer, hash)| (*proposer, hash))
+}
+
+/// A copy of a message whose tag for `receiver` is wrong.
+#[must_use]
+pub fn with_wrong_tag(frame: &Frame, tag_len: usize, receiver: ValidatorIndex) -> Option<Frame> {
+    let header = Header::parse(frame.data())?;
+    let mut data = frame.data().to_vec();
+    let at = HEADER + tag_slot(header.sender, receiver) * tag_len;
+    data.get_mut(at..at + tag_len)?.iter_mut().for_each(|byte| *byte ^= 0x5a);
+    Frame::fd(frame.id(), &data).ok()
+}

@@ -1,0 +1,173 @@
+//! One ECU of the car: what outlives a loss of power, and what does not.
+
+use can_bus::Frame;
+use device_chain::block::Seal;
+use device_chain::genesis::Genesis;
+use device_chain::record::Record;
+use device_chain::types::{Micros, ValidatorIndex};
+use device_chain::validator::{Boot, Decision, Report, Validator};
+use ecu_node::store::{self, Diagnosis};
+use ecu_node::{Ecu, Input};
+use journal::{Counter, MemError, OpenError};
+
+use crate::attackers::Liar;
+use crate::clock::Clock;
+use crate::faults;
+use crate::flash::{SharedCounter, SharedFlash};
+use crate::genesis::Plan;
+use crate::keys::{Keyring, SharedKeys};
+use crate::writer::Writer;
+
+/// Tokens from here on are frames that a liar adds: its honest ECU knows nothing of them.
+pub(crate) const LIARS_TOKENS: u32 = 1 << 31;
+
+/// An ECU that is powered.
+pub(crate) struct Running {
+    pub ecu: Ecu<SharedKeys>,
+    pub keys: SharedKeys,
+    pub journal: Writer,
+    /// Answers that are under way: when, ns, and what.
+    pub answers: Vec<(u64, Input)>,
+    /// Facts that were handed to the journal, by token, and the token up to which a job of the flash has begun.
+    pub facts: Vec<(u64, Record)>,
+    pub begun: u64,
+    /// It does nothing until then; frames that come in are lost.
+    pub paused_until_ns: u64,
+    pub overrun: u32,
+}
+
+impl Running {
+    /// The first answer that is due.
+    pub fn due_answer(&mut self, now_ns: u64) -> Option<Input> {
+        let due = self.answers.iter().position(|(due_ns, _)| *due_ns <= now_ns)?;
+        Some(self.answers.remove(due).1)
+    }
+
+    /// The facts up to a token.
+    pub fn facts_until(&mut self, token: u64) -> Vec<Record> {
+        let later = self.facts.partition_point(|(at, _)| *at <= token);
+        self.facts.drain(..later).map(|(_, fact)| fact).collect()
+    }
+
+    pub const fn is_paused(&self, now_ns: u64) -> bool {
+        now_ns < self.paused_until_ns
+    }
+}
+
+/// An ECU, powered or not.
+pub struct SimEcu {
+    /// Its place in the genesis. A twin has the place of another.
+    pub place: ValidatorIndex,
+    pub(crate) station: usize,
+    /// Its flash.
+    pub flash: SharedFlash,
+    pub(crate) counter: SharedCounter,
+    /// Its clock.
+    pub clock: Clock,
+    /// What it is in the hands of.
+    pub liar: Option<Box<dyn Liar>>,
+    pub(crate) running: Option<Box<Running>>,
+    pub(crate) boots: u64,
+    pub(crate) liars_token: u32,
+    /// Frames at the controller: token and frame.
+    pub(crate) at_controller: Vec<(u32, Frame)>,
+    /// What it decided, over all boots.
+    pub decisions: Vec<Decision>,
+    /// What it reported.
+    pub reports: Vec<Report>,
+    /// Seals that came to it.
+    pub seals: Vec<(u32, Seal)>,
+    /// What its journal looked like at the last boot.
+    pub diagnosis: Option<Diagnosis>,
+    /// Why its journal could not be opened at the last boot, if so.
+    pub refused: Option<OpenError<MemError>>,
+}
+
+impl SimEcu {
+    /// An ECU as it leaves the end of the line.
+    ///
+    /// # Panics
+    /// If its flash is too small for a journal.
+    #[must_use]
+    pub fn provisioned(place: ValidatorIndex, station: usize, plan: &Plan, genesis: &Genesis) -> Self {
+        let mut flash = SharedFlash::new(plan.flash);
+        store::format::<_, SharedCounter>(&mut flash, genesis).expect("the flash is large enough");
+        Self {
+            place,
+            station,
+            flash,
+            counter: SharedCounter::default(),
+            clock: Clock::TRUE,
+            liar: None,
+            running: None,
+            boots: 0,
+            liars_token: LIARS_TOKENS,
+            at_controller: Vec::new(),
+            decisions: Vec::new(),
+            reports: Vec::new(),
+            seals: Vec::new(),
+            diagnosis: None,
+            refused: None,
+        }
+    }
+
+    /// Another ECU with the identity, the keys and the memory of this one.
+    ///
+    /// # Panics
+    /// Never: a counter in memory does not fail.
+    #[must_use]
+    pub fn twin(&self, station: usize, plan: &Plan, genesis: &Genesis) -> Self {
+        let mut twin = Self::provisioned(self.place, station, plan, genesis);
+        twin.flash.restore(Some(self.flash.image()));
+        twin.counter.raise(self.counter.value()).expect("memory");
+        twin
+    }
+
+    /// The pump, while it is powered.
+    #[must_use]
+    pub fn pump(&self) -> Option<&Ecu<SharedKeys>> {
+        self.running.as_ref().map(|running| &running.ecu)
+    }
+
+    /// Powers it; whatever its flash holds decides what it may do. Returns the nonce of the boot; `None` if its flash
+    /// cannot be opened: it then takes no part.
+    pub(crate) fn boot(&mut self, genesis: &Genesis, keyring: &Keyring, now_ns: u64) -> Option<u64> {
+        self.boots += 1;
+        faults::restore_power(&self.flash);
+        let ports = (self.flash.clone(), self.counter.clone());
+        let opened = match store::open(&mut || Ok(ports.clone()), genesis) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.refused = Some(error);
+                return None;
+            }
+        };
+        self.refused = None;
+        // any nonce will do that is new at every boot of every device
+        let nonce = self.boots << 8 | self.station as u64;
+        let (keys, now) = (SharedKeys::new(keyring.store(self.place)), Micros(self.clock.local_us(now_ns)));
+        let validator =
+            Validator::new(genesis.clone(), self.place, keys.clone(), &opened.recovered, Boot { nonce }, now);
+        self.diagnosis = Some(opened.diagnosis);
+        self.running = Some(Box::new(Running {
+            ecu: Ecu::new(validator.expect("in genesis")),
+            keys,
+            journal: Writer::new(opened.store, self.flash.clone()),
+            answers: Vec::new(),
+            facts: Vec::new(),
+            begun: 0,
+            paused_until_ns: 0,
+            overrun: 0,
+        }));
+        Some(nonce)
+    }
+
+    /// When it has something to do, ns.
+    pub(crate) fn next_ns(&self) -> Option<u64> {
+        let running = self.running.as_ref()?;
+        let deadline = running.ecu.deadline().map(|at| self.clock.when_ns(at.0));
+        let next = running.answers.iter().map(|(due_ns, _)| *due_ns).chain(deadline).min();
+        let resumes = (running.overrun > 0).then_some(running.paused_until_ns);
+        next.map(|at| at.max(running.paused_until_ns)).into_iter().chain(resumes).min()
+    }
+}

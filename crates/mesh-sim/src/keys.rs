@@ -1,0 +1,106 @@
+//! The keys of a simulated car: pairwise keys once for all boots, and key stores that an attacker can look into.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use device_chain::genesis::Genesis;
+use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
+use device_chain::mac::{Key, Suite, Tag};
+use device_chain::sign::SigningKey;
+use device_chain::types::{PublicKey, ValidatorIndex};
+
+use crate::genesis::Plan;
+
+/// The pairwise keys of all validators. Computed once, as at the end of the line: ignition needs no curve.
+pub struct Keyring {
+    suite: Suite,
+    identities: Vec<SigningKey>,
+    pairs: Vec<Vec<(Device, Key)>>,
+}
+
+impl Keyring {
+    /// The keys of a plan.
+    ///
+    /// # Panics
+    /// If the plan exceeds the limits of a genesis.
+    #[must_use]
+    pub fn new(plan: &Plan, genesis: &Genesis) -> Self {
+        let identities: Vec<_> = (0..plan.validators).map(|at| plan.validator_key(at)).collect();
+        let mesh = genesis.mesh();
+        let key = |at: usize, public: &PublicKey| identities[at].pair_key(public, &mesh.0).expect("sound keys");
+        let mut pairs: Vec<Vec<(Device, Key)>> = Vec::new();
+        for at in 0..identities.len() {
+            let mut own = Vec::new();
+            for peer in (0..identities.len()).filter(|peer| *peer != at) {
+                // a pair has one key: the one with the lower index has computed it
+                let known = pairs.get(peer).and_then(|of: &Vec<(Device, Key)>| find(of, Device::Validator(at as u8)));
+                let pair = known.unwrap_or_else(|| key(at, &genesis.validators[peer].key));
+                own.push((Device::Validator(peer as u8), pair));
+            }
+            for (entry, endpoint) in genesis.endpoints.iter().zip(0..) {
+                own.push((Device::Endpoint(endpoint), key(at, &entry.key)));
+            }
+            pairs.push(own);
+        }
+        Self { suite: plan.suite, identities, pairs }
+    }
+
+    /// The identity of a validator.
+    #[must_use]
+    pub fn identity(&self, at: ValidatorIndex) -> &SigningKey {
+        &self.identities[usize::from(at)]
+    }
+
+    /// The key that two validators share; `None` for one and the same.
+    #[must_use]
+    pub fn pair(&self, one: ValidatorIndex, other: ValidatorIndex) -> Option<Key> {
+        find(&self.pairs[usize::from(one)], Device::Validator(other))
+    }
+
+    /// A key store as a validator has it at boot.
+    ///
+    /// # Panics
+    /// Never: a genesis has no more devices than a key store.
+    #[must_use]
+    pub fn store(&self, at: ValidatorIndex) -> SoftKeys {
+        let mut keys = SoftKeys::new(self.suite);
+        for (device, key) in &self.pairs[usize::from(at)] {
+            assert!(keys.load(*device, key.clone()), "within the limits");
+        }
+        keys
+    }
+}
+
+fn find(of: &[(Device, Key)], device: Device) -> Option<Key> {
+    of.iter().find(|(peer, _)| *peer == device).map(|(_, key)| key.clone())
+}
+
+/// A key store that several hold: an honest ECU, and the attacker who edits what it says.
+#[derive(Clone)]
+pub struct SharedKeys(Rc<RefCell<SoftKeys>>);
+
+impl SharedKeys {
+    /// Shares a key store.
+    #[must_use]
+    pub fn new(keys: SoftKeys) -> Self {
+        Self(Rc::new(RefCell::new(keys)))
+    }
+}
+
+impl KeyStore for SharedKeys {
+    fn tag(&self, key: KeyHandle, message: &[u8]) -> Option<Tag> {
+        self.0.borrow().tag(key, message)
+    }
+
+    fn verify(&self, key: KeyHandle, message: &[u8], tag: &[u8]) -> bool {
+        self.0.borrow().verify(key, message, tag)
+    }
+
+    fn derive(&mut self, peer: ValidatorIndex, nonces: [u64; 2]) {
+        self.0.borrow_mut().derive(peer, nonces);
+    }
+
+    fn promote(&mut self, peer: ValidatorIndex) {
+        self.0.borrow_mut().promote(peer);
+    }
+}

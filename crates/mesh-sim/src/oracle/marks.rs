@@ -1,0 +1,198 @@
+//! Which rules of the protocol were seen at work: a mark for each numbered rule that shows outside.
+//!
+//! Rules that do not show are those about what never happens, or about what goes on inside an ECU only; the tests of
+//! `device-chain` cite them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use device_chain::genesis::WIRE_VERSION;
+use device_chain::record::Record;
+use device_chain::state::Refusal;
+use device_chain::tx::Transaction;
+use device_chain::types::{Height, Round};
+use device_chain::validator::Report;
+use device_chain::wire::{Header, Kind, NIL_PROPOSER};
+
+use super::World;
+use crate::event::{Event, Station, What};
+
+/// A rule, what shows that it is at work, and the test for it.
+type Rule = (&'static str, &'static str, fn(&Memory, &World, &Event) -> bool);
+
+/// All marks.
+pub const RULES: &[Rule] = &[
+    ("C1", "a liar is caught voting twice", |_, _, event| report(event, |of| matches!(of, Report::Equivocation(_)))),
+    (
+        "C2",
+        "a quorum of precommits decides",
+        |_, _, event| matches!(&event.what, What::Decided { decision, .. } if decision.live),
+    ),
+    ("C3", "READY is said", |_, world, event| vote(world, event, |_, of| of.kind == Kind::Ready)),
+    (
+        "C5",
+        "a decision of others is adopted",
+        |_, _, event| matches!(&event.what, What::Decided { decision, .. } if !decision.live),
+    ),
+    (
+        "DC-2",
+        "another wire version is on the bus",
+        |_, _, event| matches!(&event.what, What::Frame { frame, .. } if frame.data().get(2).is_some_and(|of| of >> 4 != WIRE_VERSION)),
+    ),
+    ("DC-21", "a session is confirmed", |_, _, event| report(event, |of| matches!(of, Report::Met(_)))),
+    ("DC-33", "a state as a whole is handed over", |_, _, event| segment_of(event, Kind::State)),
+    ("DC-34", "somebody is readmitted", |_, _, event| decided(event, |tx| matches!(tx, Transaction::Readmit { .. }))),
+    ("DC-40", "a forged grant is refused", |_, _, event| report(event, |of| matches!(of, Report::GrantRefused(..)))),
+    ("DC-41", "a used grant is refused", |_, _, event| {
+        report(event, |of| matches!(of, Report::Refused(Transaction::UseGrant(_), Refusal::Grant(_))))
+    }),
+    ("DC-44", "an abused identifier is recorded", |_, world, event| {
+        decided(event, |tx| matches!(tx, Transaction::Alarm { identifier, .. } if world.is_abused(*identifier)))
+    }),
+    ("DC-50", "a block is closed", |_, _, event| decided(event, |tx| matches!(tx, Transaction::EventBlock(_)))),
+    ("DC-52", "the backlog refuses more", |_, _, event| {
+        report(event, |of| matches!(of, Report::Refused(_, Refusal::Backlog)))
+    }),
+    ("L1", "nil is prevoted when time is over", |_, world, event| {
+        vote(world, event, |_, of| of.kind == Kind::Prevote && of.hint_proposer == NIL_PROPOSER)
+    }),
+    ("L2", "a locked value is precommitted", |_, world, event| {
+        vote(world, event, |_, of| of.kind == Kind::Precommit && of.hint_proposer != NIL_PROPOSER)
+    }),
+    ("L4", "the designated proposer of a later round proposes", |_, world, event| {
+        honest(world, event).is_some_and(|(ecu, of)| {
+            let designated = (u64::from(of.height) + u64::from(of.round)) % world.thresholds.n as u64;
+            of.kind == Kind::Propose && of.round > 0 && designated == u64::from(ecu)
+        })
+    }),
+    ("L6", "a decided ECU helps at the height before", |_, world, event| {
+        vote(world, event, |ecu, of| of.height <= world.height(ecu))
+    }),
+    ("M3", "a value is asked for", |_, world, event| {
+        honest(world, event).is_some_and(|(_, of)| of.kind == Kind::Fetch)
+    }),
+    ("M4", "a vote is said again", |memory, world, event| {
+        vote(world, event, |ecu, of| memory.said.contains_key(&slot(ecu, of)))
+    }),
+    ("M5", "a READY of an old round is said", |memory, world, event| {
+        vote(world, event, |ecu, of| {
+            of.kind == Kind::Ready && memory.rounds.get(&(ecu, of.height)).is_some_and(|newest| *newest > of.round)
+        })
+    }),
+    ("P1", "a vote is durable", |_, _, event| fact(event, |of| matches!(of, Record::Vote(_)))),
+    ("P2", "a vote of the boot before is said again", |memory, world, event| {
+        vote(world, event, |ecu, of| memory.said.get(&slot(ecu, of)).is_some_and(|boot| *boot < memory.boot(ecu)))
+    }),
+    ("P3", "a READY is durable", |_, _, event| {
+        let ready = |of: &Record| matches!(of, Record::Vote(vote) if Kind::from(vote.kind) == Kind::Ready);
+        fact(event, ready)
+    }),
+    ("P4", "a decision is durable", |_, _, event| fact(event, |of| matches!(of, Record::Decided(..)))),
+    (
+        "P5",
+        "an amnesiac comes up",
+        |_, _, event| matches!(&event.what, What::Booted { diagnosis, .. } if diagnosis.is_amnesia()),
+    ),
+    ("S1", "a seal comes to the gateway", |_, _, event| matches!(event.what, What::Sealed { .. })),
+    ("V3", "nothing is decided", |_, _, event| decided(event, |tx| *tx == Transaction::Skip)),
+    ("W2", "time runs out in round 0", |_, world, event| vote(world, event, |_, of| of.round > 0)),
+];
+
+type Slot = (u8, Height, Round, u8);
+
+/// What some marks must remember.
+#[derive(Default)]
+pub struct Memory {
+    /// Votes said, and in which boot first.
+    said: BTreeMap<Slot, u32>,
+    /// The newest round that an ECU has voted in, by height.
+    rounds: BTreeMap<(u8, Height), Round>,
+    boots: BTreeMap<u8, u32>,
+}
+
+impl Memory {
+    fn boot(&self, ecu: u8) -> u32 {
+        self.boots.get(&ecu).copied().unwrap_or(0)
+    }
+
+    fn learn(&mut self, world: &World, event: &Event) {
+        if let What::Booted { ecu, .. } = event.what {
+            *self.boots.entry(ecu).or_default() += 1;
+        }
+        if let Some((ecu, vote)) = world.honest_vote(event) {
+            let boot = self.boot(ecu);
+            self.said.entry(slot(ecu, &vote)).or_insert(boot);
+            let newest = self.rounds.entry((ecu, vote.height)).or_default();
+            *newest = vote.round.max(*newest);
+            if self.said.len() > 1 << 14 {
+                self.said.retain(|(_, height, ..), _| *height + 64 > vote.height);
+                self.rounds.retain(|(_, height), _| *height + 64 > vote.height);
+            }
+        }
+    }
+}
+
+/// How often each rule was seen at work.
+#[derive(Default)]
+pub struct Marks {
+    memory: Memory,
+    fired: BTreeMap<&'static str, u64>,
+}
+
+impl Marks {
+    pub(super) fn see(&mut self, world: &World, event: &Event) {
+        for (rule, _, shows) in RULES {
+            if shows(&self.memory, world, event) {
+                *self.fired.entry(rule).or_default() += 1;
+            }
+        }
+        self.memory.learn(world, event);
+    }
+
+    /// Rules seen at work, and how often.
+    #[must_use]
+    pub const fn fired(&self) -> &BTreeMap<&'static str, u64> {
+        &self.fired
+    }
+}
+
+/// The marks that are not among those fired.
+pub fn missing<'a>(fired: &'a BTreeSet<&str>) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
+    RULES.iter().filter(|(rule, ..)| !fired.contains(rule)).map(|(rule, what, _)| (*rule, *what))
+}
+
+const fn slot(ecu: u8, vote: &Header) -> Slot {
+    (ecu, vote.height, vote.round, vote.kind as u8)
+}
+
+fn report(event: &Event, is: impl Fn(&Report) -> bool) -> bool {
+    matches!(&event.what, What::Report { report, .. } if is(report))
+}
+
+fn decided(event: &Event, is: impl Fn(&Transaction) -> bool) -> bool {
+    matches!(&event.what, What::Decided { decision, .. } if is(&decision.tx))
+}
+
+fn fact(event: &Event, is: impl Fn(&Record) -> bool) -> bool {
+    matches!(&event.what, What::Durable { record, .. } if is(record))
+}
+
+fn vote(world: &World, event: &Event, is: impl Fn(u8, &Header) -> bool) -> bool {
+    world.honest_vote(event).is_some_and(|(ecu, vote)| is(ecu, &vote))
+}
+
+/// A message of an honest ECU, in one frame or the first segment.
+fn honest(world: &World, event: &Event) -> Option<(u8, Header)> {
+    let What::Frame { sender: Station::Ecu(ecu), frame, .. } = &event.what else { return None };
+    let header = Header::parse(frame.data()).or_else(|| Header::parse(first_chunk(frame.data())?))?;
+    world.is_honest(*ecu).then_some((*ecu, header))
+}
+
+/// What a first segment carries.
+fn first_chunk(data: &[u8]) -> Option<&[u8]> {
+    data.get(8..).filter(|_| data[3] >> 4 == can_bus::segment::KIND_SEGMENT && data[5] == 0)
+}
+
+fn segment_of(event: &Event, kind: Kind) -> bool {
+    let What::Frame { frame, .. } = &event.what else { return false };
+    first_chunk(frame.data()).and_then(Header::parse).is_some_and(|header| header.kind == kind)
+}

@@ -1,0 +1,196 @@
+//! What the oracle knows of a car, from what it has seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use device_chain::genesis::{Genesis, RawIdentifier};
+use device_chain::quorum::Quorum;
+use device_chain::record::{Named, Record};
+use device_chain::types::{Height, ValidatorIndex};
+use device_chain::wire::{Header, Parts};
+
+use super::hashing::{self, Bytes32};
+use crate::event::{Event, Station, What};
+use crate::wiretap::Wiretap;
+
+/// Nonces of a validator's boots that are remembered: nobody has a session with an older one.
+const NONCES: usize = 8;
+
+/// The car so far.
+pub struct World {
+    /// Validators, and how many of them may lie (from the table of `docs/protocol.md`, chapter 1).
+    pub thresholds: Quorum,
+    /// The mesh identity.
+    pub mesh: Bytes32,
+    dishonest: u16,
+    tag_len: usize,
+    owners: BTreeMap<RawIdentifier, ValidatorIndex>,
+    /// Nonces of the boots of each validator, its twins' among them, oldest first.
+    nonces: Vec<Vec<u64>>,
+    /// Boots that came up without their memory.
+    amnesiacs: BTreeSet<(ValidatorIndex, u64)>,
+    has_forgotten: BTreeSet<u8>,
+    /// Hash of what was durably decided somewhere, by height.
+    pub decided: BTreeMap<Height, Bytes32>,
+    /// Values that the journal of an ECU has named at a height.
+    named: BTreeMap<(u8, Height), Vec<Bytes32>>,
+    /// The highest height that is durable at each ECU.
+    heights: BTreeMap<u8, Height>,
+    /// Identifiers on which somebody else than the owner has sent.
+    abused: BTreeSet<RawIdentifier>,
+    /// What is readable on the wire.
+    pub wiretap: Wiretap,
+}
+
+impl World {
+    /// Nothing has happened yet. ECUs with a bit in `dishonest` need not keep any rule.
+    #[must_use]
+    pub fn new(genesis: &Genesis, dishonest: u16) -> Self {
+        let owners = genesis.validators.iter().zip(0..);
+        let owners = owners.flat_map(|(entry, owner)| entry.identifiers.all().map(|id| (id, owner)));
+        let n = genesis.validators.len();
+        Self {
+            thresholds: Quorum::full(n),
+            mesh: genesis.mesh().0.0,
+            dishonest,
+            tag_len: genesis.tag_len(),
+            owners: owners.collect(),
+            nonces: vec![Vec::new(); n],
+            amnesiacs: BTreeSet::new(),
+            has_forgotten: BTreeSet::new(),
+            decided: BTreeMap::new(),
+            named: BTreeMap::new(),
+            heights: BTreeMap::new(),
+            abused: BTreeSet::new(),
+            wiretap: Wiretap::new(genesis),
+        }
+    }
+
+    /// Whether an ECU must keep the rules.
+    #[must_use]
+    pub const fn is_honest(&self, ecu: u8) -> bool {
+        self.dishonest >> ecu & 1 == 0
+    }
+
+    /// Votes that lock and decide.
+    #[must_use]
+    pub const fn quorum(&self) -> usize {
+        (self.thresholds.n + self.thresholds.f) / 2 + 1
+    }
+
+    /// Nonces of a validator's last boots.
+    #[must_use]
+    pub fn nonces(&self, validator: ValidatorIndex) -> &[u64] {
+        self.nonces.get(usize::from(validator)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether that boot of a validator had lost its memory.
+    #[must_use]
+    pub fn was_amnesiac(&self, validator: ValidatorIndex, nonce: u64) -> bool {
+        self.amnesiacs.contains(&(validator, nonce))
+    }
+
+    /// Owner of an identifier.
+    #[must_use]
+    pub fn owner(&self, identifier: RawIdentifier) -> Option<ValidatorIndex> {
+        self.owners.get(&identifier).copied()
+    }
+
+    /// Whether somebody else than its owner has sent on an identifier.
+    #[must_use]
+    pub fn is_abused(&self, identifier: RawIdentifier) -> bool {
+        self.abused.contains(&identifier)
+    }
+
+    /// The highest height that an ECU has durably decided.
+    #[must_use]
+    pub fn height(&self, ecu: u8) -> Height {
+        self.heights.get(&ecu).copied().unwrap_or(0)
+    }
+
+    /// The hash that votes of a height are bound to.
+    #[must_use]
+    pub fn parent(&self, height: Height) -> Option<Bytes32> {
+        if height <= 1 { Some(self.mesh) } else { self.decided.get(&(height - 1)).copied() }
+    }
+
+    /// The message of one frame on the wire.
+    #[must_use]
+    pub fn message<'m>(&self, data: &'m [u8]) -> Option<Parts<'m>> {
+        Parts::split(data, self.thresholds.n, self.tag_len)
+    }
+
+    /// The vote in a frame that an honest validator itself has sent.
+    #[must_use]
+    pub fn honest_vote(&self, event: &Event) -> Option<(ValidatorIndex, Header)> {
+        let What::Frame { sender: Station::Ecu(ecu), frame, .. } = &event.what else { return None };
+        let header = self.message(frame.data())?.header;
+        (self.is_honest(*ecu) && header.kind.vote().is_some()).then_some((*ecu, header))
+    }
+
+    pub(super) fn learn(&mut self, event: &Event) {
+        match &event.what {
+            What::Booted { ecu, nonce, diagnosis, height } => {
+                if diagnosis.is_amnesia() {
+                    self.has_forgotten.insert(*ecu);
+                }
+                self.heights.insert(*ecu, *height);
+                // a twin is an ECU behind the validators: its nonces are those of whoever it is a twin of
+                let place = if usize::from(*ecu) < self.nonces.len() { *ecu } else { self.twin_of() };
+                if self.has_forgotten.contains(ecu) {
+                    self.amnesiacs.insert((place, *nonce));
+                }
+                let nonces = &mut self.nonces[usize::from(place)];
+                nonces.push(*nonce);
+                if nonces.len() > NONCES {
+                    nonces.remove(0);
+                }
+            }
+            What::Frame { sender, frame, .. } => {
+                if let Some(owner) = self.owner(frame.raw_id())
+                    && *sender != Station::Ecu(owner)
+                {
+                    self.abused.insert(frame.raw_id());
+                }
+                let _ = self.wiretap.hear(frame);
+            }
+            What::Durable { ecu, record, torn } if self.is_honest(*ecu) => self.learn_fact(*ecu, record, *torn),
+            _ => {}
+        }
+    }
+
+    /// The hash of a value as the journal of an ECU names it; `None` is nil, or a name that means nothing.
+    #[must_use]
+    pub fn value(&self, ecu: u8, height: Height, name: &Named) -> Option<Bytes32> {
+        match name {
+            Named::Nil => None,
+            Named::Content(tx) => Some(hashing::decision(&self.mesh, height, &self.parent(height)?, tx)),
+            Named::Hint(hint) => self.named.get(&(ecu, height))?.iter().find(|hash| hash[..2] == *hint).copied(),
+        }
+    }
+
+    fn learn_fact(&mut self, ecu: u8, record: &Record, torn: bool) {
+        match record {
+            Record::Decided(height, name) => {
+                if let Some(hash) = self.value(ecu, *height, name) {
+                    self.decided.entry(*height).or_insert(hash);
+                }
+                self.heights.insert(ecu, *height);
+                self.named.retain(|(at, of), _| *at != ecu || *of >= *height);
+            }
+            Record::Vote(vote) => {
+                if let (Named::Content(_), Some(hash)) = (&vote.value, self.value(ecu, vote.height, &vote.value)) {
+                    self.named.entry((ecu, vote.height)).or_default().push(hash);
+                }
+            }
+            Record::Readmitted if !torn => {
+                self.has_forgotten.remove(&ecu);
+            }
+            _ => {}
+        }
+    }
+
+    /// There is at most one twin, and it and its original are dishonest: the first that is.
+    fn twin_of(&self) -> ValidatorIndex {
+        (self.dishonest.trailing_zeros() as u8).min(self.nonces.len() as u8 - 1)
+    }
+}

@@ -1,0 +1,297 @@
+//! One run: a car, what is wanted of it, what is done to it, and the oracle that watches.
+
+use std::collections::BTreeSet;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use can_bus::timing::BitTiming;
+use device_chain::mac::Suite;
+use device_chain::types::{Hash, Height};
+use ecu_node::Input;
+
+use crate::car::Car;
+use crate::dice::Dice;
+use crate::event::Event;
+use crate::genesis::Plan;
+use crate::load::Load;
+use crate::oracle::{Oracle, Violation};
+use crate::schedule::Schedule;
+use crate::workload::{Rates, Workload, alarm};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// Ignition is left alone for so long.
+const IGNITION_NS: u64 = SECOND_NS / 2;
+/// After the last fault, all honest ECUs have the same head and their memory within this time.
+pub const TOGETHER_NS: u64 = 30 * SECOND_NS;
+/// And decide something new within this time.
+pub const FRESH_NS: u64 = 10 * SECOND_NS;
+/// Decisions in no block from which on an alarm need not be taken (DC-52), with room for what comes meanwhile.
+const FULL_BACKLOG: Height = 80;
+
+/// What a run is made of; the seed says the rest.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// How long faults go on, virtual seconds; without faults the length of the run.
+    pub seconds: u64,
+    /// Bit rates.
+    pub timing: BitTiming,
+    /// The rest of the car on the bus.
+    pub load: Traffic,
+    /// Faults and attackers. Without them seven ECUs do a steady 10 approvals and a block a second.
+    pub faults: bool,
+}
+
+/// What else is on the bus.
+#[derive(Clone, Debug)]
+pub enum Traffic {
+    /// As the seed has it.
+    Seeded,
+    /// A share of the wire, percent; 0 is none.
+    Percent(u8),
+    /// A log of candump.
+    Log(PathBuf),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was broken, if anything.
+    pub violation: Option<Violation>,
+    /// Virtual time, ns.
+    pub virtual_ns: u64,
+    /// Events seen.
+    pub events: u64,
+    /// Heights decided.
+    pub decisions: usize,
+    /// Frames on the wire, and the time for which they held it, ns.
+    pub frames: (u64, u64),
+    /// From the end of the faults until all were together, ns.
+    pub together_ns: Option<u64>,
+    /// Rules seen at work.
+    pub marks: BTreeSet<&'static str>,
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Until that time, ns: ignition, wishes, faults.
+    Faults(u64),
+    /// Faults are over since then.
+    Calm(u64),
+    /// Somebody has asked for one more decision above that height.
+    Fresh(u64, Height),
+    Over,
+}
+
+/// A run.
+pub struct Run {
+    /// The car.
+    pub car: Car,
+    oracle: Oracle,
+    workload: Workload,
+    schedule: Option<Schedule>,
+    dishonest: u16,
+    phase: Phase,
+    events: u64,
+    together_ns: Option<u64>,
+    batch: Vec<Event>,
+}
+
+impl Run {
+    /// A run at its start.
+    ///
+    /// # Errors
+    /// The log of foreign traffic cannot be used.
+    pub fn new(config: &Config) -> Result<Self> {
+        let mut dice = Dice::new(config.seed, 0);
+        let mut plan = Plan::default();
+        if config.faults {
+            plan.validators = dice.weighted(&[(12, 7), (2, 4), (2, 5), (2, 6), (2, 8)]);
+            plan.suite = dice.weighted(&[(1, Suite::Cmac), (1, Suite::Blake2s)]);
+        }
+        let mut car = Car::seeded(plan, config.timing, config.seed);
+        let load = match &config.load {
+            Traffic::Seeded => Traffic::Percent(*dice.pick(&[0, 10, 30])),
+            given => given.clone(),
+        };
+        match load {
+            Traffic::Percent(0) | Traffic::Seeded => {}
+            Traffic::Percent(percent) => {
+                car.load(Load::percent(percent, config.timing, Dice::new(config.seed, 3))?);
+            }
+            Traffic::Log(path) => {
+                let own: Vec<u32> = car.genesis.identifiers().map(|(_, id)| id).collect();
+                car.load(Load::recorded(&path, &own)?);
+            }
+        }
+        let schedule = config.faults.then(|| Schedule::new(&mut car, IGNITION_NS, Dice::new(config.seed, 4)));
+        let dishonest = schedule.as_ref().map_or(0, |schedule| schedule.dishonest);
+        let busy = Rates { approvals: *dice.pick(&[10, 10, 40]), ..Rates::MIXED };
+        let rates = if config.faults { busy } else { Rates::STEADY };
+        let mut run = Self {
+            oracle: Oracle::new(&car, config.timing, dishonest),
+            workload: Workload::new(rates, IGNITION_NS, Dice::new(config.seed, 5)),
+            phase: Phase::Faults(config.seconds * SECOND_NS),
+            events: 0,
+            together_ns: None,
+            batch: Vec::new(),
+            schedule,
+            dishonest,
+            car,
+        };
+        (0..run.car.ecus.len() as u8).for_each(|at| run.car.boot(at));
+        Ok(run)
+    }
+
+    /// Goes on to the next moment, and hands what has happened to `tell`; whether the run goes on.
+    ///
+    /// # Errors
+    /// An invariant is broken.
+    pub fn step(&mut self, tell: &mut dyn FnMut(&Event)) -> Result<bool, Violation> {
+        let due_ns = match self.phase {
+            Phase::Faults(end_ns) => {
+                let schedule = self.schedule.as_ref().map_or(u64::MAX, Schedule::due_ns);
+                end_ns.min(schedule).min(self.workload.due_ns())
+            }
+            Phase::Calm(since_ns) => since_ns + TOGETHER_NS,
+            Phase::Fresh(since_ns, _) => since_ns + FRESH_NS,
+            Phase::Over => return Ok(false),
+        };
+        let in_time = self.car.step(due_ns);
+        self.watch(tell)?;
+        match self.phase {
+            Phase::Faults(end_ns) if !in_time => self.intervene(end_ns),
+            Phase::Calm(since_ns) => self.come_together(since_ns, in_time)?,
+            Phase::Fresh(_, above) => self.decide_anew(above, in_time)?,
+            Phase::Faults(_) | Phase::Over => {}
+        }
+        self.watch(tell)?;
+        Ok(self.phase != Phase::Over)
+    }
+
+    fn watch(&mut self, tell: &mut dyn FnMut(&Event)) -> Result<(), Violation> {
+        std::mem::swap(&mut self.batch, &mut self.car.events);
+        for event in self.batch.drain(..) {
+            self.events += 1;
+            tell(&event);
+            self.oracle.see(&event)?;
+        }
+        Ok(())
+    }
+
+    fn intervene(&mut self, end_ns: u64) {
+        let now_ns = self.car.now_ns();
+        if now_ns >= end_ns {
+            match &mut self.schedule {
+                Some(schedule) => {
+                    schedule.calm(&mut self.car);
+                    self.phase = Phase::Calm(now_ns);
+                }
+                None => self.phase = Phase::Over,
+            }
+            return;
+        }
+        if self.workload.due_ns() <= now_ns {
+            self.workload.act(&mut self.car);
+        }
+        if let Some(schedule) = self.schedule.as_mut().filter(|schedule| schedule.due_ns() <= now_ns) {
+            schedule.act(&mut self.car);
+        }
+    }
+
+    fn honest(&self) -> impl Iterator<Item = u8> + use<> {
+        let dishonest = self.dishonest;
+        (0..self.car.ecus.len() as u8).filter(move |at| dishonest >> at & 1 == 0)
+    }
+
+    /// The head that all honest ECUs have, none of them without memory.
+    fn common_head(&self) -> Option<(Height, Hash)> {
+        let mut heads = self.honest().map(|at| {
+            let validator = self.car.ecu(at)?.validator();
+            let state = validator.state();
+            (!validator.is_amnesiac()).then(|| (state.height(), *state.head()))
+        });
+        let first = heads.next()??;
+        heads.all(|head| head == Some(first)).then_some(first)
+    }
+
+    fn come_together(&mut self, since_ns: u64, in_time: bool) -> Result<(), Violation> {
+        let now_ns = self.car.now_ns();
+        let Some((height, _)) = self.common_head() else {
+            return if in_time { Ok(()) } else { Err(self.late("not together", TOGETHER_NS)) };
+        };
+        self.together_ns = Some(now_ns - since_ns);
+        let asker = self.honest().next();
+        let backlog = |at| self.car.ecu(at).map(|ecu| height - ecu.validator().state().event().tree_size);
+        let Some(asker) = asker.filter(|at| backlog(*at).is_some_and(|backlog| backlog < FULL_BACKLOG)) else {
+            self.phase = Phase::Over; // nothing may be decided until the gateway has closed a block
+            return Ok(());
+        };
+        for class in 0..4 {
+            let tx = alarm(&self.car, asker, class);
+            let ecu = self.car.ecu(asker).map(|ecu| ecu.validator().state().check(&tx, &self.car.genesis).is_ok());
+            if ecu == Some(true) {
+                self.car.give(asker, Input::Submit(tx));
+                self.phase = Phase::Fresh(now_ns, height);
+                return Ok(());
+            }
+        }
+        self.phase = Phase::Over; // all that this one may say is said
+        Ok(())
+    }
+
+    fn decide_anew(&mut self, above: Height, in_time: bool) -> Result<(), Violation> {
+        let decided = |at| self.car.ecu(at).is_some_and(|ecu| ecu.validator().state().height() > above);
+        if self.honest().all(decided) {
+            self.phase = Phase::Over;
+            return Ok(());
+        }
+        if in_time { Ok(()) } else { Err(self.late("nothing new decided", FRESH_NS)) }
+    }
+
+    fn late(&self, what: &str, limit_ns: u64) -> Violation {
+        let state = |at| match self.car.ecu(at) {
+            None => format!("ecu{at} off"),
+            Some(ecu) => {
+                let validator = ecu.validator();
+                let forgetful = if validator.is_amnesiac() { " amnesiac" } else { "" };
+                format!("ecu{at} h={} r={}{forgetful}", validator.state().height(), validator.round())
+            }
+        };
+        let states: Vec<_> = self.honest().map(state).collect();
+        let what = format!("{what} {} s after the last fault: {}", limit_ns / SECOND_NS, states.join(", "));
+        Violation { at_ns: self.car.now_ns(), invariant: "liveness", what }
+    }
+
+    /// Runs to the end.
+    #[must_use]
+    pub fn finish(mut self, tell: &mut dyn FnMut(&Event)) -> Outcome {
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                match self.step(tell) {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    Err(violation) => return Some(violation),
+                }
+            }
+        }));
+        let violation = result.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let what = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
+            Some(Violation { at_ns: self.car.now_ns(), invariant: "no panic", what })
+        });
+        let statistics = self.car.bus.statistics();
+        Outcome {
+            violation,
+            virtual_ns: self.car.now_ns(),
+            events: self.events,
+            decisions: self.oracle.world().decided.len(),
+            frames: (statistics.frames, statistics.busy_ns),
+            together_ns: self.together_ns,
+            marks: self.oracle.marks().fired().keys().copied().collect(),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Faults by schedule: what is done to a car, and when, from the seed alone.
+
+use crate::attackers::babbler::Babbler;
+use crate::attackers::colluders::Colluder;
+use crate::attackers::equivocator::Equivocator;
+use crate::attackers::flooder::Flooder;
+use crate::attackers::impersonator::Impersonator;
+use crate::attackers::other_version::OtherVersion;
+use crate::attackers::partial_tags::PartialTags;
+use crate::attackers::replayer::Replayer;
+use crate::attackers::tag_spoiler::TagSpoiler;
+use crate::attackers::withholding_proposer::WithholdingProposer;
+use crate::attackers::{Liar, Rogue};
+use crate::car::Car;
+use crate::dice::Dice;
+use crate::faults::{self, StoreFault};
+
+/// What can be done to a car.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Loss,
+    Omission,
+    Duplicates,
+    Corruption,
+    Quiet,
+    Burst,
+    Partition,
+    Crash,
+    PowerCut,
+    Reboot,
+    ClockStep,
+    Pause,
+    Sleep,
+    BusOff,
+    Noise,
+    Rogue,
+}
+
+/// How often each is done.
+const FAULTS: &[(u32, Fault)] = &[
+    (3, Fault::Loss),
+    (3, Fault::Omission),
+    (2, Fault::Duplicates),
+    (1, Fault::Corruption),
+    (6, Fault::Quiet),
+    (3, Fault::Burst),
+    (2, Fault::Partition),
+    (6, Fault::Crash),
+    (6, Fault::PowerCut),
+    (14, Fault::Reboot),
+    (3, Fault::ClockStep),
+    (4, Fault::Pause),
+    (1, Fault::Sleep),
+    (3, Fault::BusOff),
+    (3, Fault::Noise),
+    (4, Fault::Rogue),
+];
+
+/// How the store of an ECU is found at a reboot, where the number of liars allows it.
+const STORES: &[(u32, StoreFault)] = &[
+    (12, StoreFault::None),
+    (2, StoreFault::Wiped),
+    (2, StoreFault::Stale),
+    (1, StoreFault::Damaged),
+    (1, StoreFault::Foreign),
+];
+
+/// Who sits in the validators' places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cast {
+    Honest,
+    Equivocator,
+    PartialTags,
+    WithholdingProposer,
+    Colluders,
+    Twin,
+    OtherVersion,
+}
+
+const CASTS: &[(u32, Cast)] = &[
+    (6, Cast::Honest),
+    (3, Cast::Equivocator),
+    (3, Cast::PartialTags),
+    (3, Cast::WithholdingProposer),
+    (2, Cast::Colluders),
+    (2, Cast::Twin),
+    (1, Cast::OtherVersion),
+];
+
+/// Rates of drift, ppm: crystals, and worse.
+const DRIFTS: &[i32] = &[0, 20, -20, 100, -100, 1_000, -1_000];
+/// From one fault to the next, at most, ns: a storm, or a day on which somebody stays away for long.
+const PAUSES_NS: &[u64] = &[150_000_000, 150_000_000, 2_000_000_000];
+
+/// Faults over time.
+pub struct Schedule {
+    dice: Dice,
+    next_ns: u64,
+    pause_ns: u64,
+    /// Bit per ECU that need not keep any rule.
+    pub dishonest: u16,
+    f: usize,
+    /// Images of flashes at an earlier time.
+    old: Vec<Vec<u8>>,
+    foreign: Vec<u8>,
+    /// Wiped or worse, and not back yet.
+    forgetful: u16,
+    /// Until then somebody's frames are destroyed, ns.
+    jammed_until_ns: u64,
+}
+
+impl Schedule {
+    /// Puts liars into places of a car that is not powered yet; faults begin at `from_ns`.
+    #[must_use]
+    pub fn new(car: &mut Car, from_ns: u64, mut dice: Dice) -> Self {
+        let f = car.genesis.quorum().f;
+        let foreign = Car::new(crate::genesis::Plan { seed: car.plan().seed + 1, ..car.plan().clone() }, car.timing());
+        let mut schedule = Self {
+            next_ns: from_ns,
+            pause_ns: *dice.pick(PAUSES_NS),
+            dishonest: 0,
+            f,
+            old: car.ecus.iter().map(|ecu| ecu.flash.image()).collect(),
+            foreign: foreign.ecus[0].flash.image(),
+            forgetful: 0,
+            jammed_until_ns: u64::MAX,
+            dice: dice.clone(),
+        };
+        for at in 0..car.ecus.len() {
+            let ppm = *dice.pick(DRIFTS);
+            let ahead_us = dice.roll(3_600_000_000) as i64;
+            car.ecus[at].clock = car.ecus[at].clock.stepped(0, ahead_us).with_rate(0, ppm);
+        }
+        let cast = dice.weighted(CASTS);
+        schedule.cast(car, cast, &mut dice);
+        schedule.dice = dice;
+        car.link.both_sides = (schedule.dishonest & ((1 << car.plan().validators) - 1)).into();
+        schedule
+    }
+
+    fn cast(&mut self, car: &mut Car, cast: Cast, dice: &mut Dice) {
+        let n = car.plan().validators;
+        let liars = match cast {
+            Cast::Honest => 0,
+            Cast::Twin | Cast::OtherVersion => 1,
+            Cast::Colluders => self.f,
+            _ => 1 + dice.roll(self.f as u64) as usize,
+        };
+        let (first, half) = (dice.roll(n.into()) as u8, dice.roll(1 << n) as u8);
+        for number in 0..liars as u8 {
+            let at = (first + number) % n;
+            let mask = dice.roll(1 << n) as u8;
+            let liar: Option<Box<dyn Liar>> = match cast {
+                Cast::Honest => None,
+                Cast::Equivocator => Some(Box::new(Equivocator)),
+                Cast::PartialTags => Some(Box::new(PartialTags { victims: mask })),
+                Cast::WithholdingProposer => Some(Box::new(WithholdingProposer { served: mask })),
+                Cast::Colluders => Some(Box::new(Colluder { half })),
+                Cast::OtherVersion => Some(Box::new(OtherVersion)),
+                Cast::Twin => {
+                    self.dishonest |= 1 << car.add_twin(at);
+                    None
+                }
+            };
+            car.ecus[usize::from(at)].liar = liar;
+            self.dishonest |= 1 << at;
+        }
+        car.note(format!("cast {cast:?} liars={:b}", self.dishonest));
+    }
+
+    /// When something is due, ns.
+    #[must_use]
+    pub fn due_ns(&self) -> u64 {
+        self.next_ns.min(self.jammed_until_ns)
+    }
+
+    /// Does what is due.
+    pub fn act(&mut self, car: &mut Car) {
+        let now_ns = car.now_ns();
+        if self.jammed_until_ns <= now_ns {
+            self.jammed_until_ns = u64::MAX;
+            car.noise.borrow_mut().jammed = 0;
+        }
+        if self.next_ns <= now_ns {
+            self.next_ns = now_ns + self.dice.roll(self.pause_ns);
+            let fault = self.dice.weighted(FAULTS);
+            self.strike(car, fault);
+        }
+    }
+
+    fn strike(&mut self, car: &mut Car, fault: Fault) {
+        let at = self.dice.roll(car.ecus.len() as u64) as u8;
+        match fault {
+            Fault::Loss => car.link.loss = *self.dice.pick(&[1, 5, 20, 60]),
+            Fault::Omission => car.link.omission = *self.dice.pick(&[1, 5, 20, 60]),
+            Fault::Duplicates => car.link.duplicate = *self.dice.pick(&[1, 5, 20]),
+            Fault::Corruption => car.link.corruption = *self.dice.pick(&[1, 5]),
+            Fault::Quiet => {
+                car.link.heal();
+                car.noise.borrow_mut().percent = 0;
+            }
+            Fault::Burst => {
+                let until_ns = car.now_ns() + 1_000_000 * *self.dice.pick(&[5, 20, 100, 800]);
+                let Some(frame) = faults::babble() else { return };
+                let frame_ns = car.timing().worst_case_ns(&frame);
+                car.let_in(Some(Box::new(Babbler::new(frame, frame_ns, car.now_ns(), until_ns))));
+            }
+            Fault::Partition => car.link.sides = Some(self.dice.roll(1 << car.ecus.len()) as u32),
+            Fault::Crash => car.crash(at),
+            Fault::PowerCut => {
+                faults::cut_power_after(&car.ecus[usize::from(at)].flash, self.dice.roll(400));
+            }
+            Fault::Reboot => return self.reboot(car),
+            Fault::ClockStep => {
+                let step_us = self.dice.roll(400_000) as i64 - 200_000;
+                let now_ns = car.now_ns();
+                let clock = &mut car.ecus[usize::from(at)].clock;
+                *clock = clock.stepped(now_ns, step_us);
+            }
+            Fault::Pause => car.pause(at, self.dice.roll(300_000)),
+            Fault::Sleep => {
+                let us = 1_000_000 + self.dice.roll(2_000_000);
+                (0..car.ecus.len() as u8).for_each(|at| car.pause(at, us));
+                self.next_ns += us * 1000;
+            }
+            Fault::BusOff => {
+                car.noise.borrow_mut().jammed |= 1 << car.station(at);
+                self.jammed_until_ns = car.now_ns() + self.dice.roll(300_000_000);
+            }
+            Fault::Noise => car.noise.borrow_mut().percent = *self.dice.pick(&[1, 3, 10]),
+            Fault::Rogue => {
+                let rogue = self.rogue(car);
+                car.let_in(Some(rogue));
+            }
+        }
+        car.note(format!("{fault:?} at={at}"));
+    }
+
+    fn rogue(&mut self, car: &Car) -> Box<dyn Rogue> {
+        let victim = self.dice.roll(car.plan().validators.into()) as u8;
+        let vote = car.genesis.validators[usize::from(victim)].identifiers.vote;
+        match (self.dice.roll(4), can_bus::frame::id_from_raw(vote)) {
+            (0, _) => Box::new(TagSpoiler { tag_len: car.genesis.tag_len(), victim }),
+            (1, Some(identifier)) => Box::new(Impersonator { victim, identifier }),
+            (2, _) => Box::new(Flooder::new(1_200_000, car.now_ns(), car.now_ns() + 400_000_000)),
+            _ => Box::new(Replayer::default()),
+        }
+    }
+
+    /// Somebody who is off comes back, if the number of liars allows it without its memory.
+    fn reboot(&mut self, car: &mut Car) {
+        let off: Vec<u8> = (0..car.ecus.len() as u8).filter(|at| car.ecu(*at).is_none()).collect();
+        if off.is_empty() {
+            return;
+        }
+        let at = *self.dice.pick(&off);
+        let store = self.dice.weighted(STORES);
+        let liars = (self.dishonest & ((1 << car.plan().validators) - 1)).count_ones() as usize;
+        let is_liar = self.dishonest >> at & 1 == 1;
+        self.forgetful &= !self.readmitted(car);
+        let others = (self.forgetful & !(1 << at)).count_ones() as usize;
+        let store = if is_liar || liars + others < self.f { store } else { StoreFault::None };
+        if store != StoreFault::None && !is_liar {
+            self.forgetful |= 1 << at;
+        }
+        let ecu = &mut car.ecus[usize::from(at)];
+        let image = ecu.flash.image();
+        let old = self.old.get(usize::from(at)).map(Vec::as_slice);
+        faults::spoil(&ecu.flash, store, old, &self.foreign);
+        if let Some(old) = self.old.get_mut(usize::from(at)) {
+            *old = image;
+        }
+        car.note(format!("Reboot at={at} store={store:?}"));
+        car.boot(at);
+    }
+
+    /// Bit per ECU that is up and has no memory to wait for.
+    fn readmitted(&self, car: &Car) -> u16 {
+        let whole = |at: &u8| car.ecu(*at).is_some_and(|ecu| !ecu.validator().is_amnesiac());
+        (0..car.ecus.len() as u8).filter(whole).map(|at| 1 << at).sum()
+    }
+
+    /// All faults end; liars go on lying.
+    pub fn calm(&mut self, car: &mut Car) {
+        car.note("calm");
+        car.link.heal();
+        car.let_in(None);
+        {
+            let mut noise = car.noise.borrow_mut();
+            (noise.percent, noise.jammed) = (0, 0);
+        }
+        for at in 0..car.ecus.len() as u8 {
+            faults::restore_power(&car.ecus[usize::from(at)].flash);
+            if car.ecu(at).is_none() {
+                car.boot(at);
+            }
+        }
+        (self.next_ns, self.jammed_until_ns) = (u64::MAX, u64::MAX);
+    }
+}

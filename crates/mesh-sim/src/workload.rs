@@ -1,0 +1,158 @@
+//! What the car's people and applications want: grants from the fleet, alarms, blocks of the gateway.
+
+use device_chain::block::{BlockHeader, Finality};
+use device_chain::grant::{Action, Grant, SignedGrant};
+use device_chain::tx::Transaction;
+use device_chain::types::Hash;
+use ecu_node::Input;
+use sha2::{Digest, Sha256};
+
+use crate::car::Car;
+use crate::dice::Dice;
+
+/// Serials from here on are of grants that the fleet has not signed.
+const FORGED: u64 = 1 << 40;
+/// From a grant to its use: it is passed on, and all have checked it.
+const USE_AFTER_NS: u64 = 60_000_000;
+/// From one block to the next.
+const BLOCK_NS: u64 = 1_000_000_000;
+/// Unix time at the start, ms: some day in 2026.
+const START_MS: u64 = 1_790_000_000_000;
+/// In the hands of the gateway.
+const GATEWAY: u8 = 0;
+
+/// Whether a grant with this serial was signed by nobody who may.
+#[must_use]
+pub const fn is_forged(serial: u64) -> bool {
+    serial >= FORGED
+}
+
+/// How often somebody wants something.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Approvals a second.
+    pub approvals: u64,
+    /// Of 100 wishes: alarms, forged grants, used grants once more. The rest are grants.
+    pub odd: [u8; 3],
+}
+
+impl Rates {
+    /// What a busy car does, and people who try things.
+    pub const MIXED: Self = Self { approvals: 10, odd: [15, 3, 5] };
+    /// Grants only, for measuring.
+    pub const STEADY: Self = Self { approvals: 10, odd: [0; 3] };
+}
+
+/// Wishes over time.
+pub struct Workload {
+    rates: Rates,
+    dice: Dice,
+    next_ns: u64,
+    block_ns: u64,
+    serial: u64,
+    /// Grants given: when to use them, where, and which.
+    to_use: Vec<(u64, u8, SignedGrant)>,
+    last_used: Option<Transaction>,
+}
+
+impl Workload {
+    /// Begins at `from_ns`.
+    #[must_use]
+    pub const fn new(rates: Rates, from_ns: u64, dice: Dice) -> Self {
+        Self {
+            rates,
+            dice,
+            next_ns: from_ns,
+            block_ns: from_ns + BLOCK_NS,
+            serial: 0,
+            to_use: Vec::new(),
+            last_used: None,
+        }
+    }
+
+    /// When something is due, ns.
+    #[must_use]
+    pub fn due_ns(&self) -> u64 {
+        self.to_use.iter().map(|(due_ns, ..)| *due_ns).fold(self.next_ns.min(self.block_ns), u64::min)
+    }
+
+    /// Does what is due.
+    pub fn act(&mut self, car: &mut Car) {
+        let now_ns = car.now_ns();
+        while let Some(due) = self.to_use.iter().position(|(due_ns, ..)| *due_ns <= now_ns) {
+            let (_, at, signed) = self.to_use.remove(due);
+            self.use_grant(car, at, &signed);
+        }
+        if self.block_ns <= now_ns {
+            self.block_ns = now_ns + BLOCK_NS;
+            close_block(car);
+        }
+        if self.next_ns <= now_ns {
+            let interval_ns = 1_000_000_000 / self.rates.approvals.max(1);
+            self.next_ns = now_ns + interval_ns / 2 + self.dice.roll(interval_ns);
+            self.wish(car);
+        }
+    }
+
+    fn wish(&mut self, car: &mut Car) {
+        let at = self.dice.roll(car.plan().validators.into()) as u8;
+        let [alarms, forged, again] = self.rates.odd;
+        if self.dice.percent(alarms) {
+            car.give(at, Input::Submit(alarm(car, at, self.dice.roll(4) as usize)));
+        } else if self.dice.percent(forged) {
+            let grant = grant(car, FORGED + self.serial);
+            let key = car.plan().endpoint_key(0); // anybody's, but not the fleet's
+            car.give(at, Input::Grant(SignedGrant::sign(grant, &key)));
+            self.serial += 1;
+        } else if let (true, Some(used)) = (self.dice.percent(again), &self.last_used) {
+            car.give(at, Input::Submit(used.clone()));
+        } else {
+            self.serial += 1;
+            let signed = SignedGrant::sign(grant(car, self.serial), &car.plan().fleet_key());
+            self.to_use.push((car.now_ns() + USE_AFTER_NS, at, signed.clone()));
+            car.give(at, Input::Grant(signed));
+        }
+    }
+
+    fn use_grant(&mut self, car: &mut Car, at: u8, signed: &SignedGrant) {
+        let Some(ecu) = car.ecu(at) else { return };
+        if let Ok(tx) = ecu.validator().use_of(&signed.grant.digest()) {
+            self.last_used = Some(tx.clone());
+            car.give(at, Input::Submit(tx));
+        }
+    }
+}
+
+fn grant(car: &Car, serial: u64) -> Grant {
+    let (mesh, holder) = (car.genesis.mesh(), Hash::NIL);
+    Grant { mesh, issuer: 0, serial, action: Action::Unlock, holder, not_before: 1, not_after: u32::MAX }
+}
+
+/// Something that any validator may want decided: that an own identifier is abused.
+#[must_use]
+pub fn alarm(car: &Car, at: u8, class: usize) -> Transaction {
+    let ids = car.genesis.validators[usize::from(at)].identifiers.all();
+    Transaction::Alarm { identifier: ids[class % ids.len()], count: 3 }
+}
+
+/// The gateway closes a block over all that it knows to be decided.
+fn close_block(car: &mut Car) {
+    let Some(ecu) = car.ecu(GATEWAY) else { return };
+    let state = ecu.validator().state();
+    let event = state.event();
+    if event.tree_size == state.height() {
+        return; // nothing is new
+    }
+    let header = BlockHeader {
+        number: event.number + 1,
+        previous: event.hash,
+        tree_size: state.height(),
+        tree_root: state.tree().root(),
+        // of no records: the root of the empty tree, RFC 9162, 2.1.1
+        attested_root: Hash(Sha256::digest([]).into()),
+        attested_count: 0,
+        finality: Finality::Final,
+        time_ms: START_MS + car.now_us() / 1000,
+    };
+    car.give(GATEWAY, Input::Submit(Transaction::EventBlock(header)));
+}

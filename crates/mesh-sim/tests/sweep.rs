@@ -1,0 +1,58 @@
+//! A short sweep, as part of every test run. `RINGFORT_SEEDS=1000 cargo test -p mesh-sim --test sweep` runs more seeds;
+//! `mesh-sim sweep` runs them on all cores and faster.
+
+use std::collections::BTreeSet;
+
+use can_bus::timing::BitTiming;
+use mesh_sim::event::Event;
+use mesh_sim::oracle::marks;
+use mesh_sim::run::{Config, Outcome, Run, Traffic};
+
+fn config(seed: u64, timing: BitTiming) -> Config {
+    Config { seed, seconds: 10, timing, load: Traffic::Seeded, faults: true }
+}
+
+/// Cars are made where there is stack enough.
+fn run(config: &Config, tell: &mut (dyn FnMut(&Event) + Send)) -> Outcome {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(32 << 20);
+        let run = thread.spawn_scoped(scope, || Run::new(config).expect("a sound plan").finish(tell));
+        run.expect("a thread").join().expect("no panic outside of a run")
+    })
+}
+
+/// Seeds that together show every mark; then as many as wanted.
+const SEEDS: std::ops::Range<u64> = 1..25;
+
+#[test]
+fn nothing_breaks_and_every_rule_is_seen_at_work() {
+    let more: u64 = std::env::var("RINGFORT_SEEDS").map_or(0, |seeds| seeds.parse().expect("a number of seeds"));
+    let mut marks = BTreeSet::new();
+    for seed in SEEDS.start..SEEDS.end.max(more + 1) {
+        let outcome = run(&config(seed, BitTiming::FD_500K_2M), &mut |_| {});
+        assert_eq!(outcome.violation, None, "again: mesh-sim run --seed {seed}");
+        marks.extend(outcome.marks);
+    }
+    assert_eq!(marks::missing(&marks).collect::<Vec<_>>(), [], "rules that were not seen at work");
+}
+
+#[test]
+fn faster_buses_hold_as_well() {
+    for timing in [BitTiming::FD_1M_5M, BitTiming::FD_1M_8M] {
+        for seed in 1..3 {
+            assert_eq!(run(&config(seed, timing), &mut |_| {}).violation, None, "{timing:?}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let events = || {
+        let mut lines = Vec::new();
+        run(&config(3, BitTiming::FD_500K_2M), &mut |event| lines.push(event.to_string()));
+        lines
+    };
+    let (first, second) = (events(), events());
+    assert!(first.len() > 1000, "{} events", first.len());
+    assert_eq!(first, second);
+}
