@@ -1,7 +1,7 @@
 //! A simulated car: ECUs, one bus, one virtual time.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use can_bus::Frame;
@@ -10,6 +10,7 @@ use can_bus::timing::BitTiming;
 use device_chain::block::Seal;
 use device_chain::codec;
 use device_chain::genesis::Genesis;
+use device_chain::grant::SignedGrant;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::RecordKind;
 use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
@@ -29,6 +30,8 @@ use crate::writer::Writer;
 
 /// Time of a signature or of checking one, µs: Ed25519 on a Cortex-M4 at 168 MHz.
 pub const SIGN_US: u64 = 12_000;
+/// Grants whose signatures are known to be right or wrong: those that may still be under way.
+const GENUINE: usize = 64;
 /// Identifiers of 11 bits.
 const STANDARD_IDS: usize = 1 << 11;
 
@@ -63,7 +66,7 @@ pub struct Car {
     mesh_ids: Vec<bool>,
     /// Run-wide: the same signature is made, and checked, once. Virtual time passes all the same.
     signatures: BTreeMap<(ValidatorIndex, Hash), Signature>,
-    genuine: BTreeMap<Hash, bool>,
+    genuine: VecDeque<(SignedGrant, bool)>,
     dice: Dice,
     now_ns: u64,
 }
@@ -112,7 +115,7 @@ impl Car {
             load: None,
             tap: None,
             signatures: BTreeMap::new(),
-            genuine: BTreeMap::new(),
+            genuine: VecDeque::new(),
             now_ns: 0,
             plan,
             timing,
@@ -168,6 +171,11 @@ impl Car {
     /// From now on somebody without keys hears and speaks.
     pub fn let_in(&mut self, rogue: Option<Box<dyn Rogue>>) {
         self.rogue = rogue;
+    }
+
+    /// A grant that was signed by the fleet's own hand need not be checked again and again.
+    pub fn vouch(&mut self, signed: SignedGrant) {
+        remember(&mut self.genuine, signed, true);
     }
 
     /// From now on the rest of the car is on the bus, too.
@@ -234,6 +242,7 @@ impl Car {
                 self.push(What::Durable { ecu: at, record, torn: true });
             }
             self.push(What::Off { ecu: at, torn });
+            self.ecus[usize::from(at)].reckon();
         }
     }
 
@@ -244,8 +253,10 @@ impl Car {
 
     /// An ECU does nothing for a while, and hears nothing; what it knows stays.
     pub fn pause(&mut self, at: u8, us: u64) {
-        if let Some(running) = &mut self.ecus[usize::from(at)].running {
+        let ecu = &mut self.ecus[usize::from(at)];
+        if let Some(running) = &mut ecu.running {
             running.paused_until_ns = self.now_ns + us * 1000;
+            ecu.reckon();
         }
     }
 
@@ -329,7 +340,7 @@ impl Car {
     }
 
     fn next_ns(&self) -> u64 {
-        let ecus = self.ecus.iter().filter_map(SimEcu::next_ns);
+        let ecus = self.ecus.iter().filter_map(|ecu| ecu.due_ns);
         let rogue = self.rogue.as_ref().and_then(|rogue| rogue.due_ns());
         let others = [rogue, self.load.as_ref().and_then(Load::due_ns), self.bus.next_at()];
         ecus.chain(others.into_iter().flatten()).min().unwrap_or(u64::MAX).max(self.now_ns)
@@ -352,13 +363,15 @@ impl Car {
     /// What is due at an ECU.
     fn run(&mut self, at: u8) {
         let (ecu, now_ns) = (&mut self.ecus[usize::from(at)], self.now_ns);
-        let Some(running) = ecu.running.as_mut().filter(|running| !running.is_paused(now_ns)) else { return };
+        if ecu.due_ns.is_none_or(|due_ns| due_ns > now_ns) {
+            return;
+        }
+        let Some(running) = &mut ecu.running else { return };
         if running.overrun > 0 {
             let frames = std::mem::take(&mut running.overrun);
             running.answers.push((now_ns, Input::Bus(BusEvent::Overrun { frames })));
         }
         let now = Micros(ecu.clock.local_us(now_ns));
-        let mut woken = false;
         while let Some(input) = running.due_answer(now_ns) {
             if let Input::Persisted(token) = input {
                 let durable = |record| What::Durable { ecu: at, record, torn: false };
@@ -366,15 +379,11 @@ impl Car {
                 self.events.extend(facts.map(|what| Event { at_ns: now_ns, what }));
             }
             running.ecu.handle(now, input);
-            woken = true;
         }
         if running.ecu.deadline().is_some_and(|due| due <= now) {
             running.ecu.handle(now, Input::Tick);
-            woken = true;
         }
-        if woken {
-            self.carry_out(at);
-        }
+        self.carry_out(at);
     }
 
     /// A frame ended; `told` is what the bus tells its stations.
@@ -452,10 +461,13 @@ impl Car {
             }
         }
         match &mut ecu.running {
-            Some(running) if running.is_paused(now_ns) => match event {
-                BusEvent::Received { .. } => running.overrun += 1,
-                event => running.answers.push((now_ns, Input::Bus(event))),
-            },
+            Some(running) if running.is_paused(now_ns) => {
+                match event {
+                    BusEvent::Received { .. } => running.overrun += 1,
+                    event => running.answers.push((now_ns, Input::Bus(event))),
+                }
+                ecu.reckon();
+            }
             Some(_) => self.handle(at, Input::Bus(event)),
             None => {}
         }
@@ -487,11 +499,13 @@ impl Car {
                     running.answers.push((now_ns + SIGN_US * 1000, Input::Signed(digest, signature)));
                 }
                 Effect::CheckGrant(signed) => {
-                    let digest = signed.grant.digest();
-                    let genesis = &self.genesis;
-                    // the digest does not cover the signature
-                    let key = device_chain::hash::hash_of(device_chain::hash::Domain::Body, &signed);
-                    let genuine = *self.genuine.entry(key).or_insert_with(|| signed.is_genuine(genesis));
+                    let (digest, genesis) = (signed.grant.digest(), &self.genesis);
+                    let known = self.genuine.iter().find(|(of, _)| *of == signed).map(|(_, genuine)| *genuine);
+                    let genuine = known.unwrap_or_else(|| {
+                        let genuine = signed.is_genuine(genesis);
+                        remember(&mut self.genuine, signed, genuine);
+                        genuine
+                    });
                     running.answers.push((now_ns + SIGN_US * 1000, Input::GrantChecked(digest, genuine)));
                 }
                 Effect::Sealed(number, seal) => {
@@ -513,6 +527,7 @@ impl Car {
             Ok(None) => {}
             Err(_) => self.lose_power(at, true),
         }
+        self.ecus[usize::from(at)].reckon();
     }
 
     /// What an ECU tells its controller, edited if it is a liar's.
@@ -562,4 +577,9 @@ impl Car {
     pub fn chain(&self, at: u8) -> Vec<(u32, Hash)> {
         self.ecus[usize::from(at)].decisions.iter().map(|decision| (decision.height, decision.hash)).collect()
     }
+}
+
+fn remember(genuine: &mut VecDeque<(SignedGrant, bool)>, signed: SignedGrant, is: bool) {
+    genuine.push_front((signed, is));
+    genuine.truncate(GENUINE);
 }

@@ -62,8 +62,9 @@ pub struct SimEcu {
     /// Its flash.
     pub flash: SharedFlash,
     pub(crate) counter: SharedCounter,
-    /// Its clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
+    /// When it has something to do, ns: kept, for most of what happens in a car does not concern most ECUs.
+    pub(crate) due_ns: Option<u64>,
     /// What it is in the hands of.
     pub liar: Option<Box<dyn Liar>>,
     pub(crate) running: Option<Box<Running>>,
@@ -98,6 +99,7 @@ impl SimEcu {
             flash,
             counter: SharedCounter::default(),
             clock: Clock::TRUE,
+            due_ns: None,
             liar: None,
             running: None,
             boots: 0,
@@ -162,12 +164,19 @@ impl SimEcu {
         Some(nonce)
     }
 
-    /// When it has something to do, ns.
-    pub(crate) fn next_ns(&self) -> Option<u64> {
-        let running = self.running.as_ref()?;
-        let deadline = running.ecu.deadline().map(|at| self.clock.when_ns(at.0));
-        let next = running.answers.iter().map(|(due_ns, _)| *due_ns).chain(deadline).min();
-        let resumes = (running.overrun > 0).then_some(running.paused_until_ns);
-        next.map(|at| at.max(running.paused_until_ns)).into_iter().chain(resumes).min()
+    /// Sets its clock.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+        self.reckon();
+    }
+
+    /// Works out when it has something to do next; to be called whenever anything has changed.
+    pub(crate) fn reckon(&mut self) {
+        self.due_ns = self.running.as_ref().and_then(|running| {
+            let deadline = running.ecu.deadline().map(|at| self.clock.when_ns(at.0));
+            let next = running.answers.iter().map(|(due_ns, _)| *due_ns).chain(deadline).min();
+            let resumes = (running.overrun > 0).then_some(running.paused_until_ns);
+            next.map(|at| at.max(running.paused_until_ns)).into_iter().chain(resumes).min()
+        });
     }
 }

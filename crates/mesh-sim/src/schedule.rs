@@ -12,6 +12,7 @@ use crate::attackers::tag_spoiler::TagSpoiler;
 use crate::attackers::withholding_proposer::WithholdingProposer;
 use crate::attackers::{Liar, Rogue};
 use crate::car::Car;
+use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::faults::{self, StoreFault};
 
@@ -129,7 +130,7 @@ impl Schedule {
         for at in 0..car.ecus.len() {
             let ppm = *dice.pick(DRIFTS);
             let ahead_us = dice.roll(3_600_000_000) as i64;
-            car.ecus[at].clock = car.ecus[at].clock.stepped(0, ahead_us).with_rate(0, ppm);
+            car.ecus[at].set_clock(Clock::TRUE.stepped(0, ahead_us).with_rate(0, ppm));
         }
         let cast = dice.weighted(CASTS);
         schedule.cast(car, cast, &mut dice);
@@ -214,8 +215,8 @@ impl Schedule {
             Fault::ClockStep => {
                 let step_us = self.dice.roll(400_000) as i64 - 200_000;
                 let now_ns = car.now_ns();
-                let clock = &mut car.ecus[usize::from(at)].clock;
-                *clock = clock.stepped(now_ns, step_us);
+                let ecu = &mut car.ecus[usize::from(at)];
+                ecu.set_clock(ecu.clock.stepped(now_ns, step_us));
             }
             Fault::Pause => car.pause(at, self.dice.roll(300_000)),
             Fault::Sleep => {

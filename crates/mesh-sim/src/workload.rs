@@ -109,6 +109,7 @@ impl Workload {
         } else {
             self.serial += 1;
             let signed = SignedGrant::sign(grant(car, self.serial), &car.plan().fleet_key());
+            car.vouch(signed.clone());
             self.to_use.push((car.now_ns() + USE_AFTER_NS, at, signed.clone()));
             car.give(at, Input::Grant(signed));
         }
