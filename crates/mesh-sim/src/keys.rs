@@ -15,6 +15,8 @@ use crate::genesis::Plan;
 pub struct Keyring {
     suite: Suite,
     identities: Vec<SigningKey>,
+    /// The fleet authority's.
+    pub fleet: SigningKey,
     pairs: Vec<Vec<(Device, Key)>>,
 }
 
@@ -42,7 +44,7 @@ impl Keyring {
             }
             pairs.push(own);
         }
-        Self { suite: plan.suite, identities, pairs }
+        Self { suite: plan.suite, identities, fleet: plan.fleet_key(), pairs }
     }
 
     /// The identity of a validator.

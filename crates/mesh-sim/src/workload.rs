@@ -108,7 +108,7 @@ impl Workload {
             car.give(at, Input::Submit(used.clone()));
         } else {
             self.serial += 1;
-            let signed = SignedGrant::sign(grant(car, self.serial), &car.plan().fleet_key());
+            let signed = SignedGrant::sign(grant(car, self.serial), &car.keyring.fleet);
             car.vouch(signed.clone());
             self.to_use.push((car.now_ns() + USE_AFTER_NS, at, signed.clone()));
             car.give(at, Input::Grant(signed));
