@@ -21,14 +21,15 @@ fn run(config: &Config, tell: &mut (dyn FnMut(&Event) + Send)) -> Outcome {
     })
 }
 
-/// Seeds that together show every mark; then as many as wanted.
-const SEEDS: std::ops::Range<u64> = 1..25;
+/// Seeds that together show every mark: 48 hands over a state, 70 has a gateway that stays away. When the protocol changes,
+/// `mesh-sim run --seed N --json` tells which others do.
+const SEEDS: [u64; 10] = [1, 2, 3, 5, 7, 8, 9, 12, 48, 70];
 
 #[test]
 fn nothing_breaks_and_every_rule_is_seen_at_work() {
     let more: u64 = std::env::var("RINGFORT_SEEDS").map_or(0, |seeds| seeds.parse().expect("a number of seeds"));
     let mut marks = BTreeSet::new();
-    for seed in SEEDS.start..SEEDS.end.max(more + 1) {
+    for seed in SEEDS.into_iter().chain(1..=more) {
         let outcome = run(&config(seed, BitTiming::FD_500K_2M), &mut |_| {});
         assert_eq!(outcome.violation, None, "again: mesh-sim run --seed {seed}");
         marks.extend(outcome.marks);
@@ -39,7 +40,7 @@ fn nothing_breaks_and_every_rule_is_seen_at_work() {
 #[test]
 fn faster_buses_hold_as_well() {
     for timing in [BitTiming::FD_1M_5M, BitTiming::FD_1M_8M] {
-        for seed in 1..3 {
+        for seed in [3, 7] {
             assert_eq!(run(&config(seed, timing), &mut |_| {}).violation, None, "{timing:?}, seed {seed}");
         }
     }

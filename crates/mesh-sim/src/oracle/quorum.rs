@@ -137,7 +137,6 @@ impl Invariant for QuorumOfVotes {
                     }
                 }
                 Record::Decided(height, name) => {
-                    // the world has forgotten no name of the height that was decided last
                     let value =
                         world.value(*ecu, *height, name).ok_or(format!("ecu{ecu} decided something unknown"))?;
                     return self.on_decision(world, *ecu, *height, value);

@@ -15,6 +15,9 @@ use crate::wiretap::Wiretap;
 /// Nonces of a validator's boots that are remembered: nobody has a session with an older one.
 const NONCES: usize = 8;
 
+/// Heights whose names in a journal are remembered: an image of that age may be put back.
+const NAMED: Height = 4096;
+
 /// The car so far.
 pub struct World {
     /// Validators, and how many of them may lie (from the table of `docs/protocol.md`, chapter 1).
@@ -175,7 +178,9 @@ impl World {
                     self.decided.entry(*height).or_insert(hash);
                 }
                 self.heights.insert(ecu, *height);
-                self.named.retain(|(at, of), _| *at != ecu || *of >= *height);
+                if let Some(old) = height.checked_sub(NAMED) {
+                    self.named.remove(&(ecu, old));
+                }
             }
             Record::Vote(vote) => {
                 if let (Named::Content(_), Some(hash)) = (&vote.value, self.value(ecu, vote.height, &vote.value)) {
