@@ -220,8 +220,8 @@ impl Car {
     /// There is no such ECU.
     pub fn boot(&mut self, at: u8) {
         let ecu = &mut self.ecus[usize::from(at)];
-        self.bus.start(ecu.station);
         let Some(nonce) = ecu.boot(&self.genesis, &self.keyring, self.now_ns) else { return };
+        self.bus.start(ecu.station);
         let (diagnosis, pump) = (ecu.diagnosis.expect("booted"), ecu.pump().expect("booted"));
         let height = pump.validator().state().height();
         self.push(What::Booted { ecu: at, nonce, diagnosis, height });

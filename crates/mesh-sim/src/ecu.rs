@@ -135,6 +135,7 @@ impl SimEcu {
     /// cannot be opened: it then takes no part.
     pub(crate) fn boot(&mut self, genesis: &Genesis, keyring: &Keyring, now_ns: u64) -> Option<u64> {
         self.boots += 1;
+        (self.running, self.due_ns) = (None, None);
         faults::restore_power(&self.flash);
         let ports = (self.flash.clone(), self.counter.clone());
         let opened = match store::open(&mut || Ok(ports.clone()), genesis) {

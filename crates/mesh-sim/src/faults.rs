@@ -6,8 +6,8 @@ use can_bus::frame::{MAX_CLASSIC, id_from_raw};
 
 use crate::bus::Transmission;
 use crate::dice::Dice;
-use crate::fault::Disturbance;
 use crate::flash::SharedFlash;
+use crate::wire::disturbance::Disturbance;
 
 /// In the data of every mesh frame: the sender alone sees it inverted, and breaks off.
 const JAMMED_BIT: usize = 60;

@@ -189,7 +189,7 @@ fn a_slow_erase_silences_one_ecu_at_a_time() {
 /// No ECU votes twice in one slot: seen on the wire, where the hint names the value.
 fn assert_one_vote_per_slot(car: &Car) {
     let mut slots = BTreeMap::new();
-    for header in car.trace.iter().filter_map(|frame| Header::parse(frame.data())) {
+    for header in car.frames().filter_map(|frame| Header::parse(frame.data())) {
         if let Some(kind) = header.kind.vote() {
             let slot = (header.sender, header.height, header.round, kind as u8);
             let first = *slots.entry(slot).or_insert((header.hint_proposer == 0xff, header.hint));
@@ -258,9 +258,9 @@ fn an_ecu_whose_flash_wears_out_goes_on_in_the_other_bank_and_then_abstains() {
         car.boot(WORN);
         car.run_for(SECOND_US);
     }
-    let heard = car.trace.len();
+    let heard = car.frames().count();
     assert_eq!(approve(&mut car, 6).len(), usize::from(N) - 1);
-    let votes = car.trace[heard..].iter().filter_map(|frame| Header::parse(frame.data()));
+    let votes = car.frames().skip(heard).filter_map(|frame| Header::parse(frame.data()));
     assert_eq!(votes.filter(|header| header.sender == WORN && header.kind.vote().is_some()).count(), 0);
     assert_one_vote_per_slot(&car);
 }
