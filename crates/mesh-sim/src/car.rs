@@ -68,6 +68,8 @@ pub struct Car {
     signatures: BTreeMap<(ValidatorIndex, Hash), Signature>,
     genuine: VecDeque<(SignedGrant, bool)>,
     dice: Dice,
+    /// Of the last frame of somebody who is no ECU.
+    token: u32,
     now_ns: u64,
 }
 
@@ -116,6 +118,7 @@ impl Car {
             tap: None,
             signatures: BTreeMap::new(),
             genuine: VecDeque::new(),
+            token: 0,
             now_ns: 0,
             plan,
             timing,
@@ -292,7 +295,8 @@ impl Car {
     /// Nobody waits for these frames: one that the controller has no room for is lost.
     fn send(&mut self, station: Station, frame: Frame) {
         if let Some(at) = self.stations.iter().position(|known| *known == station) {
-            let _ = self.bus.command(self.now_ns, at, BusCommand::Transmit { token: LIARS_TOKENS, frame });
+            self.token = self.token.wrapping_add(1);
+            let _ = self.bus.command(self.now_ns, at, BusCommand::Transmit { token: self.token, frame });
         }
     }
 
