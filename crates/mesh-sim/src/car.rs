@@ -1,5 +1,7 @@
 //! A simulated car: ECUs, one bus, one virtual time.
 
+mod carry_out;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -7,16 +9,12 @@ use std::rc::Rc;
 use can_bus::Frame;
 use can_bus::port::{BusCommand, BusEvent};
 use can_bus::timing::BitTiming;
-use device_chain::block::Seal;
-use device_chain::codec;
 use device_chain::genesis::Genesis;
 use device_chain::grant::SignedGrant;
-use device_chain::limits::MAX_MESSAGE;
-use device_chain::record::RecordKind;
 use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
-use ecu_node::{Ecu, Effect, Input};
+use ecu_node::{Ecu, Input};
 
-use crate::attackers::{Rogue, Seat};
+use crate::attackers::Rogue;
 use crate::bus::SimBus;
 use crate::dice::Dice;
 use crate::ecu::{LIARS_TOKENS, SimEcu};
@@ -28,10 +26,6 @@ use crate::load::Load;
 use crate::wiretap::Wiretap;
 use crate::writer::Writer;
 
-/// Time of a signature or of checking one, µs: Ed25519 on a Cortex-M4 at 168 MHz.
-pub const SIGN_US: u64 = 12_000;
-/// Grants whose signatures are known to be right or wrong: those that may still be under way.
-const GENUINE: usize = 64;
 /// Identifiers of 11 bits.
 const STANDARD_IDS: usize = 1 << 11;
 
@@ -178,7 +172,7 @@ impl Car {
 
     /// A grant that was signed by the fleet's own hand need not be checked again and again.
     pub fn vouch(&mut self, signed: SignedGrant) {
-        remember(&mut self.genuine, signed, true);
+        carry_out::remember(&mut self.genuine, signed, true);
     }
 
     /// From now on the rest of the car is on the bus, too.
@@ -477,97 +471,6 @@ impl Car {
         }
     }
 
-    fn carry_out(&mut self, at: u8) {
-        let (now_ns, now_us) = (self.now_ns, self.now_us());
-        let mut buffer = [0; MAX_MESSAGE];
-        loop {
-            let ecu = &mut self.ecus[usize::from(at)];
-            let Some(running) = &mut ecu.running else { return };
-            let Some(effect) = running.ecu.poll(&mut buffer) else { break };
-            match effect {
-                Effect::Bus(command) => self.command(at, command),
-                Effect::Persist { token, kind, bytes } => {
-                    if let (RecordKind::Fact, Some(fact)) = (kind, codec::decode(bytes)) {
-                        running.facts.push((token, fact));
-                    }
-                    running.journal.push(token, kind, bytes);
-                }
-                Effect::Decided(decision) => {
-                    ecu.decisions.push(decision.clone());
-                    self.push(What::Decided { ecu: at, decision: Box::new(decision) });
-                }
-                Effect::Sign(digest) => {
-                    let identity = self.keyring.identity(ecu.place);
-                    let sign = || Seal::sign(ecu.place, identity, &digest).signature;
-                    let signature = *self.signatures.entry((ecu.place, digest)).or_insert_with(sign);
-                    running.answers.push((now_ns + SIGN_US * 1000, Input::Signed(digest, signature)));
-                }
-                Effect::CheckGrant(signed) => {
-                    let (digest, genesis) = (signed.grant.digest(), &self.genesis);
-                    let known = self.genuine.iter().find(|(of, _)| *of == signed).map(|(_, genuine)| *genuine);
-                    let genuine = known.unwrap_or_else(|| {
-                        let genuine = signed.is_genuine(genesis);
-                        remember(&mut self.genuine, signed, genuine);
-                        genuine
-                    });
-                    running.answers.push((now_ns + SIGN_US * 1000, Input::GrantChecked(digest, genuine)));
-                }
-                Effect::Sealed(number, seal) => {
-                    ecu.seals.push((number, seal));
-                    self.push(What::Sealed { ecu: at, number, seal });
-                }
-                Effect::Report(report) => {
-                    ecu.reports.push(report.clone());
-                    self.push(What::Report { ecu: at, report });
-                }
-            }
-        }
-        let Some(running) = &mut self.ecus[usize::from(at)].running else { return };
-        match running.journal.next_job(now_us, &running.ecu) {
-            Ok(Some((done_us, token))) => {
-                running.begun = token;
-                running.answers.push((done_us * 1000, Input::Persisted(token)));
-            }
-            Ok(None) => {}
-            Err(_) => self.lose_power(at, true),
-        }
-        self.ecus[usize::from(at)].reckon();
-    }
-
-    /// What an ECU tells its controller, edited if it is a liar's.
-    fn command(&mut self, at: u8, command: BusCommand) {
-        let ecu = &mut self.ecus[usize::from(at)];
-        let Some(running) = &mut ecu.running else { return };
-        let (honest, frames) = match (command, &mut ecu.liar) {
-            (BusCommand::Transmit { token, frame }, Some(liar)) => {
-                let state = running.ecu.validator().state();
-                let head = (state.height(), *state.head());
-                let (genesis, wiretap, dice) = (&self.genesis, &self.wiretap, &mut self.dice);
-                let mut seat = Seat { me: ecu.place, genesis, keys: &running.keys, head, wiretap, dice };
-                (token, liar.edit(&mut seat, frame))
-            }
-            (BusCommand::Transmit { token, frame }, None) => (token, vec![frame]),
-            (BusCommand::Abort { .. }, _) => {
-                if let Some(answer) = self.bus.command(self.now_ns, ecu.station, command) {
-                    running.answers.push((self.now_ns, Input::Bus(answer)));
-                }
-                return;
-            }
-        };
-        if frames.is_empty() {
-            running.answers.push((self.now_ns, Input::Bus(BusEvent::Transmitted { token: honest })));
-        }
-        for (number, frame) in frames.into_iter().enumerate() {
-            let token = if number == 0 { honest } else { ecu.liars_token };
-            ecu.liars_token = LIARS_TOKENS | ecu.liars_token.wrapping_add(u32::from(number > 0));
-            ecu.at_controller.push((token, frame));
-            let answer = self.bus.command(self.now_ns, ecu.station, BusCommand::Transmit { token, frame });
-            if let (Some(answer), true) = (answer, number == 0) {
-                running.answers.push((self.now_ns, Input::Bus(answer)));
-            }
-        }
-    }
-
     /// The mesh frames that ended on the wire, but for those of the place without keys.
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
         self.events.iter().filter_map(|event| match event.what {
@@ -581,9 +484,4 @@ impl Car {
     pub fn chain(&self, at: u8) -> Vec<(u32, Hash)> {
         self.ecus[usize::from(at)].decisions.iter().map(|decision| (decision.height, decision.hash)).collect()
     }
-}
-
-fn remember(genuine: &mut VecDeque<(SignedGrant, bool)>, signed: SignedGrant, is: bool) {
-    genuine.push_front((signed, is));
-    genuine.truncate(GENUINE);
 }

@@ -1,0 +1,121 @@
+//! What an ECU wants done, and what a liar makes of it.
+
+use std::collections::VecDeque;
+
+use can_bus::port::{BusCommand, BusEvent};
+use device_chain::block::Seal;
+use device_chain::codec;
+use device_chain::grant::SignedGrant;
+use device_chain::limits::MAX_MESSAGE;
+use device_chain::record::RecordKind;
+use ecu_node::{Effect, Input};
+
+use super::Car;
+use crate::attackers::Seat;
+use crate::ecu::LIARS_TOKENS;
+use crate::event::What;
+
+/// Time of a signature or of checking one, µs: Ed25519 on a Cortex-M4 at 168 MHz.
+pub const SIGN_US: u64 = 12_000;
+/// Grants whose signatures are known to be right or wrong: those that may still be under way.
+const GENUINE: usize = 64;
+
+impl Car {
+    /// Carries out what the pump of an ECU wants done.
+    pub(super) fn carry_out(&mut self, at: u8) {
+        let (now_ns, now_us) = (self.now_ns, self.now_us());
+        let mut buffer = [0; MAX_MESSAGE];
+        loop {
+            let ecu = &mut self.ecus[usize::from(at)];
+            let Some(running) = &mut ecu.running else { return };
+            let Some(effect) = running.ecu.poll(&mut buffer) else { break };
+            match effect {
+                Effect::Bus(command) => self.command(at, command),
+                Effect::Persist { token, kind, bytes } => {
+                    if let (RecordKind::Fact, Some(fact)) = (kind, codec::decode(bytes)) {
+                        running.facts.push((token, fact));
+                    }
+                    running.journal.push(token, kind, bytes);
+                }
+                Effect::Decided(decision) => {
+                    ecu.decisions.push(decision.clone());
+                    self.push(What::Decided { ecu: at, decision: Box::new(decision) });
+                }
+                Effect::Sign(digest) => {
+                    let identity = self.keyring.identity(ecu.place);
+                    let sign = || Seal::sign(ecu.place, identity, &digest).signature;
+                    let signature = *self.signatures.entry((ecu.place, digest)).or_insert_with(sign);
+                    running.answers.push((now_ns + SIGN_US * 1000, Input::Signed(digest, signature)));
+                }
+                Effect::CheckGrant(signed) => {
+                    let (digest, genesis) = (signed.grant.digest(), &self.genesis);
+                    let known = self.genuine.iter().find(|(of, _)| *of == signed).map(|(_, genuine)| *genuine);
+                    let genuine = known.unwrap_or_else(|| {
+                        let genuine = signed.is_genuine(genesis);
+                        remember(&mut self.genuine, signed, genuine);
+                        genuine
+                    });
+                    running.answers.push((now_ns + SIGN_US * 1000, Input::GrantChecked(digest, genuine)));
+                }
+                Effect::Sealed(number, seal) => {
+                    ecu.seals.push((number, seal));
+                    self.push(What::Sealed { ecu: at, number, seal });
+                }
+                Effect::Report(report) => {
+                    ecu.reports.push(report.clone());
+                    self.push(What::Report { ecu: at, report });
+                }
+            }
+        }
+        let Some(running) = &mut self.ecus[usize::from(at)].running else { return };
+        match running.journal.next_job(now_us, &running.ecu) {
+            Ok(Some((done_us, token))) => {
+                running.begun = token;
+                running.answers.push((done_us * 1000, Input::Persisted(token)));
+            }
+            Ok(None) => {}
+            Err(_) => self.lose_power(at, true),
+        }
+        self.ecus[usize::from(at)].reckon();
+    }
+
+    /// What an ECU tells its controller, edited if it is a liar's.
+    fn command(&mut self, at: u8, command: BusCommand) {
+        let ecu = &mut self.ecus[usize::from(at)];
+        let Some(running) = &mut ecu.running else { return };
+        let (honest, frames) = match (command, &mut ecu.liar) {
+            (BusCommand::Transmit { token, frame }, Some(liar)) => {
+                let state = running.ecu.validator().state();
+                let head = (state.height(), *state.head());
+                let (genesis, wiretap, dice) = (&self.genesis, &self.wiretap, &mut self.dice);
+                let mut seat = Seat { me: ecu.place, genesis, keys: &running.keys, head, wiretap, dice };
+                (token, liar.edit(&mut seat, frame))
+            }
+            (BusCommand::Transmit { token, frame }, None) => (token, vec![frame]),
+            (BusCommand::Abort { .. }, _) => {
+                if let Some(answer) = self.bus.command(self.now_ns, ecu.station, command) {
+                    running.answers.push((self.now_ns, Input::Bus(answer)));
+                }
+                return;
+            }
+        };
+        if frames.is_empty() {
+            running.answers.push((self.now_ns, Input::Bus(BusEvent::Transmitted { token: honest })));
+        }
+        for (number, frame) in frames.into_iter().enumerate() {
+            let token = if number == 0 { honest } else { ecu.liars_token };
+            ecu.liars_token = LIARS_TOKENS | ecu.liars_token.wrapping_add(u32::from(number > 0));
+            ecu.at_controller.push((token, frame));
+            let answer = self.bus.command(self.now_ns, ecu.station, BusCommand::Transmit { token, frame });
+            if let (Some(answer), true) = (answer, number == 0) {
+                running.answers.push((self.now_ns, Input::Bus(answer)));
+            }
+        }
+    }
+}
+
+/// Remembers whether a grant's signature is right.
+pub(super) fn remember(genuine: &mut VecDeque<(SignedGrant, bool)>, signed: SignedGrant, is: bool) {
+    genuine.push_front((signed, is));
+    genuine.truncate(GENUINE);
+}
