@@ -153,6 +153,7 @@ fn close_block(car: &mut Car) {
         attested_root: Hash(Sha256::digest([]).into()),
         attested_count: 0,
         finality: Finality::Final,
+        members: state.members(),
         time_ms: START_MS + car.now_us() / 1000,
     };
     car.give(GATEWAY, Input::Submit(Transaction::EventBlock(header)));

@@ -36,6 +36,7 @@ pub fn block(mesh: &Bytes32, header: &BlockHeader) -> Bytes32 {
     sha.update(header.attested_root.0);
     sha.update(varint(header.attested_count.into()));
     sha.update([u8::from(header.finality == Finality::Final)]);
+    sha.update([header.members.iter().fold(0, |set, member| set | 1 << member)]);
     sha.update(varint(header.time_ms));
     sha.finalize().into()
 }
@@ -108,6 +109,7 @@ mod tests {
             attested_root: hash::hash(hash::Domain::Attested, &[]),
             attested_count: 0,
             finality: Finality::Final,
+            members: device_chain::members::Members::all(7).without(2),
             time_ms: 1_800_000_000_000,
         };
         assert_eq!(header.hash(&mesh).0, block(&[3; 32], &header));

@@ -73,6 +73,17 @@ impl Validity {
                     return Err(format!("ecu{validator} is readmitted twice for one boot"));
                 }
             }
+            Transaction::Suspend { validator } => {
+                let members = world.members(height);
+                let left = (members & !(1 << validator)).count_ones() as usize;
+                if members >> validator & 1 == 0 || left <= world.thresholds.n / 2 {
+                    return Err(format!("ecu{validator} is suspended, and {left} are left"));
+                }
+            }
+            Transaction::Resume { validator } if world.members(height) >> validator & 1 == 1 => {
+                return Err(format!("ecu{validator} is resumed but was a member"));
+            }
+            Transaction::Resume { .. } => {}
             Transaction::Skip if decision.live && decision.round == 0 => return Err("nothing, in round 0".into()),
             Transaction::Skip => {}
             Transaction::Record { .. } => return Err("a record that no endpoint has sent".into()),
@@ -120,6 +131,10 @@ impl Validity {
             (header.previous.0 == hash, "it follows another block"),
             (header.tree_size == self.height, "it does not end at the head"),
             (header.tree_root.0 == self.tree.root(), "its tree is not that of the decisions"),
+            (
+                header.members.iter().map(|member| 1 << member).sum::<u8>() == world.members(self.height + 1),
+                "its members are others",
+            ),
             (header.time_ms >= time_ms, "its time falls"),
             (header.finality == Finality::Final, "it is not final"),
         ] {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use device_chain::genesis::{Genesis, RawIdentifier};
 use device_chain::quorum::Quorum;
 use device_chain::record::{Named, Record};
+use device_chain::tx::Transaction;
 use device_chain::types::{Height, ValidatorIndex};
 use device_chain::wire::{Header, Parts};
 
@@ -34,6 +35,8 @@ pub struct World {
     has_forgotten: BTreeSet<u8>,
     /// Hash of what was durably decided somewhere, by height.
     pub decided: BTreeMap<Height, Bytes32>,
+    /// Who votes from a height on, bit per validator: changed by what was decided before (R1).
+    members: BTreeMap<Height, u8>,
     /// Values that the journal of an ECU has named at a height.
     named: BTreeMap<(u8, Height), Vec<Bytes32>>,
     /// The highest height that is durable at each ECU.
@@ -61,6 +64,7 @@ impl World {
             amnesiacs: BTreeSet::new(),
             has_forgotten: BTreeSet::new(),
             decided: BTreeMap::new(),
+            members: BTreeMap::from([(0, u8::MAX >> (8 - n))]),
             named: BTreeMap::new(),
             heights: BTreeMap::new(),
             abused: BTreeSet::new(),
@@ -74,10 +78,16 @@ impl World {
         self.dishonest >> ecu & 1 == 0
     }
 
-    /// Votes that lock and decide.
+    /// Who votes at a height, bit per validator.
     #[must_use]
-    pub const fn quorum(&self) -> usize {
-        (self.thresholds.n + self.thresholds.f) / 2 + 1
+    pub fn members(&self, height: Height) -> u8 {
+        self.members.range(..=height).next_back().map_or(0, |(_, members)| *members)
+    }
+
+    /// Votes that lock and decide at a height; `f` stays that of the full set (R3).
+    #[must_use]
+    pub fn quorum(&self, height: Height) -> usize {
+        (self.members(height).count_ones() as usize + self.thresholds.f) / 2 + 1
     }
 
     /// Nonces of a validator's last boots.
@@ -155,6 +165,15 @@ impl World {
                     self.abused.insert(frame.raw_id());
                 }
                 let _ = self.wiretap.hear(frame);
+            }
+            What::Decided { ecu, decision } if self.is_honest(*ecu) => {
+                let members = self.members(decision.height);
+                let changed = match &decision.tx {
+                    Transaction::Suspend { validator } => members & !(1 << validator),
+                    Transaction::Resume { validator } => members | 1 << validator,
+                    _ => return,
+                };
+                self.members.entry(decision.height + 1).or_insert(changed);
             }
             What::Durable { ecu, record, torn } if self.is_honest(*ecu) => self.learn_fact(*ecu, record, *torn),
             _ => {}
