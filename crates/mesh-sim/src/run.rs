@@ -258,7 +258,9 @@ impl Run {
             Some(ecu) => {
                 let validator = ecu.validator();
                 let forgetful = if validator.is_amnesiac() { " amnesiac" } else { "" };
-                format!("ecu{at} h={} r={}{forgetful}", validator.state().height(), validator.round())
+                let journal = self.car.journal(at).filter(|journal| journal.abstains());
+                let silent = journal.map_or(String::new(), |journal| format!(" abstains {:?}", journal.failure()));
+                format!("ecu{at} h={} r={}{forgetful}{silent}", validator.state().height(), validator.round())
             }
         };
         let states: Vec<_> = self.honest().map(state).collect();
