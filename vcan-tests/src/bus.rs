@@ -14,6 +14,9 @@ use tokio::time::timeout;
 /// How long a frame may take to get onto the wire.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long to wait for a silence: a mesh that agrees on something goes on for less.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Either bus.
 pub enum AnyBus {
     /// A virtual interface.
@@ -119,6 +122,20 @@ impl Tap {
                 return Ok(frame);
             }
         }
+    }
+
+    /// Waits until nobody has sent anything for so long.
+    ///
+    /// # Errors
+    /// The bus is gone, or never silent.
+    pub async fn hear_silence(&mut self, pause: Duration) -> Result<()> {
+        let silence = async {
+            while let Ok(frame) = timeout(pause, self.hear()).await {
+                frame?;
+            }
+            Ok(())
+        };
+        timeout(SILENCE_TIMEOUT, silence).await.context("the bus is never silent")?
     }
 
     /// The bus, for who has more to do with it.

@@ -105,7 +105,8 @@ impl SimBus {
         }
     }
 
-    /// Adds a node, with power; returns its index.
+    /// Adds a node, with power; returns its index. On a bus that has been running it takes part as soon as it has seen an
+    /// idle bus, as after [`Self::start`].
     pub fn attach(&mut self) -> usize {
         self.attach_controller(true)
     }
@@ -118,7 +119,12 @@ impl SimBus {
     fn attach_controller(&mut self, fd_tolerant: bool) -> usize {
         self.line.attach(fd_tolerant);
         self.nodes.push(Node::default());
-        self.nodes.len() - 1
+        let node = self.nodes.len() - 1;
+        if self.now_ns > 0 {
+            // in the middle of a frame, perhaps
+            self.line.power_on(node, self.now_ns);
+        }
+        node
     }
 
     /// From now on, a receiver misses a frame when `missed(frame, receiver)` says so, as when it does not fetch it in time:

@@ -1,5 +1,7 @@
 //! The replayer: records votes and sends them again, byte for byte.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use can_bus::Frame;
 use device_chain::genesis::Genesis;
@@ -8,6 +10,9 @@ use device_chain::wire::{Class, Header};
 
 use super::{Sent, identifier};
 use crate::bus::Tap;
+
+/// How long nobody has spoken before a frame is sent: longer than between the frames of an approval.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Genuine votes, as they were on the wire.
 pub struct Recording(Vec<(ValidatorIndex, Frame)>);
@@ -37,6 +42,8 @@ pub async fn record(tap: &mut Tap, genesis: &Genesis, names: &[ValidatorIndex], 
 pub async fn replay(tap: &mut Tap, recording: &Recording) -> Result<Sent> {
     let mut sent = Sent::default();
     for (owner, frame) in &recording.0 {
+        // two that send one identifier at once destroy each other's frames, and an owner that is sending hears nothing
+        tap.hear_silence(PAUSE).await?;
         tap.send(*frame).await?;
         sent.count(*owner, 1);
     }

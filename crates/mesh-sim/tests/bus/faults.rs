@@ -189,3 +189,20 @@ fn after_any_faults_the_bus_works_again() {
         assert_eq!(heard(&told, 5, 0x7F0), [0, 1, 1, 1, 1], "seed {seed}");
     }
 }
+
+#[test]
+fn who_is_plugged_in_within_a_frame_disturbs_nobody_and_hears_the_next() {
+    let mut bus = bus(1);
+    // nobody acknowledges it, so it is repeated bit by bit
+    send(&mut bus, 0, 0, 1, 0x100);
+    assert!(run(&mut bus, 10 * frame_ns(0x100)).iter().all(|(.., event)| matches!(event, BusEvent::State(_))));
+    let plugged_ns = 10 * frame_ns(0x100) + 1;
+    let new = bus.attach();
+    let told = run(&mut bus, plugged_ns + 3 * frame_ns(0x100));
+    assert!(told.iter().all(|(at_ns, ..)| *at_ns >= plugged_ns - 1), "time does not go back: {told:?}");
+    let heard =
+        told.iter().filter(|(_, node, event)| *node == new && matches!(event, BusEvent::Received { .. })).count();
+    let sent =
+        told.iter().filter(|(_, node, event)| *node == 0 && *event == BusEvent::Transmitted { token: 1 }).count();
+    assert_eq!((heard, sent), (1, 1), "{told:?}");
+}
