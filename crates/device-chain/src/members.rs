@@ -58,6 +58,18 @@ impl Members {
         Self((self.0 | 1u8.checked_shl(validator.into()).unwrap_or(0)) & Self::all(genesis.validators.len()).0)
     }
 
+    /// R1: who votes among these members: they, and of the suspended, in the order of their places, as many as can vote
+    /// without any more votes being needed. So who comes back can help to decide that it is resumed.
+    #[must_use]
+    pub fn voters(self, genesis: &Genesis) -> Self {
+        let needed = self.quorum(genesis).votes();
+        let suspended = Self::all(genesis.validators.len()).iter().filter(|validator| !self.contains(*validator));
+        suspended.fold(self, |voters, validator| {
+            let more = voters.with(validator, genesis);
+            if more.quorum(genesis).votes() == needed { more } else { voters }
+        })
+    }
+
     /// R4: whether a member may be suspended. Enough are left, and fewer of them are needed then, or will be when more are
     /// suspended: else nobody gains anything, and who comes back is missed until it is resumed.
     #[must_use]

@@ -55,7 +55,7 @@ impl<K: KeyStore> Validator<K> {
     /// F1, F2: how this height's proposers are treated. Who was set aside stays so, also when the rival has proposed.
     pub(super) fn review_standings(&mut self) {
         let height = self.current.height();
-        let rivals = self.state.members().iter().any(|rival| self.is_waiting(rival));
+        let rivals = self.voters().iter().any(|rival| self.is_waiting(rival));
         let mut standings = Standings::default();
         for (peer, standing) in (0..).zip(&mut standings) {
             let has_won = self.has_won(peer);
@@ -78,7 +78,7 @@ impl<K: KeyStore> Validator<K> {
     fn is_waiting(&self, rival: ValidatorIndex) -> bool {
         let Some((height, bytes)) = &self.fairness.proposals[usize::from(rival)] else { return false };
         *height == self.state.height()
-            && self.state.members().contains(rival)
+            && self.voters().contains(rival)
             && !self.has_won(rival)
             && !self.is_ignored(rival, height + 1)
             && Transaction::decode(bytes).is_some_and(|tx| self.state.check(&tx, &self.genesis).is_ok())
@@ -97,7 +97,7 @@ impl<K: KeyStore> Validator<K> {
             instance.proposers(mine).for_each(|proposer| failed[usize::from(proposer)] = true);
         }
         if instance.waited_in_vain() {
-            for rival in self.state.members().iter() {
+            for rival in self.voters().iter() {
                 failed[usize::from(rival)] |= self.is_waiting(rival) && !instance.has_proposed(rival);
             }
         }

@@ -13,20 +13,27 @@ pub(super) const SUSPEND_HEARTBEATS: u64 = 64;
 const _: () = assert!(SUSPEND_HEARTBEATS > SILENCE_HEARTBEATS);
 
 impl<K: KeyStore> Validator<K> {
-    /// The agreement on a height among `members`.
+    /// The agreement on a height for which `members` are not suspended.
     pub(super) fn instance_among(&self, members: Members, height: Height, parent: Hash) -> Instance {
         let mut instance = Instance::new(height, parent, self.me, self.full, self.timeouts());
-        instance.set_members(members, members.quorum(&self.genesis));
-        instance.set_may_vote(!self.amnesiac && members.contains(self.me));
+        let voters = members.voters(&self.genesis);
+        instance.set_members(voters, voters.quorum(&self.genesis));
+        instance.set_may_vote(!self.amnesiac && voters.contains(self.me));
         instance
     }
 
-    /// The place of this node among the members, counted from `first` on: who does first what one has to do. `None` if
-    /// it is suspended.
+    /// Whose votes count at the present height.
+    pub(super) fn voters(&self) -> Members {
+        self.state.members().voters(&self.genesis)
+    }
+
+    /// The place of this node among those who vote, counted from `first` on: who does first what one has to do. `None` if
+    /// it has no vote.
     pub(super) fn turn(&self, first: ValidatorIndex) -> Option<usize> {
         let n = self.full.n as ValidatorIndex;
         let places = (0..n).map(|step| (first + step) % n);
-        places.filter(|peer| self.state.members().contains(*peer)).position(|member| member == self.me)
+        let voters = self.voters();
+        places.filter(|peer| voters.contains(*peer)).position(|member| member == self.me)
     }
 
     /// DC-35: whether this node has not heard a word of the peer for a long time.

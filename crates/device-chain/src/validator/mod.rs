@@ -410,9 +410,9 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn update_mode(&mut self) {
-        let members = self.state.members();
-        let there = members.iter().filter(|member| *member == self.me || self.is_heard(*member)).count();
-        let is_quorum = there >= members.quorum(&self.genesis).votes();
+        let voters = self.voters();
+        let there = voters.iter().filter(|voter| *voter == self.me || self.is_heard(*voter)).count();
+        let is_quorum = there >= voters.quorum(&self.genesis).votes();
         let mode = if is_quorum { Mode::Trusted } else { Mode::Isolated };
         if mode != self.mode {
             self.mode = mode;

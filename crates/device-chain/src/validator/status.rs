@@ -58,10 +58,11 @@ impl<K: KeyStore> Validator<K> {
         self.boot
     }
 
-    /// Whether this node's vote counts at the next height: it is neither suspended nor an amnesiac.
+    /// Whether this node's vote counts at the next height: it is no amnesiac, and if it is suspended, counted all the same
+    /// (R1).
     #[must_use]
     pub fn may_vote(&self) -> bool {
-        !self.amnesiac && self.state.members().contains(self.me)
+        !self.amnesiac && self.voters().contains(self.me)
     }
 
     /// Whether this node listens only, until a quorum readmits it.

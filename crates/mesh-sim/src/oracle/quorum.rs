@@ -90,14 +90,14 @@ impl QuorumOfVotes {
     fn is_carried(&mut self, world: &World, ecu: u8, height: Height, parent: &Bytes32, value: &Bytes32) -> bool {
         let heard = self.heard.remove(&(ecu, height)).unwrap_or_default();
         let mut voters: BTreeMap<Round, BTreeSet<u8>> = BTreeMap::new();
-        let is_member = |voter: u8| world.members(height) >> voter & 1 == 1;
-        for precommit in heard.iter().filter(|precommit| is_member(precommit.voter)) {
+        let counts = |voter: u8| world.voters(height) >> voter & 1 == 1;
+        for precommit in heard.iter().filter(|precommit| counts(precommit.voter)) {
             let known = voters.get(&precommit.round).is_some_and(|of| of.contains(&precommit.voter));
             if !known && self.is_genuine(world, ecu, precommit, parent, value) {
                 voters.entry(precommit.round).or_default().insert(precommit.voter);
             }
         }
-        let own = |round: Round| usize::from(is_member(ecu) && self.own.contains(&(ecu, height, round, *value)));
+        let own = |round: Round| usize::from(counts(ecu) && self.own.contains(&(ecu, height, round, *value)));
         voters.iter().any(|(round, of)| of.len() + own(*round) >= world.quorum(height))
     }
 

@@ -84,6 +84,17 @@ impl World {
         self.members.range(..=height).next_back().map_or(0, |(_, members)| *members)
     }
 
+    /// Whose votes count at a height, one bit each (R1): its members, and of the others, in the order of their places, those
+    /// that do not raise the quorum.
+    #[must_use]
+    pub fn voters(&self, height: Height) -> u8 {
+        let quorum_of = |set: u8| (set.count_ones() as usize + self.thresholds.f) / 2 + 1;
+        let others = (0..self.thresholds.n).map(|at| 1 << at);
+        others.fold(self.members(height), |voters, other| {
+            if quorum_of(voters | other) == self.quorum(height) { voters | other } else { voters }
+        })
+    }
+
     /// Votes that lock and decide at a height; `f` stays that of the full set (R3).
     #[must_use]
     pub fn quorum(&self, height: Height) -> usize {
