@@ -114,8 +114,11 @@ impl<K: KeyStore> Validator<K> {
         }
         self.carry_out(header.height, &actions);
         if header.height < self.current.height() {
-            self.cancel_if_settled(header.height);
-            self.help();
+            if self.now.since(self.decided_at) < self.help_patience_us() {
+                self.cancel_if_settled(header.height);
+            } else {
+                self.help(); // what it says then is not needless
+            }
         }
     }
 
@@ -128,10 +131,14 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
+    /// How long a peer may still vote at a height that is decided here before it needs help, and how often it gets it.
+    fn help_patience_us(&self) -> u64 {
+        4 * self.phase_us()
+    }
+
     /// L6: a peer that still votes at the height before, well after this node decided it, gets this node's votes.
     fn help(&mut self) {
-        let patience = 4 * self.phase_us();
-        if self.now.since(self.decided_at) < patience || self.now.since(self.helped_at) < patience {
+        if self.now.since(self.helped_at) < self.help_patience_us() {
             return;
         }
         self.helped_at = self.now;

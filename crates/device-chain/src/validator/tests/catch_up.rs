@@ -1,5 +1,9 @@
 //! Coming back: with the store, without it, with an old one.
 
+use std::boxed::Box;
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::net::{HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::limits::MAX_HISTORY;
@@ -205,4 +209,26 @@ fn one_liar_cannot_make_a_sleeper_adopt_its_state() {
     }
     assert!(net.height(3) <= 2, "what it invented is not believed");
     net.run(PHASE_US);
+}
+
+/// L6: the others have seen a quorum of each other's precommits, so that they could do without saying their own. Who could
+/// not needs them all the same, and what it says meanwhile does not take them back.
+#[test]
+fn who_missed_the_precommits_of_all_others_is_helped_with_votes_alone() {
+    let mut net = Net::trusted(7);
+    let early = Rc::new(Cell::new(true));
+    let deaf = Rc::clone(&early);
+    net.loss = Box::new(move |packet, to| {
+        to == 6
+            && match packet.header.kind {
+                Kind::Decided | Kind::Value => true,
+                kind => kind == Kind::Precommit && deaf.get(),
+            }
+    });
+    net.unlock(1, 1);
+    net.reach_by(0..6, 1, 2 * HEARTBEAT_US);
+    net.run(4 * PHASE_US);
+    early.set(false);
+    net.run_until(4 * HEARTBEAT_US, |net| net.ecu(6).decisions.contains_key(&1));
+    assert!(net.ecu(6).decisions[&1].live);
 }
