@@ -16,11 +16,8 @@ use clap::{Args, ValueEnum};
 use mesh_sim::run::{Config, Outcome, Traffic};
 use serde_json::{Value, json};
 
-/// What this program was built from; whoever builds it says so in RINGFORT_COMMIT.
-const COMMIT: &str = match option_env!("RINGFORT_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
+/// What this program was built from: see `build.rs`.
+const COMMIT: &str = env!("RINGFORT_COMMIT");
 /// Stack of a thread that runs cars: without optimisation an ECU takes a lot of it while it is made.
 pub const STACK: usize = 32 << 20;
 
