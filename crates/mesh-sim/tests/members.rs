@@ -1,15 +1,12 @@
 //! Three ECUs of seven fall silent one after another, the other four carry the car, and the three come back.
 
+mod common;
+
 use can_bus::timing::BitTiming;
-use device_chain::grant::{Action, Grant, SignedGrant};
-use device_chain::types::Hash;
+use common::{GATEWAY, SECOND_US, approve};
 use device_chain::validator::Mode;
-use ecu_node::Input;
 use mesh_sim::car::Car;
 use mesh_sim::genesis::Plan;
-
-const GATEWAY: u8 = 0;
-const SECOND_US: u64 = 1_000_000;
 
 /// Until all powered ECUs know that these are the members.
 fn members_are(car: &mut Car, members: &[u8]) -> bool {
@@ -19,27 +16,6 @@ fn members_are(car: &mut Car, members: &[u8]) -> bool {
             .filter_map(|at| car.ecu(at))
             .all(|ecu| ecu.validator().state().members().iter().eq(members.iter().copied()))
     })
-}
-
-/// The fleet grants, the gateway uses it; how long that took until every powered ECU had decided it, microseconds.
-fn approve(car: &mut Car, serial: u64) -> Option<u64> {
-    let grant = Grant {
-        mesh: car.genesis.mesh(),
-        issuer: 0,
-        serial,
-        action: Action::Unlock,
-        holder: Hash::NIL,
-        not_before: 1,
-        not_after: 10_000,
-    };
-    let digest = grant.digest();
-    car.give(GATEWAY, Input::Grant(SignedGrant::sign(grant, &Plan::default().fleet_key())));
-    car.run_for(50_000);
-    let validator = car.ecu(GATEWAY)?.validator();
-    let (tx, before, asked) = (validator.use_of(&digest).ok()?, validator.state().height(), car.now_us());
-    car.give(GATEWAY, Input::Submit(tx));
-    let all = |car: &Car| (0..7).filter_map(|at| car.ecu(at)).all(|ecu| ecu.validator().state().height() > before);
-    car.run_until(asked + SECOND_US, all).then(|| car.now_us() - asked)
 }
 
 #[test]
