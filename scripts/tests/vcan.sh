@@ -6,16 +6,7 @@ vcan=$here/../vcan
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export TMPDIR=$work # so that the folder's name marks every process of ours
-failed=0
-
-check() { # check WHAT EXPECTED ACTUAL
-    if [ "$2" = "$3" ]; then
-        echo "ok   $1"
-    else
-        printf 'FAIL %s\n  expected: %q\n  actual:   %q\n' "$1" "$2" "$3"
-        failed=1
-    fi
-}
+. "$here/../lib/check.sh"
 
 # One boot for all that needs no boot of its own: nested calls run in place.
 export RINGFORT_TEST_VALUE=$'two words\nand "quotes"'
