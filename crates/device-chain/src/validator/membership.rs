@@ -1,7 +1,7 @@
 //! Who votes: silent members are suspended, and resumed when they are back. `docs/protocol.md` R1 to R4, DC-35.
 
+use super::Validator;
 use super::ignition::SILENCE_HEARTBEATS;
-use super::{Mode, Validator};
 use crate::agreement::Instance;
 use crate::keys::KeyStore;
 use crate::members::Members;
@@ -54,7 +54,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Asks the mesh for what it has to change. Where no quorum is there nobody does: the vote would only bind it.
     pub(super) fn review_members(&mut self) {
-        if self.mode != Mode::Trusted || !self.may_vote() {
+        if !self.hears_quorum() || !self.may_vote() {
             return;
         }
         for peer in self.others() {

@@ -409,11 +409,15 @@ impl<K: KeyStore> Validator<K> {
         timers.into_iter().flatten().min()
     }
 
-    fn update_mode(&mut self) {
+    /// Whether a quorum is there, this node among it if it votes.
+    fn hears_quorum(&self) -> bool {
         let voters = self.voters();
         let there = voters.iter().filter(|voter| *voter == self.me || self.is_heard(*voter)).count();
-        let is_quorum = there >= voters.quorum(&self.genesis).votes();
-        let mode = if is_quorum { Mode::Trusted } else { Mode::Isolated };
+        there >= voters.quorum(&self.genesis).votes()
+    }
+
+    fn update_mode(&mut self) {
+        let mode = if self.hears_quorum() { Mode::Trusted } else { Mode::Isolated };
         if mode != self.mode {
             self.mode = mode;
             self.report(Report::Mode(mode));

@@ -132,6 +132,19 @@ fn a_suspended_member_listens_and_its_votes_do_not_count() {
     assert!(!net.ecu(1).validator.current.is_active(), "its vote is no vote");
 }
 
+/// DC-35: who has slept has heard nobody for long, and hears no quorum yet.
+#[test]
+fn a_car_that_wakes_suspends_nobody() {
+    let mut net = Net::trusted(7);
+    approve(&mut net, 1, 1);
+    let height = net.top();
+    net.now = net.now.plus(10 * SUSPEND_HEARTBEATS * HEARTBEAT_US);
+    net.run(100 * HEARTBEAT_US);
+    for at in 0..7 {
+        assert_eq!((members(&net, at).len(), net.height(at)), (7, height), "ecu {at}");
+    }
+}
+
 #[test]
 fn an_amnesiac_that_was_suspended_is_readmitted_and_resumed() {
     let mut net = Net::trusted(7);
