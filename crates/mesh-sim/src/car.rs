@@ -415,7 +415,9 @@ impl Car {
                     continue;
                 }
             };
-            if let Station::Ecu(ecu) = self.stations[*station] {
+            if let Station::Ecu(ecu) = self.stations[*station]
+                && self.ecus[usize::from(ecu)].hears(self.now_ns)
+            {
                 match &mut self.events[event].what {
                     What::Frame { heard, .. } if !matches!(fate, Fate::Corrupt(_)) => *heard |= 1 << ecu,
                     _ => self.push(What::Corrupted { ecu, frame }),

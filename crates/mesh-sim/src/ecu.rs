@@ -131,6 +131,11 @@ impl SimEcu {
         self.running.as_ref().map(|running| &running.ecu)
     }
 
+    /// Whether what comes in now reaches its pump.
+    pub(crate) fn hears(&self, now_ns: u64) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.is_paused(now_ns))
+    }
+
     /// Powers it; whatever its flash holds decides what it may do. Returns the nonce of the boot; `None` if its flash
     /// cannot be opened: it then takes no part.
     pub(crate) fn boot(&mut self, genesis: &Genesis, keyring: &Keyring, now_ns: u64) -> Option<u64> {

@@ -110,6 +110,7 @@ impl Run {
         let mut plan = Plan::default();
         if config.faults {
             plan.validators = dice.weighted(&[(12, 7), (2, 4), (2, 5), (2, 6), (2, 8)]);
+            plan.heartbeat_us = dice.weighted(&[(2, 100_000), (1, 40_000)]);
             plan.suite = dice.weighted(&[(1, Suite::Cmac), (1, Suite::Blake2s)]);
         }
         let mut car = Car::seeded(plan, config.timing, config.seed);
@@ -221,15 +222,22 @@ impl Run {
     fn come_together(&mut self, since_ns: u64, in_time: bool) -> Result<(), Violation> {
         let now_ns = self.car.now_ns();
         let Some((height, _)) = self.common_head() else {
-            return if in_time { Ok(()) } else { Err(self.late("not together", TOGETHER_NS)) };
+            return self.not_yet(in_time, "not together", TOGETHER_NS);
         };
-        self.together_ns = Some(now_ns - since_ns);
         let asker = self.honest().next();
         let backlog = |at| self.car.ecu(at).map(|ecu| height - ecu.validator().state().event().tree_size);
         let Some(asker) = asker.filter(|at| backlog(*at).is_some_and(|backlog| backlog < FULL_BACKLOG)) else {
             self.phase = Phase::Over; // nothing may be decided until the gateway has closed a block
             return Ok(());
         };
+        if !self
+            .car
+            .ecu(asker)
+            .is_some_and(|ecu| self.honest().all(|at| ecu.validator().state().members().contains(at)))
+        {
+            return self.not_yet(in_time, "somebody is still suspended", TOGETHER_NS);
+        }
+        self.together_ns = Some(now_ns - since_ns);
         for class in 0..4 {
             let tx = alarm(&self.car, asker, class);
             let ecu = self.car.ecu(asker).map(|ecu| ecu.validator().state().check(&tx, &self.car.genesis).is_ok());
@@ -249,7 +257,31 @@ impl Run {
             self.phase = Phase::Over;
             return Ok(());
         }
-        if in_time { Ok(()) } else { Err(self.late("nothing new decided", FRESH_NS)) }
+        self.not_yet(in_time, "nothing new decided", FRESH_NS)
+    }
+
+    /// Something is still missing: after its time a violation, if enough are there who could bring it about.
+    fn not_yet(&mut self, in_time: bool, what: &str, limit_ns: u64) -> Result<(), Violation> {
+        if in_time {
+            return Ok(());
+        }
+        if self.is_quorum_left() {
+            return Err(self.late(what, limit_ns));
+        }
+        self.phase = Phase::Over;
+        Ok(())
+    }
+
+    /// Whether those who keep the rules can decide alone, among the members of the newest state. They cannot while too many of them
+    /// are suspended beside the liars (`docs/protocol.md`, chapter 11).
+    fn is_quorum_left(&self) -> bool {
+        let validators = || self.honest().filter_map(|at| Some((at, self.car.ecu(at)?.validator())));
+        let Some((_, newest)) = validators().max_by_key(|(_, validator)| validator.state().height()) else {
+            return false;
+        };
+        let voters = newest.state().members().voters(newest.genesis());
+        let can_vote = validators().filter(|(at, validator)| voters.contains(*at) && !validator.is_amnesiac());
+        can_vote.count() >= voters.quorum(newest.genesis()).votes()
     }
 
     fn late(&self, what: &str, limit_ns: u64) -> Violation {

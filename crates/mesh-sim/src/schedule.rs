@@ -27,6 +27,7 @@ enum Fault {
     Burst,
     Partition,
     Crash,
+    Away,
     PowerCut,
     Reboot,
     ClockStep,
@@ -47,6 +48,7 @@ const FAULTS: &[(u32, Fault)] = &[
     (3, Fault::Burst),
     (2, Fault::Partition),
     (6, Fault::Crash),
+    (4, Fault::Away),
     (6, Fault::PowerCut),
     (14, Fault::Reboot),
     (3, Fault::ClockStep),
@@ -90,6 +92,8 @@ const CASTS: &[(u32, Cast)] = &[
 
 /// Rates of drift, ppm: crystals, and worse.
 const DRIFTS: &[i32] = &[0, 20, -20, 100, -100, 1_000, -1_000];
+/// Who stays away does so for so many heartbeats, and up to as many again: long enough to be suspended (DC-35).
+const AWAY_HEARTBEATS: u64 = 70;
 /// From one fault to the next, at most, ns: a storm, or a day on which somebody stays away for long.
 const PAUSES_NS: &[u64] = &[150_000_000, 150_000_000, 2_000_000_000];
 
@@ -106,6 +110,8 @@ pub struct Schedule {
     foreign: Vec<u8>,
     /// Wiped or worse, and not back yet.
     forgetful: u16,
+    /// Who stays off, and until when, ns.
+    away: Vec<(u8, u64)>,
     /// Until then somebody's frames are destroyed, ns.
     jammed_until_ns: u64,
 }
@@ -124,6 +130,7 @@ impl Schedule {
             old: car.ecus.iter().map(|ecu| ecu.flash.image()).collect(),
             foreign: foreign.ecus[0].flash.image(),
             forgetful: 0,
+            away: Vec::new(),
             jammed_until_ns: u64::MAX,
             dice: dice.clone(),
         };
@@ -208,6 +215,11 @@ impl Schedule {
             }
             Fault::Partition => car.link.sides = Some(self.dice.roll(1 << car.ecus.len()) as u32),
             Fault::Crash => car.crash(at),
+            Fault::Away => {
+                let heartbeats = AWAY_HEARTBEATS + self.dice.roll(AWAY_HEARTBEATS);
+                self.away.push((at, car.now_ns() + heartbeats * u64::from(car.plan().heartbeat_us) * 1000));
+                car.crash(at);
+            }
             Fault::PowerCut => {
                 faults::cut_power_after(&car.ecus[usize::from(at)].flash, self.dice.roll(400));
             }
@@ -250,7 +262,9 @@ impl Schedule {
 
     /// Somebody who is off comes back, if the number of liars allows it without its memory.
     fn reboot(&mut self, car: &mut Car) {
-        let off: Vec<u8> = (0..car.ecus.len() as u8).filter(|at| car.ecu(*at).is_none()).collect();
+        self.away.retain(|(_, until_ns)| *until_ns > car.now_ns());
+        let is_away = |at: u8| self.away.iter().any(|(who, _)| *who == at);
+        let off: Vec<u8> = (0..car.ecus.len() as u8).filter(|at| car.ecu(*at).is_none() && !is_away(*at)).collect();
         if off.is_empty() {
             return;
         }

@@ -39,10 +39,13 @@ fn broken(car: &Car, oracle: &mut Oracle, what: What) -> Option<&'static str> {
 
 /// What a decision of `tx` behind the first one would look like.
 fn next(car: &Car, tx: &Transaction) -> Decision {
-    let parent = car.ecus[0].decisions[0].hash;
-    let bytes = tx.encode().expect("short");
-    let hash = decision_hash(&car.genesis.mesh(), 2, &parent, &bytes);
-    Decision { height: 2, hash, bytes, tx: tx.clone(), round: 0, latency_us: None, live: false }
+    behind(&car.ecus[0].decisions[0], car, tx)
+}
+
+fn behind(last: &Decision, car: &Car, tx: &Transaction) -> Decision {
+    let (height, bytes) = (last.height + 1, tx.encode().expect("short"));
+    let hash = decision_hash(&car.genesis.mesh(), height, &last.hash, &bytes);
+    Decision { height, hash, bytes, tx: tx.clone(), round: 0, latency_us: None, live: false }
 }
 
 fn decided(ecu: u8, decision: Decision) -> What {
@@ -155,4 +158,43 @@ fn an_ecu_that_takes_too_much_of_the_wire() {
     let heartbeat = sent(vote(&car, Kind::Decided, 1, None));
     let broken: Vec<_> = (0..1000).filter_map(|_| broken(&car, &mut oracle, heartbeat.clone())).collect();
     assert_eq!(broken.first(), Some(&"bus share"));
+}
+
+#[test]
+fn one_suspended_that_all_have_heard() {
+    let (car, mut oracle) = watched();
+    let suspended = next(&car, &Transaction::Suspend { validator: 3 });
+    assert_eq!(broken(&car, &mut oracle, decided(2, suspended)), Some("members"));
+}
+
+#[test]
+fn one_resumed_that_was_never_suspended() {
+    let (car, mut oracle) = watched();
+    let resumed = next(&car, &Transaction::Resume { validator: 3 });
+    assert_eq!(broken(&car, &mut oracle, decided(2, resumed)), Some("members"));
+}
+
+#[test]
+fn one_resumed_that_has_not_said_a_word_since() {
+    let (car, mut oracle) = watched();
+    let suspended = next(&car, &Transaction::Suspend { validator: 3 });
+    let resumed = behind(&suspended, &car, &Transaction::Resume { validator: 3 });
+    // long after the last frame of anybody
+    let later_ns = 60_000_000_000;
+    assert_eq!(oracle.see(&Event { at_ns: later_ns, what: decided(2, suspended) }), Ok(()));
+    let seen = oracle.see(&Event { at_ns: later_ns + 1, what: decided(2, resumed) });
+    assert_eq!(seen.map_err(|violation| violation.invariant), Err("members"));
+}
+
+#[test]
+fn more_suspended_than_may_be() {
+    let mut car = Car::started(Plan { validators: 4, ..Plan::default() }, TIMING);
+    car.run_for(500_000);
+    let mut oracle = Oracle::new(&car, TIMING, 0);
+    let tx = Transaction::Suspend { validator: 3 };
+    let bytes = tx.encode().expect("short");
+    let hash = decision_hash(&car.genesis.mesh(), 1, &car.genesis.mesh().0, &bytes);
+    let decision = Decision { height: 1, hash, bytes, tx, round: 0, latency_us: None, live: false };
+    let seen = oracle.see(&Event { at_ns: 60_000_000_000, what: decided(0, decision) });
+    assert_eq!(seen.map_err(|violation| violation.invariant), Err("members"));
 }

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use device_chain::block::BlockHeader;
 use device_chain::genesis::WIRE_VERSION;
 use device_chain::record::Record;
 use device_chain::state::Refusal;
 use device_chain::tx::Transaction;
 use device_chain::types::{Height, Round};
-use device_chain::validator::Report;
+use device_chain::validator::{Decision, Report};
 use device_chain::wire::{Header, Kind, NIL_PROPOSER};
 
 use super::World;
@@ -41,6 +42,9 @@ pub const RULES: &[Rule] = &[
     ("DC-21", "a session is confirmed", |_, _, event| report(event, |of| matches!(of, Report::Met(_)))),
     ("DC-33", "a state as a whole is handed over", |_, _, event| segment_of(event, Kind::State)),
     ("DC-34", "somebody is readmitted", |_, _, event| decided(event, |tx| matches!(tx, Transaction::Readmit { .. }))),
+    ("DC-35", "who was silent for long is suspended", |_, _, event| {
+        decided(event, |tx| matches!(tx, Transaction::Suspend { .. }))
+    }),
     ("DC-40", "a forged grant is refused", |_, _, event| report(event, |of| matches!(of, Report::GrantRefused(..)))),
     ("DC-41", "a used grant is refused", |_, _, event| {
         report(event, |of| matches!(of, Report::Refused(Transaction::UseGrant(_), Refusal::Grant(_))))
@@ -58,6 +62,12 @@ pub const RULES: &[Rule] = &[
     ("L2", "a locked value is precommitted", |_, world, event| {
         vote(world, event, |_, of| of.kind == Kind::Precommit && of.hint_proposer != NIL_PROPOSER)
     }),
+    ("L3", "who is locked does not vote for the next proposal", |memory, world, event| {
+        vote(world, event, |ecu, of| {
+            let nil = of.kind == Kind::Prevote && of.hint_proposer == NIL_PROPOSER;
+            nil && memory.locked.get(&(ecu, of.height)).is_some_and(|locked| *locked < of.round)
+        })
+    }),
     ("L4", "the designated proposer of a later round proposes", |_, world, event| {
         honest(world, event).is_some_and(|(ecu, of)| {
             let designated = (u64::from(of.height) + u64::from(of.round)) % world.thresholds.n as u64;
@@ -66,6 +76,9 @@ pub const RULES: &[Rule] = &[
     }),
     ("L6", "a decided ECU helps at the height before", |_, world, event| {
         vote(world, event, |ecu, of| of.height <= world.height(ecu))
+    }),
+    ("M1", "READY is said for a value, in a later round", |_, world, event| {
+        vote(world, event, |_, of| of.kind == Kind::Ready && of.round > 0 && of.hint_proposer != NIL_PROPOSER)
     }),
     ("M3", "a value is asked for", |_, world, event| {
         honest(world, event).is_some_and(|(_, of)| of.kind == Kind::Fetch)
@@ -92,7 +105,22 @@ pub const RULES: &[Rule] = &[
         "an amnesiac comes up",
         |_, _, event| matches!(&event.what, What::Booted { diagnosis, .. } if diagnosis.is_amnesia()),
     ),
+    ("R1", "some without a vote, the others decide", |_, world, event| {
+        live(event, |of| world.voters(of.height).count_ones() < world.thresholds.n as u32)
+    }),
+    ("R3", "f is not counted again for fewer members", |_, world, event| {
+        live(event, |of| {
+            let members = world.members(of.height).count_ones() as usize;
+            (members - 1) / 3 < world.thresholds.f
+        })
+    }),
+    ("R4", "who was suspended is resumed", |_, _, event| decided(event, |tx| matches!(tx, Transaction::Resume { .. }))),
     ("S1", "a seal comes to the gateway", |_, _, event| matches!(event.what, What::Sealed { .. })),
+    ("S3", "a block names fewer members than there are validators", |_, world, event| {
+        let fewer = |header: &BlockHeader| header.members.count() < world.thresholds.n;
+        decided(event, |tx| matches!(tx, Transaction::EventBlock(header) if fewer(header)))
+    }),
+    ("V1", "the chain refuses an order", |_, _, event| report(event, |of| matches!(of, Report::Refused(..)))),
     ("V3", "nothing is decided", |_, _, event| decided(event, |tx| *tx == Transaction::Skip)),
     ("W2", "time runs out in round 0", |_, world, event| vote(world, event, |_, of| of.round > 0)),
 ];
@@ -106,6 +134,8 @@ pub struct Memory {
     said: BTreeMap<Slot, u32>,
     /// The newest round that an ECU has voted in, by height.
     rounds: BTreeMap<(u8, Height), Round>,
+    /// The first round in which an ECU has precommitted a value, by height.
+    locked: BTreeMap<(u8, Height), Round>,
     boots: BTreeMap<u8, u32>,
 }
 
@@ -123,9 +153,13 @@ impl Memory {
             self.said.entry(slot(ecu, &vote)).or_insert(boot);
             let newest = self.rounds.entry((ecu, vote.height)).or_default();
             *newest = vote.round.max(*newest);
+            if vote.kind == Kind::Precommit && vote.hint_proposer != NIL_PROPOSER {
+                self.locked.entry((ecu, vote.height)).or_insert(vote.round);
+            }
             if self.said.len() > 1 << 14 {
                 self.said.retain(|(_, height, ..), _| *height + 64 > vote.height);
                 self.rounds.retain(|(_, height), _| *height + 64 > vote.height);
+                self.locked.retain(|(_, height), _| *height + 64 > vote.height);
             }
         }
     }
@@ -170,6 +204,10 @@ fn report(event: &Event, is: impl Fn(&Report) -> bool) -> bool {
 
 fn decided(event: &Event, is: impl Fn(&Transaction) -> bool) -> bool {
     matches!(&event.what, What::Decided { decision, .. } if is(&decision.tx))
+}
+
+fn live(event: &Event, is: impl Fn(&Decision) -> bool) -> bool {
+    matches!(&event.what, What::Decided { decision, .. } if decision.live && is(decision))
 }
 
 fn fact(event: &Event, is: impl Fn(&Record) -> bool) -> bool {

@@ -10,6 +10,7 @@ pub mod bounds;
 pub mod chain;
 mod hashing;
 pub mod marks;
+pub mod members;
 pub mod quorum;
 pub mod validity;
 pub mod votes;
@@ -60,6 +61,7 @@ impl Oracle {
             world: World::new(&car.genesis, dishonest),
             invariants: vec![
                 Box::new(agreement::Agreement::default()),
+                Box::new(members::MembersKeep::new(&car.genesis)),
                 Box::new(chain::Chain::default()),
                 Box::new(validity::Validity::new(&car.genesis)),
                 Box::new(votes::OneVote::default()),
