@@ -1,4 +1,4 @@
-//! A simulated car: ECUs, one bus, one virtual time.
+//! A simulated car: ECUs, one segment or two, one virtual time.
 
 mod carry_out;
 
@@ -15,7 +15,6 @@ use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
 use ecu_node::{Ecu, Input};
 
 use crate::attackers::Rogue;
-use crate::bus::SimBus;
 use crate::dice::Dice;
 use crate::ecu::{LIARS_TOKENS, SimEcu};
 use crate::event::{Event, Station, What};
@@ -23,14 +22,19 @@ use crate::faults::{Fate, Link, Noise};
 use crate::genesis::Plan;
 use crate::keys::{Keyring, SharedKeys};
 use crate::load::Load;
+use crate::router::{self, Router};
+use crate::segments::Segments;
 use crate::wiretap::Wiretap;
 use crate::writer::Writer;
 
 /// Identifiers of 11 bits.
 const STANDARD_IDS: usize = 1 << 11;
 
-/// Somebody outside who hears every frame that ends on the wire: when, in ns, and the frame.
-type Tap = Box<dyn FnMut(u64, &Frame)>;
+/// Somebody outside who hears every frame that ends on a wire: when, in ns, on which segment, and the frame.
+type Tap = Box<dyn FnMut(u64, usize, &Frame)>;
+
+/// The validator that joins the segments: they lose each other when it loses its power.
+const GATEWAY: u8 = 0;
 
 /// A car.
 pub struct Car {
@@ -40,11 +44,11 @@ pub struct Car {
     pub genesis: Genesis,
     /// Its keys.
     pub keyring: Keyring,
-    /// Its bus.
-    pub bus: SimBus,
+    /// Its wires.
+    pub segments: Segments,
     /// Its validators, then twins.
     pub ecus: Vec<SimEcu>,
-    /// Who is where on the bus.
+    /// Who the stations are.
     stations: Vec<Station>,
     /// What happens to bits on the wire.
     pub noise: Rc<RefCell<Noise>>,
@@ -84,21 +88,29 @@ impl Car {
     #[must_use]
     pub fn seeded(plan: Plan, timing: BitTiming, seed: u64) -> Self {
         let genesis = plan.genesis();
-        let mut bus = SimBus::new(0, timing);
+        let far = plan.segment_count() - 1;
+        let mut segments = Segments::new(&[timing; 2][..=far]);
         let ecus = (0..plan.validators).map(|at| {
-            let station = bus.attach();
-            bus.silence(station);
+            let station = segments.attach(plan.segment(at));
+            segments.silence(station);
             SimEcu::provisioned(at, station, &plan, &genesis)
         });
         let ecus: Vec<_> = ecus.collect();
         let mut stations: Vec<_> = (0..plan.validators).map(Station::Ecu).collect();
-        for station in [Station::Rogue, Station::Load] {
-            bus.attach();
+        for (station, segment) in [(Station::Rogue, far), (Station::Load, 0)] {
+            segments.attach(segment);
             stations.push(station);
         }
+        if far > 0 {
+            let router = segments.join();
+            segments.silence(router);
+            stations.push(Station::Router);
+        }
         let noise = Rc::new(RefCell::new(Noise::quiet(stations.len(), Dice::new(seed, 6))));
-        let disturb = noise.clone();
-        bus.disturb_when(move |sent| disturb.borrow_mut().disturbance(sent));
+        for segment in 0..=far {
+            let disturb = noise.clone();
+            segments.bus_mut(segment).disturb_when(move |sent| disturb.borrow_mut().disturbance(sent));
+        }
         let mut mesh_ids = vec![false; STANDARD_IDS];
         genesis.identifiers().for_each(|(_, id)| mesh_ids[id as usize] = true);
         Self {
@@ -117,7 +129,7 @@ impl Car {
             plan,
             timing,
             genesis,
-            bus,
+            segments,
             ecus,
             stations,
             noise,
@@ -141,7 +153,7 @@ impl Car {
         &self.plan
     }
 
-    /// The bit rates of its bus.
+    /// The bit rates of its wires.
     #[must_use]
     pub const fn timing(&self) -> BitTiming {
         self.timing
@@ -181,14 +193,14 @@ impl Car {
     }
 
     /// From now on `tap` hears every frame.
-    pub fn tap(&mut self, tap: impl FnMut(u64, &Frame) + 'static) {
+    pub fn tap(&mut self, tap: impl FnMut(u64, usize, &Frame) + 'static) {
         self.tap = Some(Box::new(tap));
     }
 
-    /// Another ECU with the identity, the keys and the memory of one that is there, off; its index.
+    /// Another ECU with the identity, the keys and the memory of one that is there, off, on the last segment; its index.
     pub fn add_twin(&mut self, of: u8) -> u8 {
-        let station = self.bus.attach();
-        self.bus.silence(station);
+        let station = self.segments.attach(self.segments.count() - 1);
+        self.segments.silence(station);
         let twin = self.ecus[usize::from(of)].twin(station, &self.plan, &self.genesis);
         let at = self.ecus.len() as u8;
         self.stations.push(Station::Ecu(at));
@@ -196,10 +208,10 @@ impl Car {
         at
     }
 
-    /// The station of an ECU.
+    /// Bit per station whose controllers are those of an ECU: of the gateway, the router's, too.
     #[must_use]
-    pub fn station(&self, at: u8) -> usize {
-        self.ecus[usize::from(at)].station
+    pub fn stations_of(&self, at: u8) -> u32 {
+        1 << self.ecus[usize::from(at)].station | self.router_in(at).map_or(0, |router| 1 << router)
     }
 
     /// Notes something that was done to the car.
@@ -216,13 +228,21 @@ impl Car {
     /// # Panics
     /// There is no such ECU.
     pub fn boot(&mut self, at: u8) {
+        if let Some(router) = self.router_in(at) {
+            self.segments.start(router);
+        }
         let ecu = &mut self.ecus[usize::from(at)];
         let Some(nonce) = ecu.boot(&self.genesis, &self.keyring, self.now_ns) else { return };
-        self.bus.start(ecu.station);
+        self.segments.start(ecu.station);
         let (diagnosis, pump) = (ecu.diagnosis.expect("booted"), ecu.pump().expect("booted"));
         let height = pump.validator().state().height();
         self.push(What::Booted { ecu: at, nonce, diagnosis, height });
         self.give(at, Input::Tick);
+    }
+
+    /// The station of the router that shares its power with an ECU.
+    fn router_in(&self, at: u8) -> Option<usize> {
+        self.segments.router.as_ref().filter(|_| at == GATEWAY).map(Router::station)
     }
 
     /// Takes the power from an ECU: RAM is lost, flash stays.
@@ -234,7 +254,10 @@ impl Car {
         let ecu = &mut self.ecus[usize::from(at)];
         if let Some(mut running) = ecu.running.take() {
             ecu.at_controller.clear();
-            self.bus.silence(ecu.station);
+            self.segments.silence(ecu.station);
+            if let Some(router) = self.router_in(at) {
+                self.segments.silence(router);
+            }
             for record in running.facts_until(if torn { u64::MAX } else { running.begun }) {
                 self.push(What::Durable { ecu: at, record, torn: true });
             }
@@ -290,7 +313,7 @@ impl Car {
     fn send(&mut self, station: Station, frame: Frame) {
         if let Some(at) = self.stations.iter().position(|known| *known == station) {
             self.token = self.token.wrapping_add(1);
-            let _ = self.bus.command(self.now_ns, at, BusCommand::Transmit { token: self.token, frame });
+            let _ = self.segments.command(self.now_ns, at, BusCommand::Transmit { token: self.token, frame });
         }
     }
 
@@ -317,18 +340,20 @@ impl Car {
         let next = self.next_ns();
         if next > end_ns {
             self.now_ns = self.now_ns.max(end_ns);
-            let _ = self.bus.advance(self.now_ns);
+            (0..self.segments.count()).for_each(|segment| drop(self.segments.advance(segment, end_ns)));
             return false;
         }
         self.now_ns = next;
-        let heard = self.bus.advance(next);
-        let mut rest = &heard[..];
-        while !rest.is_empty() {
-            // the bus tells its stations of a frame in their order
-            let one = 1 + rest.windows(2).take_while(|pair| pair[0].0 < pair[1].0).count();
-            let (frame, later) = rest.split_at(one);
-            self.end_of_frame(frame);
-            rest = later;
+        for segment in 0..self.segments.count() {
+            let heard = self.segments.advance(segment, next);
+            let mut rest = &heard[..];
+            while !rest.is_empty() {
+                // the bus tells its stations of a frame in their order
+                let one = 1 + rest.windows(2).take_while(|pair| pair[0].0 < pair[1].0).count();
+                let (frame, later) = rest.split_at(one);
+                self.end_of_frame(segment, frame);
+                rest = later;
+            }
         }
         self.act();
         for at in 0..self.ecus.len() as u8 {
@@ -340,12 +365,13 @@ impl Car {
     fn next_ns(&self) -> u64 {
         let ecus = self.ecus.iter().filter_map(|ecu| ecu.due_ns);
         let rogue = self.rogue.as_ref().and_then(|rogue| rogue.due_ns());
-        let others = [rogue, self.load.as_ref().and_then(Load::due_ns), self.bus.next_at()];
+        let others = [rogue, self.load.as_ref().and_then(Load::due_ns), self.segments.next_at()];
         ecus.chain(others.into_iter().flatten()).min().unwrap_or(u64::MAX).max(self.now_ns)
     }
 
     /// Those who send of their own accord.
     fn act(&mut self) {
+        self.segments.forward(self.now_ns);
         while let Some(frame) = self.load.as_mut().and_then(|load| load.due(self.now_ns)) {
             self.send(Station::Load, frame);
         }
@@ -384,22 +410,26 @@ impl Car {
         self.carry_out(at);
     }
 
-    /// A frame ended; `told` is what the bus tells its stations.
-    fn end_of_frame(&mut self, told: &[(usize, BusEvent)]) {
+    /// A frame ended on a segment; `told` is what that tells its stations.
+    fn end_of_frame(&mut self, segment: usize, told: &[(usize, BusEvent)]) {
         let received = told.iter().find_map(|(_, event)| match event {
             BusEvent::Received { frame, .. } => Some(*frame),
             _ => None,
         });
-        let Some(frame) = received else { return told.iter().for_each(|(station, event)| self.tell(*station, *event)) };
+        let Some(frame) = received else {
+            return told.iter().for_each(|(station, event)| self.tell(segment, *station, *event));
+        };
         if let Some(tap) = &mut self.tap {
-            tap(self.now_ns, &frame);
+            tap(self.now_ns, segment, &frame);
         }
         let id = frame.raw_id() as usize;
         if !self.mesh_ids.get(id).is_some_and(|known| *known) {
-            return; // the acceptance filters of the mesh's controllers
+            return self.foreign(segment, told); // the acceptance filters of the mesh's controllers
         }
-        let sender = self.sender_of(&frame);
-        let _ = self.wiretap.hear(&frame);
+        let sender = self.sender_of(segment, &frame);
+        if self.stations[sender] != Station::Router {
+            let _ = self.wiretap.hear(&frame);
+        }
         let event = self.events.len();
         self.push(What::Frame { sender: self.stations[sender], heard: 0, frame });
         let lost = self.link.is_lost();
@@ -411,7 +441,7 @@ impl Car {
                 (BusEvent::Received { .. }, Fate::Twice) => (2, frame),
                 (BusEvent::Received { .. }, Fate::Corrupt(other)) => (1, other),
                 _ => {
-                    self.tell(*station, *told);
+                    self.tell(segment, *station, *told);
                     continue;
                 }
             };
@@ -423,22 +453,32 @@ impl Car {
                     _ => self.push(What::Corrupted { ecu, frame }),
                 }
             }
-            let event = BusEvent::Received { segment: 0, at_us: self.now_us(), frame };
-            (0..times).for_each(|_| self.tell(*station, event));
+            let event = BusEvent::Received { segment: segment as u8, at_us: self.now_us(), frame };
+            (0..times).for_each(|_| self.tell(segment, *station, event));
         }
     }
 
-    /// Whose controller has a frame to send. Receivers may be told before the sender is.
-    fn sender_of(&self, frame: &Frame) -> usize {
-        let sends = |ecu: &&SimEcu| {
-            // an error-passive controller changes a flag of the frame
-            let same = |(_, own): &(u32, Frame)| own.id() == frame.id() && own.data() == frame.data();
-            ecu.at_controller.iter().any(same)
-        };
-        self.ecus.iter().find(sends).map_or(self.plan.validators.into(), |ecu| ecu.station)
+    /// A frame that is not the mesh's: only the router minds it.
+    fn foreign(&mut self, segment: usize, told: &[(usize, BusEvent)]) {
+        let Some(router) = self.segments.router.as_ref().map(Router::station) else { return };
+        for (_, event) in told.iter().filter(|(station, _)| *station == router) {
+            if !matches!(event, BusEvent::Received { frame, .. } if !router::is_wanted_on_both(frame)) {
+                self.tell(segment, router, *event);
+            }
+        }
     }
 
-    fn tell(&mut self, station: usize, event: BusEvent) {
+    /// Whose controller has a frame to send on a segment. Receivers may be told before the sender is.
+    fn sender_of(&self, segment: usize, frame: &Frame) -> usize {
+        // an error-passive controller changes a flag of the frame
+        let same = |(_, own): &(u32, Frame)| own.id() == frame.id() && own.data() == frame.data();
+        let sends = |ecu: &&SimEcu| ecu.at_controller.iter().any(same) && self.segments.sits_on(ecu.station, segment);
+        let router = || self.segments.router.as_ref().filter(|router| router.at_port(segment).iter().any(same));
+        let sender = self.ecus.iter().find(sends).map(|ecu| ecu.station);
+        sender.or_else(|| router().map(Router::station)).unwrap_or(self.plan.validators.into())
+    }
+
+    fn tell(&mut self, segment: usize, station: usize, event: BusEvent) {
         match self.stations[station] {
             Station::Ecu(at) => self.tell_ecu(at, event),
             Station::Rogue => {
@@ -448,6 +488,7 @@ impl Car {
                     self.rogue = Some(rogue);
                 }
             }
+            Station::Router => self.segments.tell_router(self.now_ns, segment, &event, &mut self.dice),
             Station::Load => {}
         }
     }
@@ -473,10 +514,10 @@ impl Car {
         }
     }
 
-    /// The mesh frames that ended on the wire, but for those of the place without keys.
+    /// The mesh frames that ECUs have sent.
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
         self.events.iter().filter_map(|event| match event.what {
-            What::Frame { sender, frame, .. } if sender != Station::Rogue => Some(frame),
+            What::Frame { sender: Station::Ecu(_), frame, .. } => Some(frame),
             _ => None,
         })
     }

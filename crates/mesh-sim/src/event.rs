@@ -31,6 +31,8 @@ pub enum Station {
     Rogue,
     /// The rest of the car.
     Load,
+    /// What joins two segments: the gateway, but not as a validator.
+    Router,
 }
 
 /// What happened.
@@ -54,9 +56,9 @@ pub enum What {
         /// In the middle of a durable write.
         torn: bool,
     },
-    /// A mesh frame ended on the wire.
+    /// A mesh frame ended on a segment.
     Frame {
-        /// Who sent it.
+        /// Who sent it there.
         sender: Station,
         /// Bit per ECU that got it.
         heard: u16,
@@ -132,6 +134,7 @@ impl fmt::Display for Station {
             Self::Ecu(ecu) => write!(f, "ecu{ecu}"),
             Self::Rogue => f.write_str("rogue"),
             Self::Load => f.write_str("load"),
+            Self::Router => f.write_str("router"),
         }
     }
 }

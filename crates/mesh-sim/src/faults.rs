@@ -104,7 +104,7 @@ impl Link {
         } else if self.dice.percent(self.duplicate) {
             Fate::Twice
         } else if self.dice.percent(self.corruption) {
-            self.corrupt(frame).map_or(Fate::Missed, Fate::Corrupt)
+            with_wrong_bit(frame, &mut self.dice).map_or(Fate::Missed, Fate::Corrupt)
         } else {
             Fate::Heard
         }
@@ -114,14 +114,15 @@ impl Link {
         let apart = |sides: u32| (sides >> from ^ sides >> to) & 1 == 1;
         self.sides.is_some_and(apart) && (self.both_sides >> from | self.both_sides >> to) & 1 == 0
     }
+}
 
-    /// The frame with one bit changed.
-    fn corrupt(&mut self, frame: &Frame) -> Option<Frame> {
-        let mut data = frame.data().to_vec();
-        let bit = self.dice.roll(8 * data.len() as u64) as usize;
-        *data.get_mut(bit / 8)? ^= 1 << (bit % 8);
-        Frame::fd(frame.id(), &data).ok()
-    }
+/// An FD frame with one bit changed; `None` if it has no data.
+#[must_use]
+pub fn with_wrong_bit(frame: &Frame, dice: &mut Dice) -> Option<Frame> {
+    let mut data = frame.data().to_vec();
+    let bit = dice.roll(8 * data.len() as u64) as usize;
+    *data.get_mut(bit / 8)? ^= 1 << (bit % 8);
+    Frame::fd(frame.id(), &data).ok()
 }
 
 /// How a store is found at the next boot.

@@ -34,12 +34,15 @@ pub struct Plan {
     pub phase_us: u32,
     /// Interval of heartbeats, µs.
     pub heartbeat_us: u32,
+    /// Bit per validator that sits on a second segment, behind the gateway's router; 0: there is one segment. The gateway
+    /// itself, validator 0, sits on the first.
+    pub far: u8,
     /// What the journals lie in.
     pub flash: Part,
 }
 
 impl Default for Plan {
-    /// Seven validators with the flash of an STM32G4 and a door sensor; Δ for 500k/2M (W1 with U = 0.4), heartbeats every 100 ms.
+    /// Seven validators on one segment, with the flash of an STM32G4 and a door sensor; Δ for 500k/2M (W1 with U = 0.4), heartbeats every 100 ms.
     fn default() -> Self {
         Self {
             seed: 1,
@@ -48,6 +51,7 @@ impl Default for Plan {
             suite: Suite::Blake2s,
             phase_us: 7_700,
             heartbeat_us: 100_000,
+            far: 0,
             flash: STM32G4,
         }
     }
@@ -70,6 +74,24 @@ impl Plan {
     #[must_use]
     pub fn fleet_key(&self) -> SigningKey {
         self.key(3, 0)
+    }
+
+    /// Bit per validator that sits on the first segment.
+    #[must_use]
+    pub fn near(&self) -> u8 {
+        (0..self.validators).filter(|at| self.segment(*at) == 0).map(|at| 1 << at).sum()
+    }
+
+    /// How many segments there are.
+    #[must_use]
+    pub const fn segment_count(&self) -> usize {
+        if self.far == 0 { 1 } else { 2 }
+    }
+
+    /// The segment of a validator.
+    #[must_use]
+    pub const fn segment(&self, at: ValidatorIndex) -> usize {
+        (at > 0 && self.far >> at & 1 == 1) as usize
     }
 
     fn key(&self, use_of: u8, at: u8) -> SigningKey {

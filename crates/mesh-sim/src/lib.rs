@@ -1,4 +1,4 @@
-//! A deterministic car: the ECUs that ship, on a bit-exact simulated CAN FD bus, in virtual time; the faults and
+//! A deterministic car: the ECUs that ship, on bit-exact simulated CAN FD segments, in virtual time; the faults and
 //! attackers that they must live with; and an oracle that watches from outside. `docs/simulator.md`.
 
 pub mod attackers;
@@ -14,6 +14,7 @@ pub mod genesis;
 pub mod keys;
 pub mod load;
 pub mod oracle;
+pub mod router;
 pub mod run;
 pub mod schedule;
 pub mod segments;

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 /// Run whole cars in virtual time, with faults and attackers, watched by an oracle from outside.
 ///
-/// A run is a function of its seed: seven production ECUs (sometimes four to eight) on one CAN FD bus, people who want
+/// A run is a function of its seed: seven production ECUs (sometimes four to eight) on a CAN FD bus, or on two that the gateway joins, people who want
 /// things approved, liars in validators' places, somebody without keys on the bus, power cuts, lost frames, wiped stores.
 /// The oracle checks after every event that nothing was broken that must hold whatever happens, and at the end, when the
 /// faults are over, that the car comes together again and decides. docs/simulator.md describes faults, attackers,

@@ -19,6 +19,8 @@ use crate::oracle::{Oracle, Violation};
 use crate::schedule::Schedule;
 use crate::workload::{Rates, Workload, alarm};
 
+/// Of the cars so many have two segments, percent.
+const SPLIT_PERCENT: u8 = 25;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Ignition is left alone for so long.
 const IGNITION_NS: u64 = SECOND_NS / 2;
@@ -36,6 +38,8 @@ pub struct Config {
     pub seed: u64,
     /// How long faults go on, virtual seconds; without faults the length of the run.
     pub seconds: u64,
+    /// 1 or 2 segments; `None`: as the seed has it in a run with faults, else one.
+    pub segments: Option<u8>,
     /// Bit rates.
     pub timing: BitTiming,
     /// The rest of the car on the bus.
@@ -66,7 +70,7 @@ pub struct Outcome {
     pub events: u64,
     /// Heights decided.
     pub decisions: usize,
-    /// Frames on the wire, and the time for which they held it, ns.
+    /// Frames on all segments, and the time for which they held one, on average, ns.
     pub frames: (u64, u64),
     /// From the end of the faults until all were together, ns.
     pub together_ns: Option<u64>,
@@ -112,6 +116,12 @@ impl Run {
             plan.validators = dice.weighted(&[(12, 7), (2, 4), (2, 5), (2, 6), (2, 8)]);
             plan.heartbeat_us = dice.weighted(&[(2, 100_000), (1, 40_000)]);
             plan.suite = dice.weighted(&[(1, Suite::Cmac), (1, Suite::Blake2s)]);
+        }
+        // who sits where is a matter of its own: with one segment, all else is as without it
+        let mut seats = Dice::new(config.seed, 7);
+        let is_split = config.faults && seats.percent(SPLIT_PERCENT);
+        if config.segments.map_or(is_split, |segments| segments > 1) {
+            plan.far = 2 + 2 * seats.roll((1 << (plan.validators - 1)) - 1) as u8;
         }
         let mut car = Car::seeded(plan, config.timing, config.seed);
         let load = match &config.load {
@@ -317,13 +327,13 @@ impl Run {
             let what = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
             Some(Violation { at_ns: self.car.now_ns(), invariant: "no panic", what })
         });
-        let statistics = self.car.bus.statistics();
+        let (statistics, segments) = (self.car.segments.statistics(), self.car.segments.count() as u64);
         Outcome {
             violation,
             virtual_ns: self.car.now_ns(),
             events: self.events,
             decisions: self.oracle.world().decided.len(),
-            frames: (statistics.frames, statistics.busy_ns),
+            frames: (statistics.frames, statistics.busy_ns / segments),
             together_ns: self.together_ns,
             marks: self.oracle.marks().fired().keys().copied().collect(),
         }

@@ -8,6 +8,7 @@ use crate::attackers::impersonator::Impersonator;
 use crate::attackers::other_version::OtherVersion;
 use crate::attackers::partial_tags::PartialTags;
 use crate::attackers::replayer::Replayer;
+use crate::attackers::router::{Faces, LyingRouter, TwoFaced};
 use crate::attackers::tag_spoiler::TagSpoiler;
 use crate::attackers::withholding_proposer::WithholdingProposer;
 use crate::attackers::{Liar, Rogue};
@@ -78,6 +79,8 @@ enum Cast {
     Colluders,
     Twin,
     OtherVersion,
+    /// The gateway of a car with two segments, and perhaps colluders who lie as it does.
+    Router,
 }
 
 const CASTS: &[(u32, Cast)] = &[
@@ -89,6 +92,9 @@ const CASTS: &[(u32, Cast)] = &[
     (2, Cast::Twin),
     (1, Cast::OtherVersion),
 ];
+
+/// Of the gateways between two segments so many lie, percent; the others have a cast of the table.
+const LYING_ROUTERS: u8 = 40;
 
 /// Rates of drift, ppm: crystals, and worse.
 const DRIFTS: &[i32] = &[0, 20, -20, 100, -100, 1_000, -1_000];
@@ -139,10 +145,14 @@ impl Schedule {
             let ahead_us = dice.roll(3_600_000_000) as i64;
             car.ecus[at].set_clock(Clock::TRUE.stepped(0, ahead_us).with_rate(0, ppm));
         }
-        let cast = dice.weighted(CASTS);
+        let lies = car.segments.router.is_some() && dice.percent(LYING_ROUTERS);
+        let cast = if lies { Cast::Router } else { dice.weighted(CASTS) };
         schedule.cast(car, cast, &mut dice);
         schedule.dice = dice;
         car.link.both_sides = (schedule.dishonest & ((1 << car.plan().validators) - 1)).into();
+        if let Some(router) = car.segments.router.as_ref().filter(|router| router.liar.is_some()) {
+            car.link.both_sides |= 1 << router.station();
+        }
         schedule
     }
 
@@ -154,7 +164,10 @@ impl Schedule {
             Cast::Colluders => self.f,
             _ => 1 + dice.roll(self.f as u64) as usize,
         };
-        let (first, half) = (dice.roll(n.into()) as u8, dice.roll(1 << n) as u8);
+        let (first, half) = match (dice.roll(n.into()) as u8, dice.roll(1 << n) as u8) {
+            _ if cast == Cast::Router => (0, car.plan().near()),
+            rolled => rolled,
+        };
         for number in 0..liars as u8 {
             let at = (first + number) % n;
             let mask = dice.roll(1 << n) as u8;
@@ -163,7 +176,14 @@ impl Schedule {
                 Cast::Equivocator => Some(Box::new(Equivocator)),
                 Cast::PartialTags => Some(Box::new(PartialTags { victims: mask })),
                 Cast::WithholdingProposer => Some(Box::new(WithholdingProposer { served: mask })),
-                Cast::Colluders => Some(Box::new(Colluder { half })),
+                Cast::Router if number == 0 => {
+                    let (faces, tag_len) = (Faces::default(), car.genesis.tag_len());
+                    if let Some(router) = &mut car.segments.router {
+                        router.liar = Some(Box::new(LyingRouter::new(tag_len, faces.clone())));
+                    }
+                    Some(Box::new(TwoFaced { near: half, faces }))
+                }
+                Cast::Colluders | Cast::Router => Some(Box::new(Colluder { half })),
                 Cast::OtherVersion => Some(Box::new(OtherVersion)),
                 Cast::Twin => {
                     self.dishonest |= 1 << car.add_twin(at);
@@ -237,7 +257,7 @@ impl Schedule {
                 self.next_ns += us * 1000;
             }
             Fault::BusOff => {
-                car.noise.borrow_mut().jammed |= 1 << car.station(at);
+                car.noise.borrow_mut().jammed |= car.stations_of(at);
                 self.jammed_until_ns = car.now_ns() + self.dice.roll(300_000_000);
             }
             Fault::Noise => car.noise.borrow_mut().percent = *self.dice.pick(&[1, 3, 10]),
@@ -295,11 +315,14 @@ impl Schedule {
         (0..car.ecus.len() as u8).filter(whole).map(|at| 1 << at).sum()
     }
 
-    /// All faults end; liars go on lying.
+    /// All faults end. Liars go on lying; a router becomes honest, for nothing can be owed across one that lies.
     pub fn calm(&mut self, car: &mut Car) {
         car.note("calm");
         car.link.heal();
         car.let_in(None);
+        if let Some(router) = &mut car.segments.router {
+            router.liar = None;
+        }
         {
             let mut noise = car.noise.borrow_mut();
             (noise.percent, noise.jammed) = (0, 0);

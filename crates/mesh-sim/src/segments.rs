@@ -1,94 +1,163 @@
-//! Two segments joined by a gateway that stores what it hears on the one and forwards it on the other.
+//! The wires of a car: one segment, or two that the gateway's [`Router`] joins.
 //!
-//! The gateway is a node on both. What it forwards is the caller's choice, and it may alter it: a gateway can lie.
+//! A station has one number in the whole car, and is a node with that number on every segment; it has power only where it
+//! sits. The router alone sits on both.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 
-use can_bus::{BusCommand, BusEvent, Frame};
+use can_bus::timing::BitTiming;
+use can_bus::{BusCommand, BusEvent};
 
-use crate::bus::SimBus;
+use crate::bus::{SimBus, Statistics};
+use crate::dice::Dice;
+use crate::router::Router;
 
-/// What a gateway makes of a frame that it heard on segment 0 or 1: what goes out on the other, if anything.
-type Route = Box<dyn FnMut(usize, &Frame) -> Option<Frame>>;
-
-/// Two buses, 0 and 1, and the gateway between them.
+/// One segment or two, with their stations.
 pub struct Segments {
-    buses: [SimBus; 2],
-    /// Where the gateway is on each.
-    ports: [usize; 2],
-    route: Route,
-    delay_ns: u64,
-    /// What it will send: when, where, what.
-    stored: VecDeque<(u64, usize, Frame)>,
-    sent: u32,
-    lost: u64,
+    buses: Vec<SimBus>,
+    /// On which segments each station sits.
+    seats: Vec<Range<usize>>,
+    /// What joins two of them.
+    pub router: Option<Router>,
 }
 
 impl Segments {
-    /// Adds a gateway to both buses that takes `delay_ns` for a frame.
-    pub fn new(
-        mut buses: [SimBus; 2],
-        delay_ns: u64,
-        route: impl FnMut(usize, &Frame) -> Option<Frame> + 'static,
-    ) -> Self {
-        let ports = buses.each_mut().map(SimBus::attach);
-        Self { buses, ports, route: Box::new(route), delay_ns, stored: VecDeque::new(), sent: 0, lost: 0 }
+    /// Segments with these bit rates, without stations; nothing joins them.
+    #[must_use]
+    pub fn new(timings: &[BitTiming]) -> Self {
+        let buses = timings.iter().zip(0..).map(|(timing, segment)| SimBus::new(segment, *timing));
+        Self { buses: buses.collect(), seats: Vec::new(), router: None }
     }
 
-    /// One of the buses, to look at or to disturb; frames are sent with [`Self::command`].
+    /// How many there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.buses.len()
+    }
+
+    /// One of them.
     ///
     /// # Panics
-    /// `segment` is not 0 or 1.
-    pub fn bus(&mut self, segment: usize) -> &mut SimBus {
+    /// There is no such segment.
+    #[must_use]
+    pub fn bus(&self, segment: usize) -> &SimBus {
+        &self.buses[segment]
+    }
+
+    /// One of them, to disturb it.
+    ///
+    /// # Panics
+    /// There is no such segment.
+    pub fn bus_mut(&mut self, segment: usize) -> &mut SimBus {
         &mut self.buses[segment]
     }
 
-    /// Frames that the gateway had no place for in the transmit queue of the other segment.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// Adds a station, with power; returns its number.
+    pub fn attach(&mut self, segment: usize) -> usize {
+        self.attach_to(segment..segment + 1)
     }
 
-    /// [`SimBus::command`] on a segment.
+    /// Adds a router between two segments, with power; returns its station.
     ///
     /// # Panics
-    /// There is no such segment or node.
-    pub fn command(&mut self, now_ns: u64, segment: usize, node: usize, command: BusCommand) -> Option<BusEvent> {
-        self.buses[segment].command(now_ns, node, command)
+    /// There are not two segments, or they are joined.
+    pub fn join(&mut self) -> usize {
+        assert!(self.count() == 2 && self.router.is_none(), "two segments that nothing joins");
+        let station = self.attach_to(0..2);
+        self.router = Some(Router::new(station));
+        station
     }
 
-    /// When to [advance](Self::advance) next, as [`SimBus::next_at`].
+    fn attach_to(&mut self, seats: Range<usize>) -> usize {
+        for (segment, bus) in self.buses.iter_mut().enumerate() {
+            let node = bus.attach();
+            if !seats.contains(&segment) {
+                bus.silence(node);
+            }
+        }
+        self.seats.push(seats);
+        self.seats.len() - 1
+    }
+
+    /// Whether a station sits on a segment.
+    ///
+    /// # Panics
+    /// There is no such station.
+    #[must_use]
+    pub fn sits_on(&self, station: usize, segment: usize) -> bool {
+        self.seats[station].contains(&segment)
+    }
+
+    /// [`SimBus::command`] of a station on its segment.
+    ///
+    /// # Panics
+    /// There is no such station.
+    pub fn command(&mut self, now_ns: u64, station: usize, command: BusCommand) -> Option<BusEvent> {
+        self.buses[self.seats[station].start].command(now_ns, station, command)
+    }
+
+    /// [`SimBus::silence`] of a station; a router forgets what it has stored.
+    ///
+    /// # Panics
+    /// There is no such station.
+    pub fn silence(&mut self, station: usize) {
+        self.buses[self.seats[station].clone()].iter_mut().for_each(|bus| bus.silence(station));
+        if let Some(router) = self.router.as_mut().filter(|router| router.station() == station) {
+            router.forget();
+        }
+    }
+
+    /// [`SimBus::start`] of a station.
+    ///
+    /// # Panics
+    /// There is no such station.
+    pub fn start(&mut self, station: usize) {
+        self.buses[self.seats[station].clone()].iter_mut().for_each(|bus| bus.start(station));
+    }
+
+    /// When to [advance](Self::advance) and [forward](Self::forward) next, as [`SimBus::next_at`].
+    #[must_use]
     pub fn next_at(&self) -> Option<u64> {
-        let stored = self.stored.front().map(|(due_ns, ..)| *due_ns);
+        let stored = self.router.as_ref().and_then(Router::due_ns);
         self.buses.iter().filter_map(SimBus::next_at).chain(stored).min()
     }
 
-    /// What the nodes hear until `now_ns`: segment, node and event, each segment in the order of its wire. The gateway's
-    /// own events are not among them.
-    pub fn advance(&mut self, now_ns: u64) -> Vec<(usize, usize, BusEvent)> {
-        let mut told = Vec::new();
-        while let Some(at_ns) = self.next_at().filter(|at_ns| *at_ns < now_ns) {
-            self.step(at_ns, &mut told);
-        }
-        self.step(now_ns, &mut told);
-        told
+    /// [`SimBus::advance`] of a segment: what its stations, the router among them, are told until `now_ns`.
+    ///
+    /// # Panics
+    /// There is no such segment.
+    pub fn advance(&mut self, segment: usize, now_ns: u64) -> Vec<(usize, BusEvent)> {
+        self.buses[segment].advance(now_ns)
     }
 
-    fn step(&mut self, at_ns: u64, told: &mut Vec<(usize, usize, BusEvent)>) {
-        for segment in 0..2 {
-            for (node, event) in self.buses[segment].advance(at_ns) {
-                if node != self.ports[segment] {
-                    told.push((segment, node, event));
-                } else if let BusEvent::Received { frame, .. } = event {
-                    let forwarded = (self.route)(segment, &frame);
-                    self.stored.extend(forwarded.map(|frame| (at_ns + self.delay_ns, 1 - segment, frame)));
-                }
+    /// Tells the router, if there is one, what happened to it on a segment.
+    pub fn tell_router(&mut self, now_ns: u64, segment: usize, event: &BusEvent, dice: &mut Dice) {
+        let Some(router) = &mut self.router else { return };
+        match event {
+            BusEvent::Received { frame, .. } => router.hear(now_ns, segment, frame, dice),
+            BusEvent::Transmitted { token } | BusEvent::Dropped { token } => router.sent(segment, *token),
+            _ => {}
+        }
+    }
+
+    /// The router sends what is due.
+    pub fn forward(&mut self, now_ns: u64) {
+        let Some(router) = &mut self.router else { return };
+        while let Some((to, token, frame)) = router.due(now_ns) {
+            let answer = self.buses[to].command(now_ns, router.station(), BusCommand::Transmit { token, frame });
+            if answer.is_some() {
+                router.lose(to, token);
             }
         }
-        while let Some((_, segment, frame)) = self.stored.pop_front_if(|(due_ns, ..)| *due_ns <= at_ns) {
-            self.sent = self.sent.wrapping_add(1);
-            let transmit = BusCommand::Transmit { token: self.sent, frame };
-            let answer = self.buses[segment].command(at_ns, self.ports[segment], transmit);
-            self.lost += u64::from(answer.is_some());
-        }
+    }
+
+    /// What the wires have carried, all together.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.buses.iter().map(SimBus::statistics).fold(Statistics::default(), |sum, of| Statistics {
+            frames: sum.frames + of.frames,
+            errors: sum.errors + of.errors,
+            busy_ns: sum.busy_ns + of.busy_ns,
+        })
     }
 }

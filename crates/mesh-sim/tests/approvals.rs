@@ -46,7 +46,7 @@ fn seven_ignite_in_fifteen_milliseconds_of_bus_time() {
     let trusted = car
         .run_until(end, |car| (0..7).all(|at| car.ecu(at).is_some_and(|ecu| ecu.validator().mode() == Mode::Trusted)));
     assert!(trusted);
-    let busy_us = car.bus.statistics().busy_ns / 1000;
+    let busy_us = car.segments.statistics().busy_ns / 1000;
     println!("trusted after {} us, {busy_us} us of bus", car.now_us());
     assert!(busy_us <= 15_000, "{busy_us} us of bus");
 }

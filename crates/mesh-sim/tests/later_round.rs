@@ -17,7 +17,7 @@ fn a_later_round_costs_each_three_votes() {
     // two propose at once, and four hear the one, three the other: nobody has a quorum in round 0
     let ids = RIVALS.map(|at| car.genesis.validators[usize::from(at)].identifiers);
     let proposals = ids.map(|ids| ids.propose);
-    car.bus.drop_when(move |sent, receiver| {
+    car.segments.bus_mut(0).drop_when(move |sent, receiver| {
         let first = receiver < 4;
         sent.frame.raw_id() == proposals[usize::from(first)]
     });
@@ -26,7 +26,7 @@ fn a_later_round_costs_each_three_votes() {
     }
     let end = car.now_us() + SECOND_US;
     assert!(car.run_until(end, |car| (0..7).all(|at| car.ecu(at).is_some_and(|ecu| ecu.validator().round() == 1))));
-    let (from, begun, busy) = (car.frames().count(), car.now_us(), car.bus.statistics().busy_ns);
+    let (from, begun, busy) = (car.frames().count(), car.now_us(), car.segments.statistics().busy_ns);
     let decided = |car: &Car| car.ecus.iter().all(|ecu| !ecu.decisions.is_empty());
     assert!(car.run_until(end, decided), "the next round is enough");
     assert!(car.ecus.iter().all(|ecu| ecu.decisions[0].round == 1));
@@ -39,7 +39,7 @@ fn a_later_round_costs_each_three_votes() {
     println!(
         "round 1: {votes:?} frames of PREVOTE, READY, PRECOMMIT; decided by all after {} us, {} us of bus",
         car.now_us() - begun,
-        (car.bus.statistics().busy_ns - busy) / 1_000
+        (car.segments.statistics().busy_ns - busy) / 1_000
     );
     // a vote may be said once more (M4)
     assert!(votes.iter().all(|frames| (4..=10).contains(frames)), "{votes:?}");

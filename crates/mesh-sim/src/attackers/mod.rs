@@ -1,7 +1,8 @@
 //! Attackers, one file each.
 //!
 //! A [`Liar`] sits in a validator's place, with its keys: an honest ECU whose frames are edited before they leave. A
-//! [`Rogue`] is somebody without keys who hears the bus and sends what it likes.
+//! [`Rogue`] is somebody without keys who hears the bus and sends what it likes. A [`Route`] is what a gateway's router makes of
+//! what it should repeat.
 
 pub mod babbler;
 pub mod colluders;
@@ -11,6 +12,7 @@ pub mod impersonator;
 pub mod other_version;
 pub mod partial_tags;
 pub mod replayer;
+pub mod router;
 pub mod tag_spoiler;
 pub mod withholding_proposer;
 
@@ -46,6 +48,23 @@ pub trait Rogue {
     fn act(&mut self, _now_ns: u64, _dice: &mut Dice) -> Vec<Frame> {
         Vec::new()
     }
+}
+
+/// An attacker in the gateway's routing between two segments.
+pub trait Route {
+    /// What it sends in place of a frame that it heard at `now_ns` on segment `from`.
+    fn route(&mut self, now_ns: u64, from: usize, frame: &Frame, dice: &mut Dice) -> Vec<Forwarded>;
+}
+
+/// A frame that a router sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// On which segment.
+    pub to: usize,
+    /// How much later than an honest router would, ns.
+    pub later_ns: u64,
+    /// The frame.
+    pub frame: Frame,
 }
 
 /// What a liar has: keys, ears, and the memory of the honest ECU in its place.

@@ -93,7 +93,7 @@ impl Car {
             }
             (BusCommand::Transmit { token, frame }, None) => (token, vec![frame]),
             (BusCommand::Abort { .. }, _) => {
-                if let Some(answer) = self.bus.command(self.now_ns, ecu.station, command) {
+                if let Some(answer) = self.segments.command(self.now_ns, ecu.station, command) {
                     running.answers.push((self.now_ns, Input::Bus(answer)));
                 }
                 return;
@@ -106,7 +106,7 @@ impl Car {
             let token = if number == 0 { honest } else { ecu.liars_token };
             ecu.liars_token = LIARS_TOKENS | ecu.liars_token.wrapping_add(u32::from(number > 0));
             ecu.at_controller.push((token, frame));
-            let answer = self.bus.command(self.now_ns, ecu.station, BusCommand::Transmit { token, frame });
+            let answer = self.segments.command(self.now_ns, ecu.station, BusCommand::Transmit { token, frame });
             if let (Some(answer), true) = (answer, number == 0) {
                 running.answers.push((self.now_ns, Input::Bus(answer)));
             }

@@ -27,6 +27,9 @@ pub struct CarArguments {
     /// Virtual seconds with faults; then come up to 40 more in which the car has to recover
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seconds: u64,
+    /// Segments, 1 or 2, joined by the gateway; by default the seed chooses, without faults there is one
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=2))]
+    segments: Option<u8>,
     /// Nominal and data bit rates
     #[arg(long, value_enum, default_value = "500k/2M")]
     profile: Profile,
@@ -59,13 +62,16 @@ impl CarArguments {
             None => Traffic::Seeded,
             Some(text) => text.parse().map_or_else(|_| Traffic::Log(PathBuf::from(text)), Traffic::Percent),
         };
-        Config { seed, seconds: self.seconds, timing, load, faults: !self.no_faults }
+        Config { seed, seconds: self.seconds, segments: self.segments, timing, load, faults: !self.no_faults }
     }
 
     /// The options with which a run is repeated.
     fn text(&self) -> String {
         let profile = self.profile.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let mut text = format!("--seconds {} --profile {profile}", self.seconds);
+        if let Some(segments) = self.segments {
+            text += &format!(" --segments {segments}");
+        }
         if let Some(load) = &self.load {
             text += &format!(" --load {load}");
         }

@@ -24,7 +24,7 @@ pub struct Arguments {
     /// Write a line for each event (docs/simulator.md); "-" is standard output
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
-    /// Write every frame as `candump -L` does, for any reader of such logs; dbc/ringfort.dbc describes the mesh's frames
+    /// Write every frame as `candump -L` does, those of a second segment on sim1, for any reader of such logs; dbc/ringfort.dbc describes the mesh's frames
     #[arg(long, value_name = "FILE")]
     candump: Option<PathBuf>,
     /// How it ended as JSON
@@ -40,9 +40,9 @@ impl Arguments {
         let mut events = self.events.as_deref().map(create).transpose()?;
         let candump = self.candump.as_deref().map(create).transpose()?.map(|file| Rc::new(RefCell::new(file)));
         if let Some(file) = candump.clone() {
-            let interface: Interface = "sim0".try_into().unwrap_or_default();
-            run.car.tap(move |now_ns, frame| {
-                let line = LogLine { time_us: now_ns / 1000, interface: interface.clone(), frame: *frame };
+            let interfaces = ["sim0", "sim1"].map(|name| Interface::try_from(name).unwrap_or_default());
+            run.car.tap(move |now_ns, segment, frame| {
+                let line = LogLine { time_us: now_ns / 1000, interface: interfaces[segment].clone(), frame: *frame };
                 // a full disk shows when the file is flushed
                 let _ = writeln!(file.borrow_mut(), "{line}");
             });

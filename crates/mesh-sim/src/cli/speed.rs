@@ -24,7 +24,8 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(&self, out: &mut impl Write) -> Result<bool> {
         let load = Traffic::Percent(30);
-        let config = Config { seed: 1, seconds: self.seconds, timing: BitTiming::FD_500K_2M, load, faults: false };
+        let timing = BitTiming::FD_500K_2M;
+        let config = Config { seed: 1, seconds: self.seconds, segments: None, timing, load, faults: false };
         let run = Run::new(&config)?;
         let start = Instant::now();
         let outcome = run.finish(&mut |_| {});

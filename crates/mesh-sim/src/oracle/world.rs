@@ -11,7 +11,6 @@ use device_chain::wire::{Header, Parts};
 
 use super::hashing::{self, Bytes32};
 use crate::event::{Event, Station, What};
-use crate::wiretap::Wiretap;
 
 /// Nonces of a validator's boots that are remembered: nobody has a session with an older one.
 const NONCES: usize = 8;
@@ -41,10 +40,8 @@ pub struct World {
     named: BTreeMap<(u8, Height), Vec<Bytes32>>,
     /// The highest height that is durable at each ECU.
     heights: BTreeMap<u8, Height>,
-    /// Identifiers on which somebody else than the owner has sent.
+    /// Identifiers on which their owner has heard somebody else.
     abused: BTreeSet<RawIdentifier>,
-    /// What is readable on the wire.
-    pub wiretap: Wiretap,
 }
 
 impl World {
@@ -68,7 +65,6 @@ impl World {
             named: BTreeMap::new(),
             heights: BTreeMap::new(),
             abused: BTreeSet::new(),
-            wiretap: Wiretap::new(genesis),
         }
     }
 
@@ -119,7 +115,7 @@ impl World {
         self.owners.get(&identifier).copied()
     }
 
-    /// Whether somebody else than its owner has sent on an identifier.
+    /// Whether the owner of an identifier has heard somebody else on it.
     #[must_use]
     pub fn is_abused(&self, identifier: RawIdentifier) -> bool {
         self.abused.contains(&identifier)
@@ -169,13 +165,13 @@ impl World {
                     nonces.remove(0);
                 }
             }
-            What::Frame { sender, frame, .. } => {
-                if let Some(owner) = self.owner(frame.raw_id())
-                    && *sender != Station::Ecu(owner)
-                {
-                    self.abused.insert(frame.raw_id());
-                }
-                let _ = self.wiretap.hear(frame);
+            // an owner does not hear what it sends
+            What::Frame { heard, frame, .. } => {
+                let abused = self.owner(frame.raw_id()).is_some_and(|owner| heard >> owner & 1 == 1);
+                self.abused.extend(abused.then_some(frame.raw_id()));
+            }
+            What::Corrupted { ecu, frame } => {
+                self.abused.extend(Some(frame.raw_id()).filter(|id| self.owner(*id) == Some(*ecu)));
             }
             What::Decided { ecu, decision } if self.is_honest(*ecu) => {
                 let members = self.members(decision.height);
