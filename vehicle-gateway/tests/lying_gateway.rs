@@ -6,7 +6,6 @@ use can_bus::segment::{Prefix, Reassembler, segments};
 use can_bus::timing::BitTiming;
 use device_chain::block::{BlockHeader, Seal};
 use device_chain::genesis::Genesis;
-use device_chain::grant::{Action, Grant, SignedGrant};
 use device_chain::keys::{KeyHandle, KeyStore, SoftKeys};
 use device_chain::merkle::leaf;
 use device_chain::tx::{Transaction, decision_hash};
@@ -20,6 +19,7 @@ use event_chain::merkle;
 use event_chain::record::RecordKind;
 use mesh_sim::car::Car;
 use mesh_sim::genesis::Plan;
+use mesh_sim::workload::grant;
 use vehicle_gateway::chain::{self, Chain, Effect, Now};
 
 const GATEWAY: ValidatorIndex = 0;
@@ -85,10 +85,9 @@ fn driven() -> Car {
 /// The mesh approves the use of a grant that validator 1 has brought.
 fn approve(car: &mut Car) {
     let height = car.ecu(1).expect("powered").validator().state().height() + 1;
-    let (mesh, holder, serial) = (car.genesis.mesh(), Hash::NIL, height.into());
-    let grant = Grant { mesh, issuer: 0, serial, action: Action::Unlock, holder, not_before: 1, not_after: 10_000 };
-    let usage = grant.usage();
-    car.give(1, Input::Grant(SignedGrant::sign(grant, &Plan::default().fleet_key())));
+    let signed = grant(car, height.into());
+    let usage = signed.grant.usage();
+    car.give(1, Input::Grant(signed));
     car.run_for(50_000);
     car.give(1, Input::Submit(Transaction::UseGrant(usage)));
     let end = car.now_us() + SECOND_US;

@@ -6,12 +6,11 @@ use std::path::Path;
 use can_bus::Frame;
 use can_bus::timing::BitTiming;
 use dbc::{Absent, Database, Message, Raw};
-use device_chain::grant::{Action, Grant, SignedGrant};
-use device_chain::types::Hash;
 use device_chain::wire::{HEADER, Header, Kind};
 use ecu_node::Input;
 use mesh_sim::car::Car;
 use mesh_sim::genesis::Plan;
+use mesh_sim::workload::grant;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -25,10 +24,9 @@ fn trace() -> Vec<Frame> {
     let mut car = Car::started(Plan::default(), BitTiming::FD_500K_2M);
     car.run_for(SECOND_US / 2);
     for serial in 1..=4 {
-        let (mesh, holder) = (car.genesis.mesh(), Hash::NIL);
-        let grant = Grant { mesh, issuer: 0, serial, action: Action::Unlock, holder, not_before: 1, not_after: 10_000 };
-        let usage = grant.usage();
-        car.give(0, Input::Grant(SignedGrant::sign(grant, &Plan::default().fleet_key())));
+        let signed = grant(&car, serial);
+        let usage = signed.grant.usage();
+        car.give(0, Input::Grant(signed));
         car.run_for(SECOND_US / 10);
         car.give(0, Input::Submit(device_chain::tx::Transaction::UseGrant(usage)));
         car.run_for(SECOND_US / 10);

@@ -408,6 +408,7 @@ impl Car {
             running.ecu.handle(now, Input::Tick);
         }
         self.carry_out(at);
+        self.liar_acts(at);
     }
 
     /// A frame ended on a segment; `told` is what that tells its stations.
@@ -482,7 +483,8 @@ impl Car {
         match self.stations[station] {
             Station::Ecu(at) => self.tell_ecu(at, event),
             Station::Rogue => {
-                if let (BusEvent::Received { frame, .. }, Some(mut rogue)) = (event, self.rogue.take()) {
+                let BusEvent::Received { frame, .. } = event else { return };
+                if let Some(mut rogue) = self.rogue.take() {
                     let frames = rogue.hear(self.now_ns, &frame, &mut self.dice);
                     frames.into_iter().for_each(|frame| self.inject(frame));
                     self.rogue = Some(rogue);

@@ -10,12 +10,14 @@ use ecu_node::store::{self, Diagnosis};
 use ecu_node::{Ecu, Input};
 use journal::{Counter, MemError, OpenError};
 
-use crate::attackers::Liar;
+use crate::attackers::{Liar, Seat};
 use crate::clock::Clock;
+use crate::dice::Dice;
 use crate::faults;
 use crate::flash::{SharedCounter, SharedFlash};
 use crate::genesis::Plan;
 use crate::keys::{Keyring, SharedKeys};
+use crate::wiretap::Wiretap;
 use crate::writer::Writer;
 
 /// Tokens from here on are frames that a liar adds: its honest ECU knows nothing of them.
@@ -47,6 +49,18 @@ impl Running {
     pub fn facts_until(&mut self, token: u64) -> Vec<Record> {
         let later = self.facts.partition_point(|(at, _)| *at <= token);
         self.facts.drain(..later).map(|(_, fact)| fact).collect()
+    }
+
+    /// What a liar in this ECU's place has.
+    pub fn seat<'a>(
+        &'a self,
+        me: ValidatorIndex,
+        genesis: &'a Genesis,
+        wiretap: &'a Wiretap,
+        dice: &'a mut Dice,
+    ) -> Seat<'a> {
+        let state = self.ecu.validator().state();
+        Seat { me, genesis, keys: &self.keys, head: (state.height(), *state.head()), wiretap, dice }
     }
 
     pub const fn is_paused(&self, now_ns: u64) -> bool {
@@ -182,6 +196,8 @@ impl SimEcu {
             let deadline = running.ecu.deadline().map(|at| self.clock.when_ns(at.0));
             let next = running.answers.iter().map(|(due_ns, _)| *due_ns).chain(deadline).min();
             let resumes = (running.overrun > 0).then_some(running.paused_until_ns);
+            let lie = self.liar.as_ref().and_then(|liar| liar.due_ns());
+            let next = next.into_iter().chain(lie).min();
             next.map(|at| at.max(running.paused_until_ns)).into_iter().chain(resumes).min()
         });
     }

@@ -100,7 +100,7 @@ impl Workload {
         if self.dice.percent(alarms) {
             car.give(at, Input::Submit(alarm(car, at, self.dice.roll(4) as usize)));
         } else if self.dice.percent(forged) {
-            let grant = grant(car, FORGED + self.serial);
+            let grant = unsigned(car, FORGED + self.serial);
             let key = car.plan().endpoint_key(0); // anybody's, but not the fleet's
             car.give(at, Input::Grant(SignedGrant::sign(grant, &key)));
             self.serial += 1;
@@ -108,7 +108,7 @@ impl Workload {
             car.give(at, Input::Submit(used.clone()));
         } else {
             self.serial += 1;
-            let signed = SignedGrant::sign(grant(car, self.serial), &car.keyring.fleet);
+            let signed = grant(car, self.serial);
             car.vouch(signed.clone());
             self.to_use.push((car.now_ns() + USE_AFTER_NS, at, signed.clone()));
             car.give(at, Input::Grant(signed));
@@ -124,7 +124,13 @@ impl Workload {
     }
 }
 
-fn grant(car: &Car, serial: u64) -> Grant {
+/// A grant of the fleet: to unlock, at any height.
+#[must_use]
+pub fn grant(car: &Car, serial: u64) -> SignedGrant {
+    SignedGrant::sign(unsigned(car, serial), &car.keyring.fleet)
+}
+
+fn unsigned(car: &Car, serial: u64) -> Grant {
     let (mesh, holder) = (car.genesis.mesh(), Hash::NIL);
     Grant { mesh, issuer: 0, serial, action: Action::Unlock, holder, not_before: 1, not_after: u32::MAX }
 }

@@ -105,6 +105,7 @@ fn one_comes_back_with_its_store_and_one_wiped() {
         caught_up(3) && caught_up(4) && car.ecu(4).is_some_and(|ecu| !ecu.validator().is_amnesiac())
     });
     assert!(back, "caught up and readmitted");
+    car.run_for(50_000); // until it is durable
     assert!(car.ecus[4].reports.iter().any(|report| matches!(report, Report::Readmitted(at) if *at > height)));
     assert!(car.ecus[3].decisions.iter().filter(|decision| !decision.live).count() >= 11, "height by height");
     // with two others silent, both are needed again

@@ -1,13 +1,13 @@
 //! What the flash of the ECUs costs an approval, and what happens when it tears or wears out.
 
+mod common;
+
 use std::collections::BTreeMap;
 
 use can_bus::timing::BitTiming;
-use device_chain::block::{BlockHeader, Finality};
-use device_chain::grant::{Action, Grant, SignedGrant};
+use common::{GATEWAY, SECOND_US, next_block};
 use device_chain::limits::MAX_BACKLOG;
 use device_chain::tx::Transaction;
-use device_chain::types::Hash;
 use device_chain::wire::Header;
 use ecu_node::Input;
 use ecu_node::store::Diagnosis;
@@ -15,12 +15,11 @@ use journal::part::{self, Part};
 use journal::{Defect, Error, Tear};
 use mesh_sim::car::Car;
 use mesh_sim::genesis::Plan;
+use mesh_sim::workload::grant;
 use mesh_sim::writer::Writer;
 
-const GATEWAY: u8 = 0;
 const N: u8 = 7;
 const QUORUM: usize = 5;
-const SECOND_US: u64 = 1_000_000;
 /// From one approval to the next.
 const INTERVAL_US: u64 = 100_000;
 
@@ -71,11 +70,9 @@ fn decide(car: &mut Car, tx: Transaction) -> Vec<u64> {
 
 /// The fleet grants, the gateway passes it on and uses it.
 fn approve(car: &mut Car, serial: u64) -> Vec<u64> {
-    let mesh = car.genesis.mesh();
-    let (action, holder) = (Action::Unlock, Hash::NIL);
-    let grant = Grant { mesh, issuer: 0, serial, action, holder, not_before: 1, not_after: 1_000_000 };
-    let (digest, start) = (grant.digest(), car.now_us());
-    car.give(GATEWAY, Input::Grant(SignedGrant::sign(grant, &Plan::default().fleet_key())));
+    let (signed, start) = (grant(car, serial), car.now_us());
+    let digest = signed.grant.digest();
+    car.give(GATEWAY, Input::Grant(signed));
     car.run_for(INTERVAL_US / 2);
     let tx = car.ecu(GATEWAY).expect("powered").validator().use_of(&digest).expect("checked by now");
     let times = decide(car, tx);
@@ -94,21 +91,6 @@ fn close_block_in_time(car: &mut Car) {
 fn close_block(car: &mut Car) -> Vec<u64> {
     let block = next_block(car);
     decide(car, block)
-}
-
-fn next_block(car: &Car) -> Transaction {
-    let state = car.ecu(GATEWAY).expect("powered").validator().state();
-    Transaction::EventBlock(BlockHeader {
-        number: state.event().number + 1,
-        previous: state.event().hash,
-        tree_size: state.height(),
-        tree_root: state.tree().root(),
-        attested_root: Hash([5; 32]),
-        attested_count: 0,
-        finality: Finality::Final,
-        time_ms: state.event().time_ms + 1_000,
-        members: state.members(),
-    })
 }
 
 /// Approves `times` times, prints and returns the worst time until a quorum may act, and until the last ECU may.

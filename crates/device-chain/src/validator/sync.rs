@@ -12,7 +12,7 @@ use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
 use crate::wire::{Header, Parts};
 
-/// Phases in which a peer gets one VALUE: its answer is longer than its question, and a liar asks at will.
+/// Phases in which a peer gets one VALUE, or one batch of decisions: the answer is longer than its question, and a liar asks at will.
 pub(super) const VALUE_PHASES: u64 = 8;
 
 /// Asking for values that others vote for and this node does not hold.
@@ -155,12 +155,18 @@ impl<K: KeyStore> Validator<K> {
     /// it costs no more than that.
     fn ask_for_the_present(&mut self) {
         let pause = 2 * u64::from(self.genesis.policy.heartbeat_us);
+        // when a whole batch has come, the next is asked for as soon as anybody may answer, whatever the clocks and the bus make of it
+        let next_batch = (VALUE_PHASES + 1) * self.phase_us();
         let last = match self.catch_up.asked {
-            // a whole batch has come: the next may be asked for at once
-            Some((_, at, from)) if self.now.since(at) < pause && self.state.height() < from + HISTORY_BATCH => return,
+            Some((peer, at, from)) => {
+                let has_come = self.state.height() >= from + HISTORY_BATCH;
+                if self.now.since(at) < if has_come { next_batch.min(pause) } else { pause } {
+                    return;
+                }
+                peer
+            }
             // a height may just be in progress here: what is decided by asking moves nothing (DC-45)
             None if self.catch_up.since.is_none_or(|since| self.now.since(since) < pause / 2) => return,
-            Some((peer, _, _)) => peer,
             None => self.me,
         };
         let n = self.full.n as ValidatorIndex;
@@ -187,7 +193,8 @@ impl<K: KeyStore> Validator<K> {
         let remembered = self.decision_at(behind + 1).is_some();
         // a state is long: a liar's requests must not fill the bus
         let onwards = last.is_some_and(|(_, from)| behind >= from + HISTORY_BATCH);
-        let pause = if remembered && onwards { self.phase_us() } else { u64::from(self.genesis.policy.heartbeat_us) };
+        let heartbeat = u64::from(self.genesis.policy.heartbeat_us);
+        let pause = if remembered && onwards { heartbeat.min(VALUE_PHASES * self.phase_us()) } else { heartbeat };
         if last.is_some_and(|(last, _)| self.now.since(last) < pause) {
             return;
         }

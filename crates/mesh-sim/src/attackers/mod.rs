@@ -4,25 +4,33 @@
 //! [`Rogue`] is somebody without keys who hears the bus and sends what it likes. A [`Route`] is what a gateway's router makes of
 //! what it should repeat.
 
+pub mod asker;
 pub mod babbler;
 pub mod colluders;
 pub mod equivocator;
 pub mod flooder;
+pub mod hello_replayer;
 pub mod impersonator;
+pub mod lonely_voter;
+pub mod nil_voter;
 pub mod other_version;
 pub mod partial_tags;
+pub mod proposer;
 pub mod replayer;
 pub mod router;
 pub mod tag_spoiler;
+pub mod unknown_voter;
+pub mod voice;
 pub mod withholding_proposer;
 
 use can_bus::Frame;
-use can_bus::frame::id_from_raw;
+use can_bus::frame::{MAX_FD, id_from_raw};
+use can_bus::segment::{Prefix, segments};
 use device_chain::genesis::Genesis;
 use device_chain::keys::{KeyHandle, KeyStore};
 use device_chain::tx::decision_hash;
 use device_chain::types::{Hash, Height, ValidatorIndex};
-use device_chain::wire::{HEADER, Header, Parts, tag_input, tag_slot};
+use device_chain::wire::{Class, HEADER, Header, Parts, tag_input, tag_slot};
 
 use crate::dice::Dice;
 use crate::keys::SharedKeys;
@@ -32,6 +40,16 @@ use crate::wiretap::Wiretap;
 pub trait Liar {
     /// What leaves in place of a frame that the honest ECU in this seat wants to send.
     fn edit(&mut self, seat: &mut Seat<'_>, frame: Frame) -> Vec<Frame>;
+
+    /// When it wants to say something of its own accord, ns.
+    fn due_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// What it then says, at `now_ns`.
+    fn act(&mut self, _now_ns: u64, _seat: &mut Seat<'_>) -> Vec<Frame> {
+        Vec::new()
+    }
 }
 
 /// An attacker without keys.
@@ -114,16 +132,46 @@ impl Seat<'_> {
     /// validator) and wrong for the rest.
     #[must_use]
     pub fn vote(&self, like: &Header, choice: &Choice, receivers: u8) -> Option<Frame> {
-        let header = like.hint(hint(choice));
         let subject = choice.map_or(Hash::NIL, |(_, hash)| hash);
-        let input = tag_input(&header.to_bytes(), &self.head.1, &subject);
-        let mut message = header.to_bytes().to_vec();
-        for peer in (0..self.genesis.validators.len() as u8).filter(|peer| *peer != self.me) {
+        let message = self.message(like.hint(hint(choice)), &self.head.1, &subject, &[], receivers);
+        Frame::fd_padded(id_from_raw(self.genesis.validators[usize::from(self.me)].identifiers.vote)?, &message).ok()
+    }
+
+    /// The frames of a message with a counter of its own, whose tags are made as those of [`Self::vote`].
+    #[must_use]
+    pub fn frames(&self, header: Header, context: &Hash, subject: &Hash, body: &[u8], receivers: u8) -> Vec<Frame> {
+        let header =
+            Header { mesh: self.genesis.mesh().short(), suite: self.genesis.suite.code(), sender: self.me, ..header };
+        let message = self.message(header, context, subject, body, receivers);
+        let identifiers = &self.genesis.validators[usize::from(self.me)].identifiers;
+        let raw = match header.kind.class() {
+            Class::Vote => identifiers.vote,
+            Class::Propose => identifiers.propose,
+            Class::Control => identifiers.control,
+            Class::Bulk => identifiers.bulk,
+            Class::Record => return Vec::new(), // an endpoint's
+        };
+        let Some(id) = id_from_raw(raw) else { return Vec::new() };
+        match Prefix::parse(&message) {
+            Some(prefix) if header.kind.body_len().is_none() || message.len() > MAX_FD => {
+                let payloads = segments(prefix, header.counter as u8, &message).into_iter().flatten();
+                payloads.filter_map(|payload| Frame::fd(id, &payload).ok()).collect()
+            }
+            _ => Frame::fd_padded(id, &message).into_iter().collect(),
+        }
+    }
+
+    fn message(&self, header: Header, context: &Hash, subject: &Hash, body: &[u8], receivers: u8) -> Vec<u8> {
+        let input = tag_input(&header.to_bytes(), context, subject);
+        let mut message = [&header.to_bytes()[..], body].concat();
+        let addressee = header.kind.is_addressed().then_some(header.round);
+        let everybody = 0..self.genesis.validators.len() as u8;
+        for peer in everybody.filter(|peer| *peer != self.me && addressee.is_none_or(|addressee| addressee == *peer)) {
             let tag = self.keys.tag(KeyHandle::Session(peer), &input).unwrap_or_default();
             let wrong = if receivers >> peer & 1 == 1 { 0 } else { 0xa5 };
             message.extend(tag[..self.genesis.tag_len()].iter().map(|byte| byte ^ wrong));
         }
-        Frame::fd_padded(id_from_raw(self.genesis.validators[usize::from(self.me)].identifiers.vote)?, &message).ok()
+        message
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use can_bus::Frame;
 use can_bus::port::{BusCommand, BusEvent};
 use device_chain::block::Seal;
 use device_chain::codec;
@@ -11,7 +12,6 @@ use device_chain::record::RecordKind;
 use ecu_node::{Effect, Input};
 
 use super::Car;
-use crate::attackers::Seat;
 use crate::ecu::LIARS_TOKENS;
 use crate::event::What;
 
@@ -85,10 +85,7 @@ impl Car {
         let Some(running) = &mut ecu.running else { return };
         let (honest, frames) = match (command, &mut ecu.liar) {
             (BusCommand::Transmit { token, frame }, Some(liar)) => {
-                let state = running.ecu.validator().state();
-                let head = (state.height(), *state.head());
-                let (genesis, wiretap, dice) = (&self.genesis, &self.wiretap, &mut self.dice);
-                let mut seat = Seat { me: ecu.place, genesis, keys: &running.keys, head, wiretap, dice };
+                let mut seat = running.seat(ecu.place, &self.genesis, &self.wiretap, &mut self.dice);
                 (token, liar.edit(&mut seat, frame))
             }
             (BusCommand::Transmit { token, frame }, None) => (token, vec![frame]),
@@ -102,14 +99,35 @@ impl Car {
         if frames.is_empty() {
             running.answers.push((self.now_ns, Input::Bus(BusEvent::Transmitted { token: honest })));
         }
-        for (number, frame) in frames.into_iter().enumerate() {
-            let token = if number == 0 { honest } else { ecu.liars_token };
-            ecu.liars_token = LIARS_TOKENS | ecu.liars_token.wrapping_add(u32::from(number > 0));
-            ecu.at_controller.push((token, frame));
-            let answer = self.segments.command(self.now_ns, ecu.station, BusCommand::Transmit { token, frame });
-            if let (Some(answer), true) = (answer, number == 0) {
-                running.answers.push((self.now_ns, Input::Bus(answer)));
-            }
+        let mut frames = frames.into_iter();
+        if let Some(frame) = frames.next() {
+            ecu.at_controller.push((honest, frame));
+            let answer = self.segments.command(self.now_ns, ecu.station, BusCommand::Transmit { token: honest, frame });
+            running.answers.extend(answer.map(|answer| (self.now_ns, Input::Bus(answer))));
+        }
+        self.add_frames(at, frames);
+    }
+
+    /// What a liar says of its own accord, if it is time.
+    pub(super) fn liar_acts(&mut self, at: u8) {
+        let (ecu, now_ns) = (&mut self.ecus[usize::from(at)], self.now_ns);
+        let (Some(running), Some(liar)) = (&ecu.running, &mut ecu.liar) else { return };
+        if liar.due_ns().is_some_and(|due_ns| due_ns <= now_ns) {
+            let frames = liar.act(now_ns, &mut running.seat(ecu.place, &self.genesis, &self.wiretap, &mut self.dice));
+            self.add_frames(at, frames);
+            self.ecus[usize::from(at)].reckon();
+        }
+    }
+
+    /// Sends frames of which the honest ECU in the seat knows nothing. One that the controller has no room for is lost.
+    fn add_frames(&mut self, at: u8, frames: impl IntoIterator<Item = Frame>) {
+        let ecu = &mut self.ecus[usize::from(at)];
+        for frame in frames {
+            let token = ecu.liars_token;
+            ecu.liars_token = LIARS_TOKENS | ecu.liars_token.wrapping_add(1);
+            let taken =
+                self.segments.command(self.now_ns, ecu.station, BusCommand::Transmit { token, frame }).is_none();
+            ecu.at_controller.extend(taken.then_some((token, frame)));
         }
     }
 }

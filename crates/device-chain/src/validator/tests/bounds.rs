@@ -4,7 +4,7 @@
 use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::keys::Device;
-use crate::limits::MAX_HELD;
+use crate::limits::{HISTORY_BATCH, MAX_HELD};
 use crate::tx::decision_hash;
 use crate::validator::sync::VALUE_PHASES;
 use crate::wire::{Class, Header, Kind};
@@ -113,6 +113,45 @@ fn who_asks_for_values_without_end_gets_one_in_eight_phases() {
     let most = 4 * (1 + net.now.since(started) / (VALUE_PHASES * PHASE_US)) as usize;
     let values = sent(&net, since, |kind| kind == Kind::Value);
     assert!((4..=most).contains(&values), "{values} values, {most} at most");
+}
+
+#[test]
+fn who_asks_for_decisions_without_end_gets_a_batch_in_eight_phases() {
+    let mut net = with_liar();
+    for serial in 1..=12 {
+        net.run(2 * PHASE_US);
+        net.unlock(serial, 1);
+        net.reach_by(0..LIAR, serial as u32, HEARTBEAT_US);
+    }
+    net.run(HEARTBEAT_US);
+    let (since, started, mut from) = (net.log.len(), net.now, 0);
+    while net.now.since(started) < 8 * HEARTBEAT_US {
+        let sync = Header::new(Kind::Sync, from).round(0);
+        let sync = net.forge(LIAR, sync, [&Hash::NIL, &Hash::NIL], &[], |_| true);
+        net.replay(&sync);
+        from = (from + HISTORY_BATCH) % 12;
+        net.run(1_000);
+    }
+    // the one named and the f + 1 behind it
+    let batches = 1 + net.now.since(started) / (VALUE_PHASES * PHASE_US);
+    let most = 4 * (batches as usize) * HISTORY_BATCH as usize;
+    let values = sent(&net, since, |kind| kind == Kind::Value);
+    assert!((16..=most).contains(&values), "{values} values, {most} at most");
+}
+
+#[test]
+fn replayed_hellos_get_four_answers_a_heartbeat() {
+    let mut net = with_liar();
+    let hellos: StdVec<_> = net.log.iter().filter(|packet| packet.header.kind == Kind::Hello).cloned().collect();
+    let (since, started) = (net.log.len(), net.now);
+    while net.now.since(started) < 8 * HEARTBEAT_US {
+        hellos.iter().for_each(|hello| net.replay(hello));
+        net.run(1_000);
+    }
+    let most = 6 * (1 + 4 * net.now.since(started) / HEARTBEAT_US) as usize;
+    let answers = sent(&net, since, |kind| kind == Kind::Confirm);
+    assert!((6..=most).contains(&answers), "{answers} answers, {most} at most");
+    assert_eq!(sent(&net, since, |kind| kind == Kind::Hello), 0);
 }
 
 /// M3: a vote for something unknown may be anybody's.
