@@ -352,7 +352,9 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ignition = self.ignition_ms.map_or_else(String::new, |ms| format!(" ({ms} ms after the start)"));
         writeln!(f, "{:<12}{} ({}) of {}, process {}", "node", self.name, self.role, self.vehicle, self.pid)?;
-        writeln!(f, "{:<12}{}{}{ignition}", "mode", self.mode, if self.amnesiac { ", amnesiac" } else { "" })?;
+        let amnesiac = if self.amnesiac { ", amnesiac" } else { "" };
+        let suspended = if self.suspended { ", suspended" } else { "" };
+        writeln!(f, "{:<12}{}{amnesiac}{suspended}{ignition}", "mode", self.mode)?;
         writeln!(f, "{:<12}height {}, round {}, head {}", "chain", self.height, self.round, &self.head)?;
         writeln!(f, "{:<12}boot {}; {}", "journal", self.boot, self.diagnosis)?;
         if let Some(door) = &self.door {
@@ -369,11 +371,12 @@ impl fmt::Display for Status {
             let text: Vec<_> = shown.iter().map(|(name, count)| format!("{name} {count}")).collect();
             writeln!(f, "{name:<12}{}", text.join(", "))?;
         }
-        writeln!(f, "\n{:<16}{:<8}{:<11}amnesiac", "peer", "heard", "confirmed")?;
+        writeln!(f, "\n{:<16}{:<8}{:<11}{:<10}suspended", "peer", "heard", "confirmed", "amnesiac")?;
         let yes = |yes| if yes { "yes" } else { "no" };
         for peer in &self.peers {
             let (heard, confirmed, amnesiac) = (yes(peer.heard), yes(peer.confirmed), yes(peer.amnesiac));
-            writeln!(f, "{:<16}{heard:<8}{confirmed:<11}{amnesiac}", peer.name)?;
+            let suspended = yes(peer.suspended);
+            writeln!(f, "{:<16}{heard:<8}{confirmed:<11}{amnesiac:<10}{suspended}", peer.name)?;
         }
         writeln!(f, "\n{:>8}  {:<12}{:<18}{:>6}{:>12}", "height", "decision", "hash", "round", "latency us")?;
         for decision in &self.decisions {

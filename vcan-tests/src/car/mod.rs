@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 pub use backend::{Play, Program};
-pub use plan::{BusKind, Config, record_other};
+pub use plan::{BusKind, Config, record_other, with_heartbeat};
 
 use crate::bus::Tap;
 use crate::cloud::{Cloud, CloudPaths};

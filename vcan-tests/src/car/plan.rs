@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use dbc::Database;
@@ -41,13 +42,6 @@ impl Config {
     /// `source` is not a configuration that `ecu-node config check` accepts.
     pub fn write(source: &Path, folder: &Path, link: SocketAddr) -> Result<Self> {
         let mut table = read(source)?;
-        if let Some(Value::Table(record)) = table.get_mut("record")
-            && let Some(dbc) = record.get("dbc").and_then(Value::as_str)
-        {
-            let base = std::path::absolute(source)?;
-            let dbc = base.parent().unwrap_or(Path::new("")).join(dbc);
-            record.insert("dbc".into(), dbc.display().to_string().into());
-        }
         table.insert("cloud".into(), Table::from_iter([("url".into(), format!("http://{link}").into())]).into());
         let path = folder.join("car.toml");
         fs::write(&path, toml::to_string(&table)?).with_context(|| path.display().to_string())?;
@@ -107,9 +101,31 @@ pub fn record_other(source: &Path, dbc: &Path, log: &Path, folder: &Path) -> Res
     Ok(path)
 }
 
+/// A configuration with heartbeats at another interval.
+///
+/// # Errors
+/// `source` cannot be read, or has no `mesh`.
+pub fn with_heartbeat(source: &Path, interval: Duration, folder: &Path) -> Result<PathBuf> {
+    let mut table = read(source)?;
+    let mesh = table.get_mut("mesh").and_then(Value::as_table_mut).context("no [mesh]")?;
+    mesh.insert("heartbeat_us".into(), i64::try_from(interval.as_micros())?.into());
+    let path = folder.join("heartbeat.toml");
+    fs::write(&path, toml::to_string(&table)?).with_context(|| path.display().to_string())?;
+    Ok(path)
+}
+
+/// What a configuration says, with the path to its DBC absolute, so that it may lie elsewhere.
 fn read(path: &Path) -> Result<Table> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display()))
+    let mut table: Table = toml::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    if let Some(Value::Table(record)) = table.get_mut("record")
+        && let Some(dbc) = record.get("dbc").and_then(Value::as_str)
+    {
+        let base = std::path::absolute(path)?;
+        let dbc = base.parent().unwrap_or(Path::new("")).join(dbc);
+        record.insert("dbc".into(), dbc.display().to_string().into());
+    }
+    Ok(table)
 }
 
 /// Makes the cloud's keys, then the car's with the genesis that names them, unless they are there.

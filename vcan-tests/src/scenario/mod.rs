@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod failure;
 pub mod guests;
 pub mod ignition;
+pub mod members;
 pub mod ride;
 pub mod rogue;
 

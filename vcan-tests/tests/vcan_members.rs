@@ -1,0 +1,25 @@
+//! ECUs that fall silent one after another, and come back. Run under `scripts/vcan`.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Bench, repository};
+use vcan_tests::car::{BusKind, with_heartbeat};
+use vcan_tests::scenario::{ignition, members};
+use vcan_tests::workspace::temporary;
+
+/// 64 of them are waited for, twice.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+
+#[test]
+fn four_of_seven_carry_the_car_and_the_others_come_back() {
+    let folder = tempfile::tempdir_in(temporary()).unwrap();
+    let config = with_heartbeat(&repository().join("car.toml"), HEARTBEAT, folder.path()).unwrap();
+    let mut bench = Bench::with(&config, BusKind::Vcan);
+    bench.see(ignition::trust);
+    bench.see(members::two_suspended);
+    bench.see(members::four_carry_the_car);
+    bench.see(members::resumed);
+    bench.see(ignition::all_take_part);
+}
