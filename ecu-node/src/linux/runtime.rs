@@ -153,7 +153,8 @@ impl<B: Bus> Runtime<B> {
             if self.backlog.len() > MAX_BACKLOG {
                 return Err(RunError::Backlog);
             }
-            self.writer.next_job(&self.ecu);
+            let now = self.now();
+            self.writer.next_job(now, &self.ecu);
             let deadline = self.ecu.deadline().map(|at| self.epoch + Duration::from_micros(at.0));
             let input = tokio::select! {
                 () = &mut shutdown => return Ok(()),

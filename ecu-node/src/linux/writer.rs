@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use device_chain::keys::KeyStore;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::RecordKind;
+use device_chain::types::Micros;
 use journal::{Error, FileCounter, FileFlash};
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -21,12 +22,25 @@ type Written = Result<Done, Error<io::Error>>;
 /// How a job ended.
 struct Done {
     durable: bool,
-    needs_rewrite: bool,
+    due: Due,
+}
+
+/// What the store needs besides appends.
+#[derive(Clone, Copy)]
+struct Due {
+    now: Option<Upkeep>,
+    in_a_quiet_moment: Option<Upkeep>,
 }
 
 enum Job {
     Append(Records),
-    Rewrite(Records),
+    /// Erases a page of the bank that is written next.
+    Prepare,
+    /// `queued`, which `live` holds, too, is appended if the rewrite fails; `None`: an append has failed before.
+    Rewrite {
+        live: Records,
+        queued: Option<Records>,
+    },
 }
 
 /// The loop's end of the thread.
@@ -41,11 +55,14 @@ pub struct Writer {
     under_way: Option<u64>,
     /// Token up to which everything is durable.
     durable: u64,
-    needs_rewrite: bool,
+    due: Due,
+    /// An append has failed: a rewrite must take what was in it.
+    owes: bool,
 }
 
 impl Writer {
     pub fn start(mut store: Store<FileFlash, FileCounter>) -> io::Result<Self> {
+        let due = Due::of(&store);
         let (jobs, mut job_receiver) = mpsc::channel(1);
         let (answer_sender, answers) = mpsc::channel(1);
         let thread = thread::Builder::new().name("journal".into()).spawn(move || {
@@ -56,7 +73,7 @@ impl Writer {
             }
         })?;
         let queue = Vec::new();
-        Ok(Self { jobs, answers, thread, queue, token: 0, under_way: None, durable: 0, needs_rewrite: false })
+        Ok(Self { jobs, answers, thread, queue, token: 0, under_way: None, durable: 0, due, owes: false })
     }
 
     /// Takes a record. The validator bounds how many wait: it acts only while it can make durable what it does.
@@ -65,19 +82,21 @@ impl Writer {
         self.queue.push((kind, bytes.to_vec()));
     }
 
-    /// Gives the thread its next job if it has none. All effects of `ecu` must have been polled, for a rewrite stands for
-    /// everything it has handed out.
-    pub fn next_job<K: KeyStore>(&mut self, ecu: &Ecu<K>) {
+    /// Gives the thread its next job if it has none: what waits, or, in a quiet moment, upkeep. All effects of `ecu` must have been
+    /// polled, for a rewrite stands for everything it has handed out.
+    pub fn next_job<K: KeyStore>(&mut self, now: Micros, ecu: &Ecu<K>) {
         if self.under_way.is_some() {
             return;
         }
-        let job = if self.needs_rewrite {
-            self.queue.clear();
-            Job::Rewrite(live_records(ecu))
-        } else if self.queue.is_empty() {
-            return;
-        } else {
-            Job::Append(std::mem::take(&mut self.queue))
+        let quiet = self.queue.is_empty() && !self.owes && ecu.is_quiet(now);
+        let job = match if quiet { self.due.in_a_quiet_moment } else { self.due.now } {
+            Some(Upkeep::Rewrite) => {
+                let queued = std::mem::take(&mut self.queue);
+                Job::Rewrite { live: live_records(ecu), queued: (!self.owes).then_some(queued) }
+            }
+            Some(Upkeep::Prepare) => Job::Prepare,
+            None if self.queue.is_empty() => return,
+            None => Job::Append(std::mem::take(&mut self.queue)),
         };
         // there is room, for nothing is under way; a dead thread shows in `written`
         let _ = self.jobs.try_send(job);
@@ -89,7 +108,8 @@ impl Writer {
         let Some(token) = self.under_way else { return std::future::pending().await };
         let dead = || Err(Error::Io(io::Error::other("the journal's thread has died")));
         let done = self.answers.recv().await.unwrap_or_else(dead)?;
-        self.needs_rewrite = done.needs_rewrite;
+        self.due = done.due;
+        self.owes = !done.durable;
         self.under_way = None;
         if done.durable {
             self.durable = token;
@@ -104,21 +124,44 @@ impl Writer {
     }
 }
 
+impl Due {
+    fn of(store: &Store<FileFlash, FileCounter>) -> Self {
+        Self { now: store.upkeep(false), in_a_quiet_moment: store.upkeep(true) }
+    }
+}
+
+/// What does not go into one bank may go into the other (P6).
 fn write(store: &mut Store<FileFlash, FileCounter>, job: &Job) -> Written {
     match job {
         Job::Append(records) => {
-            let records = records.iter().map(|(kind, bytes)| (*kind, bytes.as_slice()));
-            if let Err(error) = store.append(records) {
-                // what does not go into one bank may go into the other (P6)
+            if let Err(error) = append(store, records) {
                 warn!("journal: {error}; it is rewritten");
-                return Ok(Done { durable: false, needs_rewrite: true });
+                let due = Some(Upkeep::Rewrite);
+                return Ok(Done { durable: false, due: Due { now: due, in_a_quiet_moment: due } });
             }
         }
-        Job::Rewrite(records) => {
-            store.rewrite(|keep| records.iter().for_each(|(kind, bytes)| keep(*kind, bytes)))?;
+        Job::Prepare => {
+            if let Err(error) = store.prepare() {
+                warn!("journal: {error}; it goes on in its bank until that is full");
+            }
+        }
+        Job::Rewrite { live, queued } => {
+            let rewritten = store.rewrite(|keep| live.iter().for_each(|(kind, bytes)| keep(*kind, bytes)));
+            match (rewritten, queued) {
+                (Ok(()), _) => {}
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(queued)) => {
+                    warn!("journal: {error}; it goes on in its bank until that is full");
+                    append(store, queued)?;
+                }
+            }
         }
     }
-    Ok(Done { durable: true, needs_rewrite: store.upkeep(false) == Some(Upkeep::Rewrite) })
+    Ok(Done { durable: true, due: Due::of(store) })
+}
+
+fn append(store: &mut Store<FileFlash, FileCounter>, records: &Records) -> Result<(), Error<io::Error>> {
+    store.append(records.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())))
 }
 
 fn live_records<K: KeyStore>(ecu: &Ecu<K>) -> Records {
@@ -144,6 +187,9 @@ mod tests {
     /// Two banks of three records that are as long as records can be.
     const SMALL: Geometry = Geometry { erase_size: 4096, write_size: 8, capacity: 2 * 16 * 1024 };
 
+    /// Long after the last decision.
+    const LATER: Micros = Micros(1 << 40);
+
     fn small_store(folder: &Path, ecu: &Ecu<SoftKeys>) -> Store<FileFlash, FileCounter> {
         let (flash, counter) = (folder.join("small"), folder.join("small.counter"));
         let genesis = ecu.validator().genesis();
@@ -163,15 +209,43 @@ mod tests {
         let mut writer = Writer::start(small_store(folder.path(), &node.ecu)).unwrap();
 
         writer.push(1, RecordKind::Fact, &[0; 4000]);
-        writer.next_job(&node.ecu);
+        writer.next_job(LATER, &node.ecu);
         assert_eq!(writer.written().await.unwrap(), 1);
         for token in 2..=5 {
             writer.push(token, RecordKind::Fact, &[0; 4000]);
         }
-        writer.next_job(&node.ecu);
+        writer.next_job(LATER, &node.ecu);
         assert_eq!(writer.written().await.unwrap(), 1, "there is no room for four more");
-        writer.next_job(&node.ecu);
+        writer.next_job(LATER, &node.ecu);
         assert_eq!(writer.written().await.unwrap(), 5, "a rewrite stands for everything that was handed out");
+        writer.close().await;
+    }
+
+    /// As on a chip: a rewrite finds its bank erased.
+    #[tokio::test]
+    async fn banks_are_erased_beforehand_in_quiet_moments_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Car::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../car.toml"))).unwrap();
+        provision(&config, folder.path(), None, &[]).unwrap();
+        // its turn begins with height 0
+        let node = Node::open(&NodePaths::provisioned(folder.path(), "gateway")).unwrap();
+        assert!(node.ecu.is_quiet(Micros(0)) && !node.ecu.is_quiet(LATER));
+        let mut store = small_store(folder.path(), &node.ecu);
+        let rewrite = Job::Rewrite { live: Records::new(), queued: None };
+        // the bank that it leaves is to be erased
+        let due = write(&mut store, &rewrite).unwrap().due;
+        assert_eq!((due.now, due.in_a_quiet_moment), (None, Some(Upkeep::Prepare)));
+
+        let mut writer = Writer::start(store).unwrap();
+        writer.next_job(LATER, &node.ecu);
+        assert!(writer.under_way.is_none(), "somebody may want something");
+        let mut pages = 0;
+        while writer.due.in_a_quiet_moment == Some(Upkeep::Prepare) {
+            writer.next_job(Micros(0), &node.ecu);
+            writer.written().await.unwrap();
+            pages += 1;
+        }
+        assert!(pages > 0 && pages <= SMALL.bank_size() / SMALL.erase_size, "{pages} pages");
         writer.close().await;
     }
 }

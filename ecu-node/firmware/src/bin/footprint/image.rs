@@ -10,7 +10,7 @@ use device_chain::limits::MAX_MESSAGE;
 use device_chain::mac::{Key, Suite};
 use device_chain::types::{Micros, PublicKey};
 use device_chain::validator::{Boot, Validator};
-use ecu_node::store::{self, Store};
+use ecu_node::store::{self, Store, Upkeep};
 use ecu_node::{Ecu, Effect, Input};
 use journal::{Counter, Flash, Geometry};
 use panic_halt as _;
@@ -94,6 +94,12 @@ fn main() -> ! {
                     black_box(&effect);
                 }
             }
+            let kept = match store.upkeep(ecu.is_quiet(now)) {
+                Some(Upkeep::Prepare) => store.prepare(),
+                Some(Upkeep::Rewrite) => store.rewrite(|keep| ecu.validator().live_records(buffer, keep)),
+                None => Ok(()),
+            };
+            black_box(kept.is_ok());
         }
     }
     loop {}
