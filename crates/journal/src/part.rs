@@ -2,7 +2,7 @@
 
 use crate::flash::Geometry;
 
-/// A memory in a simulation. Times are typical ones, rounded; where a data sheet gives a maximum it is named.
+/// A memory in a simulation. Times are typical ones, rounded; maxima are named in its description, and where the figures are from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// What it is called.
@@ -19,8 +19,10 @@ pub struct Part {
 
 const KIB: u32 = 1024;
 
-/// STM32G4: pages of 2 KiB, double words of 8 bytes with ECC. Data sheet DS12288, "Flash memory characteristics": a double
-/// word about 85 µs, a page about 22 ms (at most 24.5 ms). Counter in a battery-backed register.
+/// STM32G4 with two banks: pages of 2 KiB (4 KiB where a G47x or G48x has one bank, option DBANK), double words of 8 bytes with ECC; ST's
+/// own introduction to this flash says so. Times as of data sheet DS12288, "Flash memory characteristics": a double word typ. 82 µs, max. 84 µs, a page
+/// typ. 22 ms, max. 24.5 ms, here rounded up. *Not checked* against the sheet itself: no copy was at hand, nor was a second source found.
+/// Counter in a battery-backed register.
 pub const STM32G4: Part = Part {
     name: "STM32G4",
     geometry: Geometry { erase_size: 2 * KIB, write_size: 8, capacity: 128 * KIB },
@@ -29,9 +31,10 @@ pub const STM32G4: Part = Part {
     sync_ns: 1_000,
 };
 
-/// STM32H743: sectors of 128 KiB, flash words of 32 bytes with ECC. Data sheet DS12110, "Flash memory programming", 32-bit
-/// parallelism: a flash word about 130 µs (at most 260 µs), a sector 1.1 s (at most 2.2 s). Counter in a battery-backed
-/// register.
+/// STM32H743: sectors of 128 KiB, flash words of 32 bytes with ECC (Zephyr's device tree has the same). Times as of data sheet DS12110, "Flash memory
+/// programming", 32-bit parallelism: a flash word typ. 130 µs, max. 260 µs, a sector typ. 1.1 s, max. 2.2 s. With 8-bit parallelism it
+/// takes about twice as long: max. 580 µs and 4 s. *Only the last two* agree with second sources, the drivers of Chromium EC (600 µs; "data sheet says
+/// maximum is about 4 seconds in x8") and Zephyr (4000 ms); the sheet itself was not at hand. Counter in a battery-backed register.
 pub const STM32H743: Part = Part {
     name: "STM32H743",
     geometry: Geometry { erase_size: 128 * KIB, write_size: 32, capacity: 256 * KIB },
