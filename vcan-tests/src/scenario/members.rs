@@ -97,7 +97,8 @@ fn wait_for_suspended(car: &mut Car, suspended: &[String], silent: &[String]) ->
             let peers = car.status(&name)?.peers.into_iter().filter(|peer| peer.suspended).map(|peer| peer.name);
             let mut known: Vec<_> = peers.collect();
             let mut wanted = suspended.to_vec();
-            (known.sort(), wanted.sort());
+            known.sort();
+            wanted.sort();
             ensure!(known == wanted, "it has {known:?}");
             Ok(())
         })?;
