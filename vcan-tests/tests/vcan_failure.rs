@@ -2,9 +2,15 @@
 
 mod common;
 
-use common::Bench;
-use vcan_tests::car::BusKind;
-use vcan_tests::scenario::{failure, ignition};
+use std::time::Duration;
+
+use common::{Bench, repository};
+use vcan_tests::car::{BusKind, with_heartbeat};
+use vcan_tests::scenario::{failure, ignition, members};
+use vcan_tests::workspace::temporary;
+
+/// 64 of them are waited for, twice.
+const HEARTBEAT: Duration = Duration::from_millis(100);
 
 #[test]
 fn ecus_are_killed_and_come_back() {
@@ -13,5 +19,17 @@ fn ecus_are_killed_and_come_back() {
     bench.see(failure::two_killed);
     bench.see(failure::back_with_store);
     bench.see(failure::back_wiped);
+    bench.see(ignition::all_take_part);
+}
+
+#[test]
+fn four_of_seven_carry_the_car_and_the_others_come_back() {
+    let folder = tempfile::tempdir_in(temporary()).unwrap();
+    let config = with_heartbeat(&repository().join("car.toml"), HEARTBEAT, folder.path()).unwrap();
+    let mut bench = Bench::with(&config, BusKind::Vcan);
+    bench.see(ignition::trust);
+    bench.see(members::two_suspended);
+    bench.see(members::four_carry_the_car);
+    bench.see(members::resumed);
     bench.see(ignition::all_take_part);
 }
