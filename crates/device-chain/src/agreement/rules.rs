@@ -254,7 +254,7 @@ impl Instance {
                 || here.of(VoteKind::Precommit, *voter).is_some()
                 || self.seen(self.round + 1).iter().any(|later| later.has_vote(*voter))
         };
-        (0..self.quorum.n as ValidatorIndex).filter(voted).count() >= self.quorum.votes()
+        self.members.iter().filter(voted).count() >= self.quorum.votes()
     }
 
     /// A quorum of precommits without a decision in time: the next round.

@@ -115,6 +115,24 @@ fn who_has_gone_on_without_a_vote_is_not_waited_for() {
     assert_eq!(node.instance.round(), 1);
 }
 
+/// W2, R1: found by the simulator. Of seven, 0 and 3 are suspended and 1 votes for what nobody knows: the votes of 5 and 6, whose
+/// places are above the number of voters, are votes like all others.
+#[test]
+fn voters_behind_suspended_ones_end_a_wait_like_all_others() {
+    let mut node = Node::new(7, 2);
+    node.instance.set_members(Members::all(7).without(0).without(3), Quorum { n: 5, f: 2 });
+    assert_eq!(node.proposed(0, 5, P), [prevote(0, Some(P))]);
+    node.prevotes(0, NIL, [4]);
+    node.prevotes(0, Some(P), [5]);
+    assert_eq!(node.instance.deadline(), None, "three are no quorum to wait with");
+    assert_eq!(node.prevotes(0, NIL, [6]), []);
+    assert_eq!(node.wait(), [precommit(0, NIL)]);
+    node.precommits(0, NIL, [4, 5]);
+    node.precommits(0, Some(P), [6]);
+    node.wait();
+    assert_eq!(node.instance.round(), 1);
+}
+
 /// W2: found by the simulator. A liar's nil is right for this node, which so ends round 0 at once, and wrong for the
 /// proposer of round 1, which waits to the end: its proposal must still be in time here.
 #[test]
