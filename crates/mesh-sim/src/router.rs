@@ -28,6 +28,7 @@ pub struct Router {
     /// By time: when, ns, where, what.
     stored: VecDeque<(u64, usize, Frame)>,
     at_ports: [Vec<(u32, Frame)>; 2],
+    is_on: bool,
     token: u32,
     lost: u64,
 }
@@ -35,7 +36,7 @@ pub struct Router {
 impl Router {
     pub(crate) const fn new(station: usize) -> Self {
         let at_ports = [Vec::new(), Vec::new()];
-        Self { station, liar: None, stored: VecDeque::new(), at_ports, token: 0, lost: 0 }
+        Self { station, liar: None, stored: VecDeque::new(), at_ports, is_on: true, token: 0, lost: 0 }
     }
 
     /// Its station.
@@ -61,6 +62,9 @@ impl Router {
     }
 
     pub(crate) fn hear(&mut self, now_ns: u64, from: usize, frame: &Frame, dice: &mut Dice) {
+        if !self.is_on {
+            return; // its power went at this very moment
+        }
         let Some(liar) = &mut self.liar else {
             return self.store(now_ns, Forwarded { to: 1 - from, later_ns: 0, frame: *frame });
         };
@@ -93,8 +97,9 @@ impl Router {
         self.lost += 1;
     }
 
-    /// Its power is gone.
-    pub(crate) fn forget(&mut self) {
+    /// Its power is back, or gone with all that it has stored.
+    pub(crate) fn switch(&mut self, on: bool) {
+        self.is_on = on;
         self.stored.clear();
         self.at_ports.iter_mut().for_each(Vec::clear);
     }

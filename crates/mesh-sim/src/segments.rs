@@ -103,7 +103,7 @@ impl Segments {
     pub fn silence(&mut self, station: usize) {
         self.buses[self.seats[station].clone()].iter_mut().for_each(|bus| bus.silence(station));
         if let Some(router) = self.router.as_mut().filter(|router| router.station() == station) {
-            router.forget();
+            router.switch(false);
         }
     }
 
@@ -113,6 +113,9 @@ impl Segments {
     /// There is no such station.
     pub fn start(&mut self, station: usize) {
         self.buses[self.seats[station].clone()].iter_mut().for_each(|bus| bus.start(station));
+        if let Some(router) = self.router.as_mut().filter(|router| router.station() == station) {
+            router.switch(true);
+        }
     }
 
     /// When to [advance](Self::advance) and [forward](Self::forward) next, as [`SimBus::next_at`].

@@ -96,6 +96,9 @@ fn a_router_without_power_repeats_nothing_and_forgets_what_it_has_stored() {
     send(&mut segments, 0, 0, 1, frame(MESH, 1));
     advance(&mut segments, frame_ns(0, &frame(MESH, 1)) + DELAY_NS / 2);
     segments.silence(router);
+    // it hears of a frame that ended at the very moment
+    let late = BusEvent::Received { segment: 0, at_us: 0, frame: frame(MESH, 4) };
+    segments.tell_router(MS, 0, &late, &mut Dice::new(1, 0));
     send(&mut segments, MS, 0, 2, frame(MESH, 2));
     let told = advance(&mut segments, 10 * MS);
     assert_eq!((received(&told, 0).len(), received(&told, 1).len()), (1, 0));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use can_bus::Frame;
 use device_chain::genesis::{Genesis, WIRE_VERSION};
 use device_chain::tx::Transaction;
 use device_chain::types::{Height, ValidatorIndex};
@@ -27,6 +28,8 @@ const MARGIN_HEARTBEATS: u64 = 8;
 struct Heard {
     /// Each knows the other's present boot.
     met: bool,
+    /// Count of the newest message.
+    counter: u32,
     last_ns: u64,
     /// When the last long silence ended.
     silent_until_ns: Option<u64>,
@@ -38,6 +41,10 @@ pub struct MembersKeep {
     heard: BTreeMap<(u8, ValidatorIndex), Heard>,
     /// When each ECU came up; not there while it is off.
     up: BTreeMap<u8, u64>,
+    /// The last DECIDED of each validator, as it left it: what a router makes of it may be something else.
+    said: BTreeMap<ValidatorIndex, Frame>,
+    /// When somebody may have missed a validator last, of what was forgotten at a boot: votes for a suspension outlive it.
+    missed: BTreeMap<ValidatorIndex, u64>,
     /// When a validator said last to somebody that it is where that one is.
     present: BTreeMap<ValidatorIndex, u64>,
     height: Height,
@@ -53,6 +60,8 @@ impl MembersKeep {
             heartbeat_ns: u64::from(genesis.policy.heartbeat_us) * 1000,
             heard: BTreeMap::new(),
             up: BTreeMap::new(),
+            said: BTreeMap::new(),
+            missed: BTreeMap::new(),
             present: BTreeMap::new(),
             height: 0,
             since_ns: 0,
@@ -63,7 +72,8 @@ impl MembersKeep {
         ((SUSPEND_HEARTBEATS - MARGIN_HEARTBEATS) * self.heartbeat_ns).saturating_sub(CLOCK_NS)
     }
 
-    fn hear(&mut self, world: &World, at_ns: u64, receivers: u16, peer: ValidatorIndex, height: Height) {
+    fn hear(&mut self, world: &World, at_ns: u64, receivers: u16, said: &Header) {
+        let (peer, height) = (said.sender, said.height);
         let limit_ns = self.limit_ns();
         for ecu in (0..world.thresholds.n as u8).filter(|ecu| receivers >> ecu & 1 == 1) {
             // it may have decided one more that is not durable yet
@@ -75,7 +85,9 @@ impl MembersKeep {
             }
             let other_met = self.heard.get(&(peer, ecu)).is_some_and(|heard| heard.met);
             let up_ns = self.up.get(&ecu).copied().unwrap_or(0);
-            if let Some(heard) = self.heard.get_mut(&(ecu, peer)).filter(|heard| heard.met && other_met) {
+            let is_new = |heard: &&mut Heard| heard.met && other_met && heard.counter < said.counter;
+            if let Some(heard) = self.heard.get_mut(&(ecu, peer)).filter(is_new) {
+                heard.counter = said.counter;
                 if at_ns - heard.last_ns.max(up_ns) > limit_ns {
                     heard.silent_until_ns = Some(at_ns);
                 }
@@ -92,6 +104,17 @@ impl MembersKeep {
             || heard.silent_until_ns.is_some_and(|until_ns| until_ns >= self.since_ns)
     }
 
+    /// Whom an ECU may miss, and who may miss it, before either loses its memory of the other.
+    fn keep_missed(&mut self, world: &World, now_ns: u64, ecu: u8) {
+        for other in (0..world.thresholds.n as u8).filter(|other| *other != ecu) {
+            for (at, peer) in [(ecu, other), (other, ecu)] {
+                if world.is_honest(at) && self.may_miss(now_ns, at, peer) {
+                    self.missed.insert(peer, now_ns);
+                }
+            }
+        }
+    }
+
     fn judge(&self, world: &World, now_ns: u64, height: Height, tx: &Transaction) -> Result<(), String> {
         let (members, n) = (world.members(height), world.thresholds.n);
         match tx {
@@ -103,8 +126,9 @@ impl MembersKeep {
                     return Err(format!("height {height}: ecu{validator} is suspended, and {left} are left"));
                 }
                 let others = (0..n as u8).filter(|ecu| ecu != validator && world.is_honest(*ecu));
-                if world.is_honest(*validator) && !others.into_iter().any(|ecu| self.may_miss(now_ns, ecu, *validator))
-                {
+                let missed = self.missed.get(validator).is_some_and(|at_ns| *at_ns >= self.since_ns)
+                    || others.into_iter().any(|ecu| self.may_miss(now_ns, ecu, *validator));
+                if world.is_honest(*validator) && !missed {
                     return Err(format!("height {height}: ecu{validator} is suspended, but all have heard it"));
                 }
                 Ok(())
@@ -135,18 +159,26 @@ impl Invariant for MembersKeep {
     fn see(&mut self, world: &World, event: &Event) -> Result<(), String> {
         match &event.what {
             What::Booted { ecu, .. } => {
+                self.keep_missed(world, event.at_ns, *ecu);
                 self.heard.retain(|(at, peer), _| at != ecu && peer != ecu);
                 self.up.insert(*ecu, event.at_ns);
             }
             What::Off { ecu, .. } => {
+                self.keep_missed(world, event.at_ns, *ecu);
                 self.up.remove(ecu);
             }
             What::Report { ecu, report: Report::Met(peer) } => self.heard.entry((*ecu, *peer)).or_default().met = true,
-            What::Frame { sender: Station::Ecu(sender), heard, frame } => {
+            What::Frame { sender, heard, frame } => {
                 let said = Header::parse(frame.data()).filter(|header| header.kind == Kind::Decided);
-                if let Some(said) = said.filter(|said| said.version == WIRE_VERSION && said.sender == *sender) {
-                    self.hear(world, event.at_ns, *heard, *sender, said.height);
+                let Some(said) = said.filter(|said| said.version == WIRE_VERSION) else { return Ok(()) };
+                if *sender == Station::Ecu(said.sender) {
+                    self.said.insert(said.sender, *frame);
+                } else if *sender != Station::Router
+                    || self.said.get(&said.sender).map(Frame::data) != Some(frame.data())
+                {
+                    return Ok(());
                 }
+                self.hear(world, event.at_ns, *heard, &said);
             }
             What::Decided { ecu, decision } if world.is_honest(*ecu) && decision.height > self.height => {
                 self.judge(world, event.at_ns, decision.height, &decision.tx)?;
