@@ -1,6 +1,7 @@
 //! A simulated car: ECUs, one segment or two, one virtual time.
 
 mod carry_out;
+mod endpoints;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,7 @@ use ecu_node::{Ecu, Input};
 use crate::attackers::Rogue;
 use crate::dice::Dice;
 use crate::ecu::{LIARS_TOKENS, SimEcu};
+use crate::endpoint::SimEndpoint;
 use crate::event::{Event, Station, What};
 use crate::faults::{Fate, Link, Noise};
 use crate::genesis::Plan;
@@ -48,6 +50,8 @@ pub struct Car {
     pub segments: Segments,
     /// Its validators, then twins.
     pub ecus: Vec<SimEcu>,
+    /// Its endpoints.
+    pub endpoints: Vec<SimEndpoint>,
     /// Who the stations are.
     stations: Vec<Station>,
     /// What happens to bits on the wire.
@@ -119,6 +123,7 @@ impl Car {
             link: Link::perfect(Dice::new(seed, 1)),
             dice: Dice::new(seed, 2),
             events: Vec::new(),
+            endpoints: Vec::new(),
             rogue: None,
             load: None,
             tap: None,
@@ -359,6 +364,9 @@ impl Car {
         for at in 0..self.ecus.len() as u8 {
             self.run(at);
         }
+        for at in 0..self.endpoints.len() as u8 {
+            self.run_endpoint(at);
+        }
         true
     }
 
@@ -366,7 +374,8 @@ impl Car {
         let ecus = self.ecus.iter().filter_map(|ecu| ecu.due_ns);
         let rogue = self.rogue.as_ref().and_then(|rogue| rogue.due_ns());
         let others = [rogue, self.load.as_ref().and_then(Load::due_ns), self.segments.next_at()];
-        ecus.chain(others.into_iter().flatten()).min().unwrap_or(u64::MAX).max(self.now_ns)
+        let endpoints = self.endpoints.iter().filter_map(SimEndpoint::due_ns);
+        ecus.chain(endpoints).chain(others.into_iter().flatten()).min().unwrap_or(u64::MAX).max(self.now_ns)
     }
 
     /// Those who send of their own accord.
@@ -475,7 +484,13 @@ impl Car {
         let same = |(_, own): &(u32, Frame)| own.id() == frame.id() && own.data() == frame.data();
         let sends = |ecu: &&SimEcu| ecu.at_controller.iter().any(same) && self.segments.sits_on(ecu.station, segment);
         let router = || self.segments.router.as_ref().filter(|router| router.at_port(segment).iter().any(same));
+        let endpoint = || {
+            self.endpoints
+                .iter()
+                .find(|of| of.at_controller.iter().any(same) && self.segments.sits_on(of.station, segment))
+        };
         let sender = self.ecus.iter().find(sends).map(|ecu| ecu.station);
+        let sender = sender.or_else(|| endpoint().map(|endpoint| endpoint.station));
         sender.or_else(|| router().map(Router::station)).unwrap_or(self.plan.validators.into())
     }
 
@@ -491,6 +506,7 @@ impl Car {
                 }
             }
             Station::Router => self.segments.tell_router(self.now_ns, segment, &event, &mut self.dice),
+            Station::Endpoint(at) => self.tell_endpoint(at, event),
             Station::Load => {}
         }
     }

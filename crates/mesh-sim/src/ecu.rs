@@ -165,8 +165,9 @@ impl SimEcu {
             }
         };
         self.refused = None;
-        // any nonce will do that is new at every boot of every device
-        let nonce = self.boots << 8 | self.station as u64;
+        // any nonce will do that is new at every boot of every device of every car
+        let mesh = u64::from(genesis.mesh().short());
+        let nonce = mesh << 32 | self.boots << 8 | self.station as u64;
         let (keys, now) = (SharedKeys::new(keyring.store(self.place)), Micros(self.clock.local_us(now_ns)));
         let validator =
             Validator::new(genesis.clone(), self.place, keys.clone(), &opened.recovered, Boot { nonce }, now);

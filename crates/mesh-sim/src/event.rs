@@ -27,6 +27,8 @@ pub struct Event {
 pub enum Station {
     /// An ECU, by its index in [`Car::ecus`](crate::car::Car::ecus). Those behind the validators are twins.
     Ecu(u8),
+    /// An endpoint.
+    Endpoint(u8),
     /// A place without keys.
     Rogue,
     /// The rest of the car.
@@ -118,6 +120,20 @@ pub enum What {
         /// The grant.
         grant: Box<SignedGrant>,
     },
+    /// An endpoint has something to record.
+    Sensed {
+        /// Which.
+        endpoint: u8,
+        /// How much.
+        bytes: usize,
+    },
+    /// An endpoint holds its record for decided.
+    Recorded {
+        /// Which.
+        endpoint: u8,
+        /// Boot number and count.
+        sequence: u64,
+    },
     /// Something was done to the car.
     Fault(String),
 }
@@ -132,6 +148,7 @@ impl fmt::Display for Station {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ecu(ecu) => write!(f, "ecu{ecu}"),
+            Self::Endpoint(endpoint) => write!(f, "endpoint{endpoint}"),
             Self::Rogue => f.write_str("rogue"),
             Self::Load => f.write_str("load"),
             Self::Router => f.write_str("router"),
@@ -163,6 +180,8 @@ impl fmt::Display for What {
             Self::Sealed { ecu, number, seal } => write!(f, "ecu{ecu} sealed block={number} by={}", seal.validator),
             Self::Asked { ecu, tx } => write!(f, "ecu{ecu} asked {}", tx.name()),
             Self::Granted { ecu, grant } => write!(f, "ecu{ecu} granted serial={}", grant.grant.serial),
+            Self::Sensed { endpoint, bytes } => write!(f, "endpoint{endpoint} sensed bytes={bytes}"),
+            Self::Recorded { endpoint, sequence } => write!(f, "endpoint{endpoint} recorded sequence={sequence:x}"),
             Self::Fault(text) => write!(f, "fault {text}"),
         }
     }

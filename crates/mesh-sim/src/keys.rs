@@ -71,6 +71,20 @@ impl Keyring {
         }
         keys
     }
+
+    /// A key store as an endpoint has it at boot.
+    ///
+    /// # Panics
+    /// Never: a genesis has no more devices than a key store.
+    #[must_use]
+    pub fn endpoint_store(&self, at: u8) -> SoftKeys {
+        let mut keys = SoftKeys::new(self.suite);
+        for (of, validator) in self.pairs.iter().zip(0..) {
+            let key = find(of, Device::Endpoint(at)).expect("in genesis");
+            assert!(keys.load(Device::Validator(validator), key), "within the limits");
+        }
+        keys
+    }
 }
 
 fn find(of: &[(Device, Key)], device: Device) -> Option<Key> {

@@ -7,6 +7,7 @@ pub mod car;
 pub mod clock;
 pub mod dice;
 pub mod ecu;
+pub mod endpoint;
 pub mod event;
 pub mod faults;
 pub mod flash;

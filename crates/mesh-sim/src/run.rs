@@ -12,6 +12,7 @@ use ecu_node::Input;
 
 use crate::car::Car;
 use crate::dice::Dice;
+use crate::endpoint::SimEndpoint;
 use crate::event::Event;
 use crate::genesis::Plan;
 use crate::load::Load;
@@ -114,6 +115,7 @@ impl Run {
         let mut plan = Plan::default();
         if config.faults {
             plan.validators = dice.weighted(&[(12, 7), (2, 4), (2, 5), (2, 6), (2, 8)]);
+            plan.endpoints = 2;
             plan.heartbeat_us = dice.weighted(&[(2, 100_000), (1, 40_000)]);
             plan.suite = dice.weighted(&[(1, Suite::Cmac), (1, Suite::Blake2s)]);
         }
@@ -154,6 +156,7 @@ impl Run {
             car,
         };
         (0..run.car.ecus.len() as u8).for_each(|at| run.car.boot(at));
+        (0..run.car.endpoints.len() as u8).for_each(|at| run.car.boot_endpoint(at));
         Ok(run)
     }
 
@@ -246,6 +249,11 @@ impl Run {
             .is_some_and(|ecu| self.honest().all(|at| ecu.validator().state().members().contains(at)))
         {
             return self.not_yet(in_time, "somebody is still suspended", TOGETHER_NS);
+        }
+        let lying = self.schedule.as_ref().map_or(0, |schedule| schedule.lying_endpoints);
+        let is_waiting = |endpoint: &SimEndpoint| endpoint.pump().is_some_and(|pump| pump.waiting() > 0);
+        if self.car.endpoints.iter().any(|of| lying >> of.index & 1 == 0 && is_waiting(of)) {
+            return self.not_yet(in_time, "a record still waits", TOGETHER_NS);
         }
         self.together_ns = Some(now_ns - since_ns);
         for class in 0..4 {

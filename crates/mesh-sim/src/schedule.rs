@@ -1,5 +1,7 @@
 //! Faults by schedule: what is done to a car, and when, from the seed alone.
 
+use ecu_node::Input;
+
 use crate::attackers::babbler::Babbler;
 use crate::attackers::colluders::Colluder;
 use crate::attackers::equivocator::Equivocator;
@@ -7,15 +9,18 @@ use crate::attackers::flooder::Flooder;
 use crate::attackers::impersonator::Impersonator;
 use crate::attackers::other_version::OtherVersion;
 use crate::attackers::partial_tags::PartialTags;
-use crate::attackers::replayer::Replayer;
+use crate::attackers::replayer::{Replayer, Tape};
 use crate::attackers::router::{Faces, LyingRouter, TwoFaced};
 use crate::attackers::tag_spoiler::TagSpoiler;
+use crate::attackers::two_faced_sensor::TwoFacedSensor;
 use crate::attackers::withholding_proposer::WithholdingProposer;
 use crate::attackers::{Liar, Rogue};
 use crate::car::Car;
 use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::faults::{self, StoreFault};
+use crate::genesis::Plan;
+use crate::workload::alarm;
 
 /// What can be done to a car.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,7 @@ enum Fault {
     Crash,
     Away,
     PowerCut,
+    Endpoint,
     Reboot,
     ClockStep,
     Pause,
@@ -51,13 +57,14 @@ const FAULTS: &[(u32, Fault)] = &[
     (6, Fault::Crash),
     (4, Fault::Away),
     (6, Fault::PowerCut),
+    (2, Fault::Endpoint),
     (14, Fault::Reboot),
     (3, Fault::ClockStep),
     (4, Fault::Pause),
     (1, Fault::Sleep),
     (3, Fault::BusOff),
     (3, Fault::Noise),
-    (4, Fault::Rogue),
+    (6, Fault::Rogue),
 ];
 
 /// How the store of an ECU is found at a reboot, where the number of liars allows it.
@@ -110,10 +117,15 @@ pub struct Schedule {
     pause_ns: u64,
     /// Bit per ECU that need not keep any rule.
     pub dishonest: u16,
+    /// The same of endpoints.
+    pub lying_endpoints: u8,
     f: usize,
     /// Images of flashes at an earlier time.
     old: Vec<Vec<u8>>,
     foreign: Vec<u8>,
+    /// What was recorded of this car, and of another one, as soon as somebody plays it.
+    tape: Tape,
+    foreign_tape: Option<Tape>,
     /// Wiped or worse, and not back yet.
     forgetful: u16,
     /// Who stays off, and until when, ns.
@@ -127,14 +139,17 @@ impl Schedule {
     #[must_use]
     pub fn new(car: &mut Car, from_ns: u64, mut dice: Dice) -> Self {
         let f = car.genesis.quorum().f;
-        let foreign = Car::new(crate::genesis::Plan { seed: car.plan().seed + 1, ..car.plan().clone() }, car.timing());
+        let foreign = another(car);
         let mut schedule = Self {
             next_ns: from_ns,
             pause_ns: *dice.pick(PAUSES_NS),
             dishonest: 0,
+            lying_endpoints: 0,
             f,
             old: car.ecus.iter().map(|ecu| ecu.flash.image()).collect(),
             foreign: foreign.ecus[0].flash.image(),
+            tape: Tape::default(),
+            foreign_tape: None,
             forgetful: 0,
             away: Vec::new(),
             jammed_until_ns: u64::MAX,
@@ -148,6 +163,13 @@ impl Schedule {
         let lies = car.segments.router.is_some() && dice.percent(LYING_ROUTERS);
         let cast = if lies { Cast::Router } else { dice.weighted(CASTS) };
         schedule.cast(car, cast, &mut dice);
+        for endpoint in 0..car.plan().endpoints {
+            car.add_endpoint();
+            car.endpoints[usize::from(endpoint)].liar = (endpoint > 0 && dice.percent(50)).then(|| {
+                schedule.lying_endpoints |= 1 << endpoint;
+                TwoFacedSensor::new(dice.roll(1 << car.plan().validators) as u8)
+            });
+        }
         schedule.dice = dice;
         car.link.both_sides = (schedule.dishonest & ((1 << car.plan().validators) - 1)).into();
         if let Some(router) = car.segments.router.as_ref().filter(|router| router.liar.is_some()) {
@@ -243,6 +265,14 @@ impl Schedule {
             Fault::PowerCut => {
                 faults::cut_power_after(&car.ecus[usize::from(at)].flash, self.dice.roll(400));
             }
+            Fault::Endpoint => {
+                let endpoint = self.dice.roll(car.endpoints.len() as u64) as u8;
+                if car.endpoints[usize::from(endpoint)].pump().is_some() {
+                    car.crash_endpoint(endpoint);
+                } else {
+                    car.boot_endpoint(endpoint);
+                }
+            }
             Fault::Reboot => return self.reboot(car),
             Fault::ClockStep => {
                 let step_us = self.dice.roll(400_000) as i64 - 200_000;
@@ -269,15 +299,24 @@ impl Schedule {
         car.note(format!("{fault:?} at={at}"));
     }
 
-    fn rogue(&mut self, car: &Car) -> Box<dyn Rogue> {
+    fn rogue(&mut self, car: &mut Car) -> Box<dyn Rogue> {
         let victim = self.dice.roll(car.plan().validators.into()) as u8;
         let vote = car.genesis.validators[usize::from(victim)].identifiers.vote;
-        match (self.dice.roll(4), can_bus::frame::id_from_raw(vote)) {
-            (0, _) => Box::new(TagSpoiler { tag_len: car.genesis.tag_len(), victim }),
-            (1, Some(identifier)) => Box::new(Impersonator { victim, identifier }),
-            (2, _) => Box::new(Flooder::new(1_200_000, car.now_ns(), car.now_ns() + 400_000_000)),
-            _ => Box::new(Replayer::default()),
-        }
+        let (name, rogue): (_, Box<dyn Rogue>) = match (self.dice.roll(7), can_bus::frame::id_from_raw(vote)) {
+            (0, _) => ("tag spoiler", Box::new(TagSpoiler { tag_len: car.genesis.tag_len(), victim })),
+            (1, Some(identifier)) => ("impersonator", Box::new(Impersonator { victim, identifier })),
+            (2, _) => {
+                let until_ns = car.now_ns() + 400_000_000;
+                ("flooder", Box::new(Flooder::new(1_200_000, car.now_ns(), until_ns)))
+            }
+            (3 | 4, _) => {
+                let tape = self.foreign_tape.get_or_insert_with(|| recorded(another(car)));
+                ("foreign replayer", Box::new(Replayer::foreign(tape.clone(), car.genesis.mesh().short())))
+            }
+            _ => ("replayer", Box::new(Replayer::with(self.tape.clone()))),
+        };
+        car.note(name);
+        rogue
     }
 
     /// Somebody who is off comes back, if the number of liars allows it without its memory.
@@ -333,6 +372,31 @@ impl Schedule {
                 car.boot(at);
             }
         }
+        for at in 0..car.endpoints.len() as u8 {
+            if car.endpoints[usize::from(at)].pump().is_none() {
+                car.boot_endpoint(at);
+            }
+        }
         (self.next_ns, self.jammed_until_ns) = (u64::MAX, u64::MAX);
     }
+}
+
+/// Another car of the same make.
+fn another(car: &Car) -> Car {
+    Car::new(Plan { seed: car.plan().seed + 1, ..car.plan().clone() }, car.timing())
+}
+
+/// What is on the bus of a car that comes up and decides a little.
+fn recorded(mut car: Car) -> Tape {
+    (0..car.ecus.len() as u8).for_each(|at| car.boot(at));
+    let sensor = car.add_endpoint();
+    car.boot_endpoint(sensor);
+    car.run_for(200_000);
+    for class in 0..2 {
+        let tx = alarm(&car, 1, class);
+        car.give(1, Input::Submit(tx));
+        car.sense(sensor, [class as u8; 4].into_iter().collect());
+        car.run_for(50_000);
+    }
+    Tape::of(car.frames())
 }

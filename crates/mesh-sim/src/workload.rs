@@ -2,6 +2,7 @@
 
 use device_chain::block::{BlockHeader, Finality};
 use device_chain::grant::{Action, Grant, SignedGrant};
+use device_chain::limits::MAX_RECORD_DATA;
 use device_chain::tx::Transaction;
 use device_chain::types::Hash;
 use ecu_node::Input;
@@ -32,15 +33,15 @@ pub const fn is_forged(serial: u64) -> bool {
 pub struct Rates {
     /// Approvals a second.
     pub approvals: u64,
-    /// Of 100 wishes: alarms, forged grants, used grants once more. The rest are grants.
-    pub odd: [u8; 3],
+    /// Of 100 wishes: alarms, forged grants, used grants once more, records of endpoints. The rest are grants.
+    pub odd: [u8; 4],
 }
 
 impl Rates {
     /// What a busy car does, and people who try things.
-    pub const MIXED: Self = Self { approvals: 10, odd: [15, 3, 5] };
+    pub const MIXED: Self = Self { approvals: 10, odd: [15, 3, 5, 12] };
     /// Grants only, for measuring.
-    pub const STEADY: Self = Self { approvals: 10, odd: [0; 3] };
+    pub const STEADY: Self = Self { approvals: 10, odd: [0; 4] };
 }
 
 /// Wishes over time.
@@ -96,7 +97,7 @@ impl Workload {
 
     fn wish(&mut self, car: &mut Car) {
         let at = self.dice.roll(car.plan().validators.into()) as u8;
-        let [alarms, forged, again] = self.rates.odd;
+        let [alarms, forged, again, records] = self.rates.odd;
         if self.dice.percent(alarms) {
             car.give(at, Input::Submit(alarm(car, at, self.dice.roll(4) as usize)));
         } else if self.dice.percent(forged) {
@@ -106,6 +107,10 @@ impl Workload {
             self.serial += 1;
         } else if let (true, Some(used)) = (self.dice.percent(again), &self.last_used) {
             car.give(at, Input::Submit(used.clone()));
+        } else if self.dice.percent(records) {
+            let endpoint = self.dice.roll(car.endpoints.len() as u64) as u8;
+            let data = (0..=self.dice.roll(MAX_RECORD_DATA as u64)).map(|_| self.dice.roll(256) as u8);
+            car.sense(endpoint, data.take(MAX_RECORD_DATA).collect());
         } else {
             self.serial += 1;
             let signed = grant(car, self.serial);

@@ -198,3 +198,24 @@ fn more_suspended_than_may_be() {
     let seen = oracle.see(&Event { at_ns: 60_000_000_000, what: decided(0, decision) });
     assert_eq!(seen.map_err(|violation| violation.invariant), Err("members"));
 }
+
+#[test]
+fn a_record_that_no_endpoint_has_sent() {
+    let (car, mut oracle) = watched();
+    let record = Transaction::Record { endpoint: 0, sequence: 1 << 32 | 1, data: [7].into_iter().collect() };
+    assert_eq!(broken(&car, &mut oracle, decided(2, next(&car, &record))), Some("records"));
+}
+
+#[test]
+fn an_endpoint_told_of_what_is_not_decided() {
+    let (car, mut oracle) = watched();
+    let recorded = What::Recorded { endpoint: 0, sequence: 1 << 32 | 1 };
+    assert_eq!(broken(&car, &mut oracle, recorded), Some("records"));
+}
+
+#[test]
+fn a_session_begun_anew_without_a_boot() {
+    let (car, mut oracle) = watched();
+    let met = What::Report { ecu: 0, report: Report::Met(6) };
+    assert_eq!(broken(&car, &mut oracle, met), Some("one session for two boots"));
+}

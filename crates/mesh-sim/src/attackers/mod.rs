@@ -19,6 +19,7 @@ pub mod proposer;
 pub mod replayer;
 pub mod router;
 pub mod tag_spoiler;
+pub mod two_faced_sensor;
 pub mod unknown_voter;
 pub mod voice;
 pub mod withholding_proposer;

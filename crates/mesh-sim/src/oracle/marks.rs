@@ -12,7 +12,7 @@ use device_chain::state::Refusal;
 use device_chain::tx::Transaction;
 use device_chain::types::{Height, Round};
 use device_chain::validator::{Decision, Report};
-use device_chain::wire::{Header, Kind, NIL_PROPOSER};
+use device_chain::wire::{DECIDED_VALUE, Header, Kind, NIL_PROPOSER};
 
 use super::World;
 use crate::event::{Event, Station, What};
@@ -29,17 +29,25 @@ pub const RULES: &[Rule] = &[
         |_, _, event| matches!(&event.what, What::Decided { decision, .. } if decision.live),
     ),
     ("C3", "READY is said", |_, world, event| vote(world, event, |_, of| of.kind == Kind::Ready)),
-    (
-        "C5",
-        "a decision of others is adopted",
-        |_, _, event| matches!(&event.what, What::Decided { decision, .. } if !decision.live),
-    ),
+    ("C5", "a decision of others is adopted", |memory, _, event| match &event.what {
+        What::Decided { ecu, decision } => !decision.live && memory.repeated.contains(&(*ecu, decision.height)),
+        _ => false,
+    }),
     (
         "DC-2",
         "another wire version is on the bus",
         |_, _, event| matches!(&event.what, What::Frame { frame, .. } if frame.data().get(2).is_some_and(|of| of >> 4 != WIRE_VERSION)),
     ),
+    ("DC-6", "votes of another car are on the bus", |_, world, event| {
+        rogue(event, |of| of.kind.vote().is_some() && of.mesh.to_le_bytes() != world.mesh[..2])
+    }),
+    ("DC-20", "a HELLO of another car is said in this one's name", |_, world, event| {
+        rogue(event, |of| of.kind == Kind::Hello && !world.nonces(of.sender).contains(&of.nonce()))
+    }),
     ("DC-21", "a session is confirmed", |_, _, event| report(event, |of| matches!(of, Report::Met(_)))),
+    ("DC-22", "a HELLO is said again by somebody else", |_, world, event| {
+        rogue(event, |of| of.kind == Kind::Hello && world.nonces(of.sender).contains(&of.nonce()))
+    }),
     ("DC-33", "a state as a whole is handed over", |_, _, event| segment_of(event, Kind::State)),
     ("DC-34", "somebody is readmitted", |_, _, event| decided(event, |tx| matches!(tx, Transaction::Readmit { .. }))),
     ("DC-35", "who was silent for long is suspended", |_, _, event| {
@@ -49,8 +57,15 @@ pub const RULES: &[Rule] = &[
     ("DC-41", "a used grant is refused", |_, _, event| {
         report(event, |of| matches!(of, Report::Refused(Transaction::UseGrant(_), Refusal::Grant(_))))
     }),
+    ("DC-42", "a record is decided and acknowledged, though somebody else says it, too", |_, world, event| {
+        world.has_copied_record && matches!(event.what, What::Recorded { .. })
+    }),
     ("DC-44", "an abused identifier is recorded", |_, world, event| {
         decided(event, |tx| matches!(tx, Transaction::Alarm { identifier, .. } if world.is_abused(*identifier)))
+    }),
+    ("DC-45", "a quorum decides, too late to move anything", |memory, _, event| match &event.what {
+        What::Decided { ecu, decision } => !decision.live && !memory.repeated.contains(&(*ecu, decision.height)),
+        _ => false,
     }),
     ("DC-50", "a block is closed", |_, _, event| decided(event, |tx| matches!(tx, Transaction::EventBlock(_)))),
     ("DC-52", "the backlog refuses more", |_, _, event| {
@@ -137,6 +152,8 @@ pub struct Memory {
     /// The first round in which an ECU has precommitted a value, by height.
     locked: BTreeMap<(u8, Height), Round>,
     boots: BTreeMap<u8, u32>,
+    /// Decided values that were repeated to an ECU since its boot.
+    repeated: BTreeSet<(u8, Height)>,
 }
 
 impl Memory {
@@ -145,8 +162,17 @@ impl Memory {
     }
 
     fn learn(&mut self, world: &World, event: &Event) {
-        if let What::Booted { ecu, .. } = event.what {
-            *self.boots.entry(ecu).or_default() += 1;
+        match &event.what {
+            What::Booted { ecu, .. } => {
+                *self.boots.entry(*ecu).or_default() += 1;
+                self.repeated.retain(|(at, _)| at != ecu);
+            }
+            What::Frame { frame, .. } => {
+                let repeated = first_chunk(frame.data()).and_then(Header::parse);
+                let repeated = repeated.filter(|of| of.kind == Kind::Value && of.hint_proposer == DECIDED_VALUE);
+                self.repeated.extend(repeated.map(|of| (of.round, of.height)));
+            }
+            _ => {}
         }
         if let Some((ecu, vote)) = world.honest_vote(event) {
             let boot = self.boot(ecu);
@@ -223,6 +249,12 @@ fn honest(world: &World, event: &Event) -> Option<(u8, Header)> {
     let What::Frame { sender: Station::Ecu(ecu), frame, .. } = &event.what else { return None };
     let header = Header::parse(frame.data()).or_else(|| Header::parse(first_chunk(frame.data())?))?;
     world.is_honest(*ecu).then_some((*ecu, header))
+}
+
+/// A message in one frame of somebody without keys.
+fn rogue(event: &Event, is: impl Fn(&Header) -> bool) -> bool {
+    let What::Frame { sender: Station::Rogue, frame, .. } = &event.what else { return false };
+    Header::parse(frame.data()).is_some_and(|header| is(&header))
 }
 
 /// What a first segment carries.

@@ -12,6 +12,8 @@ mod hashing;
 pub mod marks;
 pub mod members;
 pub mod quorum;
+pub mod records;
+pub mod sessions;
 pub mod validity;
 pub mod votes;
 pub mod world;
@@ -64,8 +66,10 @@ impl Oracle {
                 Box::new(members::MembersKeep::new(&car.genesis)),
                 Box::new(chain::Chain::default()),
                 Box::new(validity::Validity::new(&car.genesis)),
+                Box::new(records::Records::default()),
                 Box::new(votes::OneVote::default()),
                 Box::new(quorum::QuorumOfVotes::new(&car.keyring, &car.genesis)),
+                Box::new(sessions::OneSession::default()),
                 Box::new(accused::NobodyAccused),
                 Box::new(bounds::BusShare::new(timing)),
             ],

@@ -17,7 +17,7 @@ use crate::workload::is_forged;
 
 /// Heights before the same identifier may be recorded again (DC-44).
 const ALARM_INTERVAL: Height = 32;
-/// Decisions in no block beyond which no grant is used, and no alarm is recorded (DC-52).
+/// Decisions in no block beyond which no grant is used and no record decided, and no alarm is recorded (DC-52).
 const BACKLOG: [Height; 2] = [96, 112];
 
 /// The chain so far, as the rules see it.
@@ -62,7 +62,10 @@ impl Validity {
             Transaction::Alarm { identifier, .. } if backlog < BACKLOG[1] => {
                 self.judge_alarm(world, height, *identifier)?;
             }
-            Transaction::UseGrant(_) | Transaction::Alarm { .. } => return Err("too much is in no block".into()),
+            Transaction::Record { .. } if backlog < BACKLOG[0] => {} // `records`
+            Transaction::UseGrant(_) | Transaction::Alarm { .. } | Transaction::Record { .. } => {
+                return Err("too much is in no block".into());
+            }
             Transaction::EventBlock(header) => self.judge_block(world, header)?,
             Transaction::Readmit { validator, nonce } => {
                 let may_lie = !world.is_honest(*validator);
@@ -76,7 +79,6 @@ impl Validity {
             Transaction::Suspend { .. } | Transaction::Resume { .. } => {} // `members`
             Transaction::Skip if decision.live && decision.round == 0 => return Err("nothing, in round 0".into()),
             Transaction::Skip => {}
-            Transaction::Record { .. } => return Err("a record that no endpoint has sent".into()),
         }
         self.height = height;
         self.tree.push(&decision.hash.0);

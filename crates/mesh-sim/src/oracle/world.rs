@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use can_bus::Frame;
 use device_chain::genesis::{Genesis, RawIdentifier};
 use device_chain::quorum::Quorum;
 use device_chain::record::{Named, Record};
 use device_chain::tx::Transaction;
 use device_chain::types::{Height, ValidatorIndex};
-use device_chain::wire::{Header, Parts};
+use device_chain::wire::{Header, Kind, Parts};
 
 use super::hashing::{self, Bytes32};
 use crate::event::{Event, Station, What};
+use crate::wiretap::Wiretap;
 
 /// Nonces of a validator's boots that are remembered: nobody has a session with an older one.
 const NONCES: usize = 8;
@@ -42,6 +44,12 @@ pub struct World {
     heights: BTreeMap<u8, Height>,
     /// Identifiers on which their owner has heard somebody else.
     abused: BTreeSet<RawIdentifier>,
+    /// Records that endpoints themselves have sent: which, its sequence, and what.
+    pub records: BTreeSet<(u8, u64, Vec<u8>)>,
+    /// Whether somebody else has sent a record of an endpoint again.
+    pub has_copied_record: bool,
+    /// What is readable on the wire.
+    pub wiretap: Wiretap,
 }
 
 impl World {
@@ -65,6 +73,9 @@ impl World {
             named: BTreeMap::new(),
             heights: BTreeMap::new(),
             abused: BTreeSet::new(),
+            records: BTreeSet::new(),
+            has_copied_record: false,
+            wiretap: Wiretap::new(genesis),
         }
     }
 
@@ -166,9 +177,10 @@ impl World {
                 }
             }
             // an owner does not hear what it sends
-            What::Frame { heard, frame, .. } => {
+            What::Frame { sender, heard, frame } => {
                 let abused = self.owner(frame.raw_id()).is_some_and(|owner| heard >> owner & 1 == 1);
                 self.abused.extend(abused.then_some(frame.raw_id()));
+                self.hear(*sender, frame);
             }
             What::Corrupted { ecu, frame } => {
                 self.abused.extend(Some(frame.raw_id()).filter(|id| self.owner(*id) == Some(*ecu)));
@@ -217,6 +229,20 @@ impl World {
                 self.has_forgotten.remove(&ecu);
             }
             _ => {}
+        }
+    }
+
+    fn hear(&mut self, sender: Station, frame: &Frame) {
+        if sender == Station::Router {
+            return; // it has been heard
+        }
+        let Some(parts) = self.wiretap.hear(frame).filter(|parts| parts.header.kind == Kind::Record) else { return };
+        let sequence = u64::from(parts.header.height) << 32 | u64::from(parts.header.counter);
+        let record = (parts.header.round, sequence, parts.body.to_vec());
+        if sender == Station::Endpoint(parts.header.round) {
+            self.records.insert(record);
+        } else {
+            self.has_copied_record |= self.records.contains(&record);
         }
     }
 
