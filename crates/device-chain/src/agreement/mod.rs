@@ -100,6 +100,19 @@ impl Timeouts {
     }
 }
 
+/// What was at work at one height.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AtHeight {
+    /// L5.
+    pub taken_along: bool,
+    /// L7.
+    pub left_alone: bool,
+    /// V2.
+    pub vouched: bool,
+    /// F1, F2.
+    pub set_aside: bool,
+}
+
 /// The agreement on one height.
 pub struct Instance {
     height: Height,
@@ -143,6 +156,7 @@ pub struct Instance {
     propose_until: Option<Micros>,
     prevote_until: Option<Micros>,
     precommit_until: Option<Micros>,
+    workings: AtHeight,
 }
 
 impl Instance {
@@ -178,6 +192,7 @@ impl Instance {
             propose_until: None,
             prevote_until: None,
             precommit_until: None,
+            workings: AtHeight::default(),
         }
     }
 
@@ -203,6 +218,12 @@ impl Instance {
     #[must_use]
     pub const fn round(&self) -> Round {
         self.round
+    }
+
+    /// Which rules that nobody outside can see were at work.
+    #[must_use]
+    pub const fn workings(&self) -> AtHeight {
+        self.workings
     }
 
     /// What was decided, and in which round.

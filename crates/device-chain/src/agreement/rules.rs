@@ -86,6 +86,7 @@ impl Instance {
         let higher = (self.round + 1..=self.top)
             .rev()
             .find(|round| self.voters_from(*round).count() >= self.quorum.one_correct());
+        self.workings.taken_along |= higher.is_some();
         higher.is_some_and(|round| self.enter(round, now))
     }
 
@@ -99,6 +100,7 @@ impl Instance {
         };
         let until = *self.lonely_until.get_or_insert(now.plus(self.timeouts.of(LONELY_ROUND) << doublings));
         self.stirred = until <= now;
+        self.workings.left_alone = true;
         self.stirred
     }
 
@@ -197,6 +199,10 @@ impl Instance {
             0 => self.open.iter().copied().find(|id| self.accepts(*id) && (late || !self.is_set_aside(*id))),
             _ => self.proposals[usize::from(round)].filter(|id| self.accepts(*id)),
         };
+        // what is set aside first is looked at again when the time is over
+        self.workings.set_aside |=
+            round == 0 && self.open.iter().any(|id| self.is_valid(*id) && self.is_set_aside(*id));
+        self.workings.vouched |= choice.and_then(|id| self.value(id)).is_some_and(|value| !value.evident);
         let in_vain = round == 0 && choice.is_some_and(|id| self.is_set_aside(id));
         let voted = choice.is_some() && self.cast(VoteKind::Prevote, round, choice, out);
         self.waited_in_vain |= in_vain && voted;

@@ -2,6 +2,7 @@
 //! which proposal of round 0 this node prevotes first, so it cannot touch agreement.
 
 use super::Validator;
+use super::workings::count;
 use crate::agreement::{Standing, Standings, VoteKind};
 use crate::keys::KeyStore;
 use crate::limits::{FORGIVE_HEIGHTS, MAX_FAILURES, MAX_VALIDATORS};
@@ -103,6 +104,7 @@ impl<K: KeyStore> Validator<K> {
         }
         for (failures, _) in self.fairness.failures.iter_mut().zip(failed).filter(|(_, failed)| *failed) {
             failures.add(height);
+            count(&mut self.workings.failed, 1);
         }
         self.fairness.winners.rotate_right(1);
         self.fairness.winners[0] = winner;

@@ -14,12 +14,14 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod voting;
+mod workings;
 
 use heapless::{Deque, Vec};
 
 pub use orders::record_sequence;
 pub use outbox::{Cancel, Effect};
 pub use receive::Source;
+pub use workings::Workings;
 
 use crate::agreement::{Instance, Timeouts, Value};
 use crate::genesis::{Genesis, RawIdentifier, Role};
@@ -239,6 +241,7 @@ pub struct Validator<K> {
     catch_up: sync::CatchUp,
     fairness: fairness::Fairness,
     counters: Counters,
+    workings: Workings,
 }
 
 /// Why a validator cannot be made.
@@ -308,6 +311,7 @@ impl<K: KeyStore> Validator<K> {
             catch_up: sync::CatchUp::default(),
             fairness: fairness::Fairness::default(),
             counters: Counters::default(),
+            workings: Workings::default(),
             genesis,
         };
         validator.restore(recovered);

@@ -2,6 +2,7 @@
 
 use heapless::{Deque, Vec};
 
+use super::workings::count;
 use super::{Decision, Report, Validator};
 use crate::agreement::{Instance, MAX_ACTIONS, VoteKind};
 use crate::block::Seal;
@@ -193,6 +194,7 @@ impl<K: KeyStore> Validator<K> {
 
     fn queue_message(&mut self, after: u64, message: Message) {
         if self.outbox.waiting_messages().any(|other| *other == message) {
+            count(&mut self.workings.taken_back, 1);
             return; // it is sealed when it leaves: once is enough
         }
         let class = message.class();
@@ -215,6 +217,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     pub(super) fn cancel(&mut self, cancel: Cancel) {
+        let before = self.outbox.waiting.len();
         self.outbox.waiting.retain(|(_, waiting)| match (waiting, cancel) {
             (Waiting::Send(Message::Vote(at, _, _, _)), Cancel::Votes(height)) => *at != height,
             (Waiting::Send(Message::Vote(at, VoteKind::Prevote, in_round, _)), Cancel::Prevote(height, round)) => {
@@ -222,6 +225,7 @@ impl<K: KeyStore> Validator<K> {
             }
             _ => true,
         });
+        count(&mut self.workings.taken_back, before - self.outbox.waiting.len());
         self.queue(0, Waiting::Cancel(cancel));
     }
 

@@ -1,6 +1,6 @@
 //! What can be seen of a validator.
 
-use super::{Counters, Mode, Validator, ignition};
+use super::{Counters, Mode, Validator, Workings, ignition};
 use crate::genesis::Genesis;
 use crate::keys::KeyStore;
 use crate::session::Session;
@@ -94,6 +94,12 @@ impl<K: KeyStore> Validator<K> {
     #[must_use]
     pub fn peers_heard(&self) -> usize {
         self.others().filter(|peer| self.is_heard(*peer)).count()
+    }
+
+    /// Rules at work that nobody outside can see.
+    #[must_use]
+    pub const fn workings(&self) -> &Workings {
+        &self.workings
     }
 
     /// Messages by what became of them.

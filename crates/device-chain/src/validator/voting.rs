@@ -2,6 +2,7 @@
 
 use super::outbox::{Cancel, Message};
 use super::receive::Verdict;
+use super::workings::count;
 use super::{Decision, Report, Validator};
 use crate::agreement::{Action, Actions, Instance, Value, ValueId, VoteKind};
 use crate::keys::KeyStore;
@@ -21,6 +22,7 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn on_propose(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let (height, round) = (parts.header.height, parts.header.round);
         if height > self.current.height() {
+            count(&mut self.workings.ahead, 1);
             return self.hold(peer, bytes);
         }
         let Some(instance) = self.instance(height) else { return self.count_stale(peer, parts.header.counter) };
@@ -32,7 +34,12 @@ impl<K: KeyStore> Validator<K> {
         if round == 0 {
             self.note_proposal(peer, height, parts.body);
         }
-        if height != self.current.height() || !self.current.takes_proposal(round, peer) {
+        if height != self.current.height() {
+            return;
+        }
+        if !self.current.takes_proposal(round, peer) {
+            let known = self.current.find(&hash).is_some_and(|id| self.current.proposers(id).any(|of| of == peer));
+            count(&mut self.workings.second_proposals, usize::from(round == 0 && !known));
             return;
         }
         if let Some(id) = self.learn_value(peer, parts.body, false) {
@@ -86,6 +93,7 @@ impl<K: KeyStore> Validator<K> {
         let header = &parts.header;
         let Some(kind) = header.kind.vote() else { return };
         if header.height > self.current.height() {
+            count(&mut self.workings.ahead, 1);
             return self.hold(peer, bytes);
         }
         let Some(instance) = self.instance(header.height) else { return self.count_stale(peer, header.counter) };
@@ -295,6 +303,7 @@ impl<K: KeyStore> Validator<K> {
             self.current.adopt(id);
         }
         self.decided_at = self.now;
+        self.note_workings();
         let next = self.next_instance();
         self.previous = Some(core::mem::replace(&mut self.current, next)).filter(|past| past.decided().is_some());
         self.cancel_if_settled(height);
@@ -321,6 +330,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Leaves the current height without a decision of its own, for the one after the state's.
     pub(super) fn leave_height(&mut self) {
+        self.note_workings();
         self.previous = None;
         self.current = self.next_instance();
         self.decided_at = self.now;
