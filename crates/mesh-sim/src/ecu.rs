@@ -36,6 +36,8 @@ pub(crate) struct Running {
     /// It does nothing until then; frames that come in are lost.
     pub paused_until_ns: u64,
     pub overrun: u32,
+    /// That its flash has failed is among the events.
+    pub is_known_to_abstain: bool,
 }
 
 impl Running {
@@ -181,6 +183,7 @@ impl SimEcu {
             begun: 0,
             paused_until_ns: 0,
             overrun: 0,
+            is_known_to_abstain: false,
         }));
         Some(nonce)
     }

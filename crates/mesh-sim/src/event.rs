@@ -120,6 +120,11 @@ pub enum What {
         /// The grant.
         grant: Box<SignedGrant>,
     },
+    /// Nothing can be made durable at an ECU any more.
+    Abstains {
+        /// Where.
+        ecu: u8,
+    },
     /// An endpoint has something to record.
     Sensed {
         /// Which.
@@ -180,6 +185,7 @@ impl fmt::Display for What {
             Self::Sealed { ecu, number, seal } => write!(f, "ecu{ecu} sealed block={number} by={}", seal.validator),
             Self::Asked { ecu, tx } => write!(f, "ecu{ecu} asked {}", tx.name()),
             Self::Granted { ecu, grant } => write!(f, "ecu{ecu} granted serial={}", grant.grant.serial),
+            Self::Abstains { ecu } => write!(f, "ecu{ecu} abstains"),
             Self::Sensed { endpoint, bytes } => write!(f, "endpoint{endpoint} sensed bytes={bytes}"),
             Self::Recorded { endpoint, sequence } => write!(f, "endpoint{endpoint} recorded sequence={sequence:x}"),
             Self::Fault(text) => write!(f, "fault {text}"),

@@ -1,8 +1,12 @@
 //! What the wire, the controllers and the flash do to an ECU: the faults that a schedule can choose, by the ports of bus and
 //! flash. [`Noise`] disturbs bits; [`Link`] does what no bit on the wire shows, at the receivers.
 
+use std::ops::Range;
+
 use can_bus::Frame;
 use can_bus::frame::{MAX_CLASSIC, id_from_raw};
+
+use journal::Defect;
 
 use crate::bus::Transmission;
 use crate::dice::Dice;
@@ -160,6 +164,11 @@ pub fn spoil(flash: &SharedFlash, fault: StoreFault, old: Option<&[u8]>, foreign
 /// Cuts the power in the middle of what is written next, `bytes` bytes from now.
 pub fn cut_power_after(flash: &SharedFlash, bytes: u64) {
     flash.0.borrow_mut().cut_power_after(bytes);
+}
+
+/// From now on a place of a flash is worn.
+pub fn wear_out(flash: &SharedFlash, place: Range<u32>, defect: Defect) {
+    flash.0.borrow_mut().wear_out(place, defect);
 }
 
 /// The power is back.

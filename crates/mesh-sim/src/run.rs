@@ -198,6 +198,9 @@ impl Run {
 
     fn intervene(&mut self, end_ns: u64) {
         let now_ns = self.car.now_ns();
+        if self.schedule.is_some() {
+            self.oracle.look(&self.car);
+        }
         if now_ns >= end_ns {
             match &mut self.schedule {
                 Some(schedule) => {
@@ -221,9 +224,19 @@ impl Run {
         (0..self.car.ecus.len() as u8).filter(move |at| dishonest >> at & 1 == 0)
     }
 
+    /// Of the honest ECUs those of which progress is expected: whose flash is worn out counts as silent (P6).
+    fn able(&self) -> impl Iterator<Item = u8> {
+        let worn = self.schedule.as_ref().map_or(0, |schedule| schedule.worn);
+        let is_silent = |at: u8| match self.car.journal(at) {
+            Some(journal) => journal.abstains(),
+            None => self.car.ecus[usize::from(at)].refused.is_some(),
+        };
+        self.honest().filter(move |at| worn >> at & 1 == 0 || !is_silent(*at))
+    }
+
     /// The head that all honest ECUs have, none of them without memory.
     fn common_head(&self) -> Option<(Height, Hash)> {
-        let mut heads = self.honest().map(|at| {
+        let mut heads = self.able().map(|at| {
             let validator = self.car.ecu(at)?.validator();
             let state = validator.state();
             (!validator.is_amnesiac()).then(|| (state.height(), *state.head()))
@@ -237,16 +250,13 @@ impl Run {
         let Some((height, _)) = self.common_head() else {
             return self.not_yet(in_time, "not together", TOGETHER_NS);
         };
-        let asker = self.honest().next();
+        let asker = self.able().next();
         let backlog = |at| self.car.ecu(at).map(|ecu| height - ecu.validator().state().event().tree_size);
         let Some(asker) = asker.filter(|at| backlog(*at).is_some_and(|backlog| backlog < FULL_BACKLOG)) else {
             self.phase = Phase::Over; // nothing may be decided until the gateway has closed a block
             return Ok(());
         };
-        if !self
-            .car
-            .ecu(asker)
-            .is_some_and(|ecu| self.honest().all(|at| ecu.validator().state().members().contains(at)))
+        if !self.car.ecu(asker).is_some_and(|ecu| self.able().all(|at| ecu.validator().state().members().contains(at)))
         {
             return self.not_yet(in_time, "somebody is still suspended", TOGETHER_NS);
         }
@@ -271,7 +281,7 @@ impl Run {
 
     fn decide_anew(&mut self, above: Height, in_time: bool) -> Result<(), Violation> {
         let decided = |at| self.car.ecu(at).is_some_and(|ecu| ecu.validator().state().height() > above);
-        if self.honest().all(decided) {
+        if self.able().all(decided) {
             self.phase = Phase::Over;
             return Ok(());
         }
@@ -293,7 +303,7 @@ impl Run {
     /// Whether those who keep the rules can decide alone, among the members of the newest state. They cannot while too many of them
     /// are suspended beside the liars (`docs/protocol.md`, chapter 11).
     fn is_quorum_left(&self) -> bool {
-        let validators = || self.honest().filter_map(|at| Some((at, self.car.ecu(at)?.validator())));
+        let validators = || self.able().filter_map(|at| Some((at, self.car.ecu(at)?.validator())));
         let Some((_, newest)) = validators().max_by_key(|(_, validator)| validator.state().height()) else {
             return false;
         };

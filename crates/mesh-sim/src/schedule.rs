@@ -1,6 +1,7 @@
 //! Faults by schedule: what is done to a car, and when, from the seed alone.
 
 use ecu_node::Input;
+use journal::Defect;
 
 use crate::attackers::babbler::Babbler;
 use crate::attackers::colluders::Colluder;
@@ -35,6 +36,7 @@ enum Fault {
     Crash,
     Away,
     PowerCut,
+    Wear,
     Endpoint,
     Reboot,
     ClockStep,
@@ -57,6 +59,7 @@ const FAULTS: &[(u32, Fault)] = &[
     (6, Fault::Crash),
     (4, Fault::Away),
     (6, Fault::PowerCut),
+    (1, Fault::Wear),
     (2, Fault::Endpoint),
     (14, Fault::Reboot),
     (3, Fault::ClockStep),
@@ -103,6 +106,15 @@ const CASTS: &[(u32, Cast)] = &[
 /// Of the gateways between two segments so many lie, percent; the others have a cast of the table.
 const LYING_ROUTERS: u8 = 40;
 
+/// What is wrong with a worn place.
+const DEFECTS: &[Defect] = &[
+    Defect::IgnoresProgram,
+    Defect::RefusesProgram,
+    Defect::IgnoresErase,
+    Defect::RefusesErase,
+    Defect::StuckLow(0x10),
+];
+
 /// Rates of drift, ppm: crystals, and worse.
 const DRIFTS: &[i32] = &[0, 20, -20, 100, -100, 1_000, -1_000];
 /// Who stays away does so for so many heartbeats, and up to as many again: long enough to be suspended (DC-35).
@@ -128,6 +140,8 @@ pub struct Schedule {
     foreign_tape: Option<Tape>,
     /// Wiped or worse, and not back yet.
     forgetful: u16,
+    /// Whose flash is worn: it may lose its memory at any boot, or never vote again, so it counts among the liars.
+    pub worn: u16,
     /// Who stays off, and until when, ns.
     away: Vec<(u8, u64)>,
     /// Until then somebody's frames are destroyed, ns.
@@ -151,6 +165,7 @@ impl Schedule {
             tape: Tape::default(),
             foreign_tape: None,
             forgetful: 0,
+            worn: 0,
             away: Vec::new(),
             jammed_until_ns: u64::MAX,
             dice: dice.clone(),
@@ -265,6 +280,7 @@ impl Schedule {
             Fault::PowerCut => {
                 faults::cut_power_after(&car.ecus[usize::from(at)].flash, self.dice.roll(400));
             }
+            Fault::Wear => return self.wear(car, at),
             Fault::Endpoint => {
                 let endpoint = self.dice.roll(car.endpoints.len() as u64) as u8;
                 if car.endpoints[usize::from(endpoint)].pump().is_some() {
@@ -319,6 +335,23 @@ impl Schedule {
         rogue
     }
 
+    /// A page of a flash is worn, or all of it, if the number of liars allows it.
+    fn wear(&mut self, car: &mut Car, at: u8) {
+        self.forgetful &= !self.readmitted(car);
+        let validators = (1 << car.plan().validators) - 1;
+        let others = (self.dishonest | self.forgetful | self.worn) & validators & !(1 << at);
+        if others.count_ones() as usize >= self.f {
+            return;
+        }
+        self.worn |= 1 << at;
+        let (geometry, defect) = (car.plan().flash.geometry, *self.dice.pick(DEFECTS));
+        let pages = u64::from(geometry.capacity / geometry.erase_size);
+        let page = self.dice.roll(pages) as u32 * geometry.erase_size;
+        let place = if self.dice.percent(50) { 0..geometry.capacity } else { page..page + geometry.erase_size };
+        faults::wear_out(&car.ecus[usize::from(at)].flash, place.clone(), defect);
+        car.note(format!("Wear at={at} {defect:?} of {place:?}"));
+    }
+
     /// Somebody who is off comes back, if the number of liars allows it without its memory.
     fn reboot(&mut self, car: &mut Car) {
         self.away.retain(|(_, until_ns)| *until_ns > car.now_ns());
@@ -332,7 +365,7 @@ impl Schedule {
         let liars = (self.dishonest & ((1 << car.plan().validators) - 1)).count_ones() as usize;
         let is_liar = self.dishonest >> at & 1 == 1;
         self.forgetful &= !self.readmitted(car);
-        let others = (self.forgetful & !(1 << at)).count_ones() as usize;
+        let others = ((self.forgetful | self.worn) & !self.dishonest & !(1 << at)).count_ones() as usize;
         let store = if is_liar || liars + others < self.f { store } else { StoreFault::None };
         if store != StoreFault::None && !is_liar {
             self.forgetful |= 1 << at;

@@ -74,7 +74,10 @@ impl Car {
                 running.answers.push((done_us * 1000, Input::Persisted(token)));
             }
             Ok(None) => {}
-            Err(_) => self.lose_power(at, true),
+            Err(_) => return self.lose_power(at, true),
+        }
+        if running.journal.abstains() && !std::mem::replace(&mut running.is_known_to_abstain, true) {
+            self.push(What::Abstains { ecu: at });
         }
         self.ecus[usize::from(at)].reckon();
     }

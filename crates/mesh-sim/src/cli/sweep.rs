@@ -140,7 +140,7 @@ impl Arguments {
         writeln!(out, "{runs} runs, {failures} failed, {decisions} decisions in {:.0} virtual s", seconds(virtual_ns))?;
         writeln!(out, "{:.1} s real, {rate:.0} times real time", real.as_secs_f64())?;
         writeln!(out, "together again at most {:.3} s after the last fault", seconds(slowest_ns))?;
-        writeln!(out, "{} of {} rules seen at work", total.marks.len(), marks::RULES.len())?;
+        writeln!(out, "{} of {} rules seen at work", total.marks.len(), marks::all().count())?;
         for (rule, what) in missing {
             writeln!(out, "  not seen: {rule}, {what}")?;
         }

@@ -1,7 +1,6 @@
 //! Which rules of the protocol were seen at work: a mark for each numbered rule that shows outside.
 //!
-//! Rules that do not show are those about what never happens, or about what goes on inside an ECU only; the tests of
-//! `device-chain` cite them.
+//! Of some that do not, the counters of the ECUs tell; the rest are definitions, and the tests of `device-chain` cite them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +10,7 @@ use device_chain::record::Record;
 use device_chain::state::Refusal;
 use device_chain::tx::Transaction;
 use device_chain::types::{Height, Round};
-use device_chain::validator::{Decision, Report};
+use device_chain::validator::{Counters, Decision, Report, Workings};
 use device_chain::wire::{DECIDED_VALUE, Header, Kind, NIL_PROPOSER};
 
 use super::World;
@@ -20,7 +19,7 @@ use crate::event::{Event, Station, What};
 /// A rule, what shows that it is at work, and the test for it.
 type Rule = (&'static str, &'static str, fn(&Memory, &World, &Event) -> bool);
 
-/// All marks.
+/// Marks of rules that show outside.
 pub const RULES: &[Rule] = &[
     ("C1", "a liar is caught voting twice", |_, _, event| report(event, |of| matches!(of, Report::Equivocation(_)))),
     (
@@ -130,6 +129,9 @@ pub const RULES: &[Rule] = &[
         })
     }),
     ("R4", "who was suspended is resumed", |_, _, event| decided(event, |tx| matches!(tx, Transaction::Resume { .. }))),
+    ("P6", "the flash of an ECU fails, and it says nothing more that would have to be durable", |_, _, event| {
+        matches!(event.what, What::Abstains { .. })
+    }),
     ("S1", "a seal comes to the gateway", |_, _, event| matches!(event.what, What::Sealed { .. })),
     ("S3", "a block names fewer members than there are validators", |_, world, event| {
         let fewer = |header: &BlockHeader| header.members.count() < world.thresholds.n;
@@ -138,6 +140,22 @@ pub const RULES: &[Rule] = &[
     ("V1", "the chain refuses an order", |_, _, event| report(event, |of| matches!(of, Report::Refused(..)))),
     ("V3", "nothing is decided", |_, _, event| decided(event, |tx| *tx == Transaction::Skip)),
     ("W2", "time runs out in round 0", |_, world, event| vote(world, event, |_, of| of.round > 0)),
+];
+
+/// A rule that does not show outside, what shows in a validator's own counters that it is at work, and the test for it.
+type Inner = (&'static str, &'static str, fn(&Counters, &Workings) -> bool);
+
+/// Marks that are read from the counters of honest ECUs. No invariant rests on them.
+pub const INNER: &[Inner] = &[
+    ("F1", "a proposal is set aside", |_, at| at.set_aside > 0),
+    ("F2", "a proposer has failed", |_, at| at.failed > 0),
+    ("F3", "a second proposal does not count", |_, at| at.second_proposals > 0),
+    ("L5", "a node is taken along to a later round", |_, at| at.taken_along > 0),
+    ("L7", "a few voters are left alone", |_, at| at.left_alone > 0),
+    ("M2", "a tag is wrong", |counted, _| counted.bad_tag > 0),
+    ("M6", "a message is taken back before it is sealed", |_, at| at.taken_back > 0),
+    ("R2", "a message waits until its height has come", |_, at| at.ahead > 0),
+    ("V2", "what others vouch for is voted for", |_, at| at.vouched > 0),
 ];
 
 type Slot = (u8, Height, Round, u8);
@@ -208,6 +226,12 @@ impl Marks {
         self.memory.learn(world, event);
     }
 
+    pub(super) fn look(&mut self, counters: &Counters, workings: &Workings) {
+        for (rule, ..) in INNER.iter().filter(|(.., shows)| shows(counters, workings)) {
+            *self.fired.entry(rule).or_default() += 1;
+        }
+    }
+
     /// Rules seen at work, and how often.
     #[must_use]
     pub const fn fired(&self) -> &BTreeMap<&'static str, u64> {
@@ -215,9 +239,15 @@ impl Marks {
     }
 }
 
+/// Every rule with a mark, and what shows that it is at work.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let inner = INNER.iter().map(|(rule, what, _)| (*rule, *what));
+    RULES.iter().map(|(rule, what, _)| (*rule, *what)).chain(inner)
+}
+
 /// The marks that are not among those fired.
 pub fn missing<'a>(fired: &'a BTreeSet<&str>) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
-    RULES.iter().filter(|(rule, ..)| !fired.contains(rule)).map(|(rule, what, _)| (*rule, *what))
+    all().filter(|(rule, _)| !fired.contains(rule))
 }
 
 const fn slot(ecu: u8, vote: &Header) -> Slot {

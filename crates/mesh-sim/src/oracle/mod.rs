@@ -92,6 +92,14 @@ impl Oracle {
         Ok(())
     }
 
+    /// Looks at what the honest ECUs themselves have counted: for marks only.
+    pub fn look(&mut self, car: &Car) {
+        let honest = (0..).zip(&car.ecus).filter(|(at, _)| self.world.is_honest(*at));
+        for validator in honest.filter_map(|(_, ecu)| Some(ecu.pump()?.validator())) {
+            self.marks.look(validator.counters(), validator.workings());
+        }
+    }
+
     /// Which rules were seen at work, and how often.
     #[must_use]
     pub const fn marks(&self) -> &Marks {
