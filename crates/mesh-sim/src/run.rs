@@ -16,6 +16,7 @@ use crate::endpoint::SimEndpoint;
 use crate::event::Event;
 use crate::genesis::Plan;
 use crate::load::Load;
+use crate::oracle::quiet::Quiet;
 use crate::oracle::{Oracle, Violation};
 use crate::schedule::Schedule;
 use crate::workload::{Rates, Workload, alarm};
@@ -96,6 +97,7 @@ pub struct Run {
     /// The car.
     pub car: Car,
     oracle: Oracle,
+    quiet: Quiet,
     workload: Workload,
     schedule: Option<Schedule>,
     dishonest: u16,
@@ -146,6 +148,7 @@ impl Run {
         let rates = if config.faults { busy } else { Rates::STEADY };
         let mut run = Self {
             oracle: Oracle::new(&car, config.timing, dishonest),
+            quiet: Quiet::default(),
             workload: Workload::new(rates, IGNITION_NS, Dice::new(config.seed, 5)),
             phase: Phase::Faults(config.seconds * SECOND_NS),
             events: 0,
@@ -177,7 +180,7 @@ impl Run {
         let in_time = self.car.step(due_ns);
         self.watch(tell)?;
         match self.phase {
-            Phase::Faults(end_ns) if !in_time => self.intervene(end_ns),
+            Phase::Faults(end_ns) if !in_time => self.intervene(end_ns)?,
             Phase::Calm(since_ns) => self.come_together(since_ns, in_time)?,
             Phase::Fresh(_, above) => self.decide_anew(above, in_time)?,
             Phase::Faults(_) | Phase::Over => {}
@@ -192,14 +195,17 @@ impl Run {
             self.events += 1;
             tell(&event);
             self.oracle.see(&event)?;
+            if self.schedule.is_none() {
+                self.quiet.see(&event);
+            }
         }
         Ok(())
     }
 
-    fn intervene(&mut self, end_ns: u64) {
+    fn intervene(&mut self, end_ns: u64) -> Result<(), Violation> {
         let now_ns = self.car.now_ns();
         if self.schedule.is_some() {
-            self.oracle.look(&self.car);
+            self.oracle.look(&self.car)?;
         }
         if now_ns >= end_ns {
             match &mut self.schedule {
@@ -207,9 +213,12 @@ impl Run {
                     schedule.calm(&mut self.car);
                     self.phase = Phase::Calm(now_ns);
                 }
-                None => self.phase = Phase::Over,
+                None => {
+                    self.phase = Phase::Over;
+                    self.quiet.judge(&self.car)?;
+                }
             }
-            return;
+            return Ok(());
         }
         if self.workload.due_ns() <= now_ns {
             self.workload.act(&mut self.car);
@@ -217,6 +226,7 @@ impl Run {
         if let Some(schedule) = self.schedule.as_mut().filter(|schedule| schedule.due_ns() <= now_ns) {
             schedule.act(&mut self.car);
         }
+        Ok(())
     }
 
     fn honest(&self) -> impl Iterator<Item = u8> + use<> {

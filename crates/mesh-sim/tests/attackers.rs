@@ -2,7 +2,7 @@
 
 use can_bus::frame::id_from_raw;
 use can_bus::timing::BitTiming;
-use device_chain::validator::Counters;
+use device_chain::validator::{Counters, Report};
 use device_chain::wire::Header;
 use ecu_node::Input;
 use mesh_sim::attackers::colluders::Colluder;
@@ -11,8 +11,9 @@ use mesh_sim::attackers::flooder::Flooder;
 use mesh_sim::attackers::impersonator::Impersonator;
 use mesh_sim::attackers::other_version::OtherVersion;
 use mesh_sim::attackers::partial_tags::PartialTags;
-use mesh_sim::attackers::replayer::Replayer;
+use mesh_sim::attackers::replayer::{Replayer, Tape};
 use mesh_sim::attackers::tag_spoiler::TagSpoiler;
+use mesh_sim::attackers::two_faced_sensor::TwoFacedSensor;
 use mesh_sim::attackers::withholding_proposer::WithholdingProposer;
 use mesh_sim::attackers::{Liar, Rogue};
 use mesh_sim::car::Car;
@@ -44,6 +45,10 @@ fn attacked(liar: Option<Box<dyn Liar>>, rogue: Option<Box<dyn Rogue>>) -> Car {
         assert!(car.run_until(end, decided) || asker == LIAR, "alarm {class}");
     }
     car
+}
+
+fn reports(car: &Car) -> Vec<usize> {
+    car.ecus.iter().map(|ecu| ecu.reports.iter().filter(|report| matches!(report, Report::Met(_))).count()).collect()
 }
 
 fn counters(car: &Car, at: u8) -> Counters {
@@ -106,10 +111,44 @@ fn an_impersonated_ecu_notices() {
 
 #[test]
 fn recordings_are_counted() {
-    let mut car = attacked(None, Some(Box::new(Replayer::default())));
+    let mut car = attacked(None, None);
+    car.let_in(Some(Box::new(Replayer::default())));
     car.run_for(5 * SECOND_US);
     let Counters { replayed, stale, .. } = counters(&car, VICTIM);
-    assert!(replayed + stale > 0);
+    assert!(replayed + stale > 100, "{replayed} {stale}");
+}
+
+/// DC-20, DC-22: nobody meets anybody of another car, and nobody is met anew.
+#[test]
+fn recordings_of_another_car_are_foreign_or_have_wrong_tags() {
+    let mut other = Car::started(Plan { seed: 9, ..Plan::default() }, BitTiming::FD_500K_2M);
+    other.run_for(SECOND_US);
+    let tape = Tape::of(other.frames());
+    let mut car = attacked(None, None);
+    let met = reports(&car);
+    let mesh = car.genesis.mesh().short();
+    car.let_in(Some(Box::new(Replayer::foreign(tape, mesh))));
+    car.run_for(2 * SECOND_US);
+    assert!(counters(&car, VICTIM).bad_tag > 0 && car.ecu(VICTIM).expect("powered").counters().foreign > 0);
+    assert_eq!(reports(&car), met);
+}
+
+/// V2, L4: what only half of the car has evidence of cannot be decided, or is with what the other half has; and it stops nobody.
+#[test]
+fn a_two_faced_sensor_stops_nobody() {
+    let mut car = Car::started(Plan::default(), BitTiming::FD_500K_2M);
+    let sensor = car.add_endpoint();
+    car.endpoints[0].liar = Some(TwoFacedSensor::new(0b0101_0101));
+    car.boot_endpoint(sensor);
+    car.run_for(SECOND_US / 2);
+    for class in 0..3 {
+        car.sense(sensor, [7; 4].into_iter().collect());
+        let tx = alarm(&car, VICTIM, class);
+        car.give(VICTIM, Input::Submit(tx.clone()));
+        let decided = |car: &Car| car.ecus.iter().all(|ecu| ecu.decisions.iter().any(|decision| decision.tx == tx));
+        let end = car.now_us() + SECOND_US;
+        assert!(car.run_until(end, decided), "alarm {class}");
+    }
 }
 
 #[test]

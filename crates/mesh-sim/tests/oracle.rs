@@ -13,6 +13,7 @@ use mesh_sim::car::Car;
 use mesh_sim::event::{Event, Station, What};
 use mesh_sim::genesis::Plan;
 use mesh_sim::oracle::Oracle;
+use mesh_sim::oracle::quiet::Quiet;
 use mesh_sim::workload::alarm;
 
 const TIMING: BitTiming = BitTiming::FD_500K_2M;
@@ -218,4 +219,23 @@ fn a_session_begun_anew_without_a_boot() {
     let (car, mut oracle) = watched();
     let met = What::Report { ecu: 0, report: Report::Met(6) };
     assert_eq!(broken(&car, &mut oracle, met), Some("one session for two boots"));
+}
+
+#[test]
+fn an_order_lost_in_a_quiet_car() {
+    let (car, _) = watched();
+    let mut quiet = Quiet::default();
+    assert_eq!(quiet.judge(&car), Ok(()));
+    quiet.see(&Event { at_ns: 0, what: What::Asked { ecu: 2, tx: alarm(&car, 2, 1) } });
+    assert_eq!(quiet.judge(&car).map_err(|violation| violation.invariant), Err("quiet"));
+}
+
+#[test]
+fn a_forgery_in_a_quiet_car() {
+    let (mut car, mut oracle) = watched();
+    car.inject(vote(&car, Kind::Prevote, 2, None));
+    car.run_for(10_000);
+    assert_eq!(Quiet::default().judge(&car).map_err(|violation| violation.invariant), Err("quiet"));
+    // nor has the oracle heard it
+    assert_eq!(oracle.look(&car).map_err(|violation| violation.invariant), Err("counters"));
 }

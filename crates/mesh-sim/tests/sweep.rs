@@ -25,9 +25,9 @@ fn run(config: &Config, tell: &mut (dyn FnMut(&Event) + Send)) -> Outcome {
     with_stack(|| Run::new(config).expect("a sound plan").finish(tell))
 }
 
-/// Seeds that together show every mark: 100 hands over a state. When the protocol changes, `mesh-sim run --seed N --json` tells which
+/// Seeds that together show every mark: 74 hands over a state. When the protocol changes, `mesh-sim run --seed N --json` tells which
 /// others do.
-const SEEDS: [u64; 9] = [1, 2, 3, 5, 7, 9, 12, 14, 100];
+const SEEDS: [u64; 8] = [1, 3, 5, 7, 12, 26, 40, 74];
 
 /// Runs in which the gateway lies on the route.
 const LYING_ROUTES: usize = 3;
@@ -51,6 +51,12 @@ fn faster_buses_hold_as_well() {
             assert_eq!(run(&config(seed, timing), &mut |_| {}).violation, None, "{timing:?}, seed {seed}");
         }
     }
+}
+
+#[test]
+fn a_quiet_car_drops_nothing_and_loses_no_order() {
+    let quiet = Config { seconds: 5, faults: false, load: Traffic::Percent(30), ..config(1, BitTiming::FD_500K_2M) };
+    assert_eq!(run(&quiet, &mut |_| {}).violation, None);
 }
 
 /// Agreement and all else that must always hold is checked while the gateway lies on the route, liveness once it only lies

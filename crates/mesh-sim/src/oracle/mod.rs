@@ -11,6 +11,7 @@ pub mod chain;
 mod hashing;
 pub mod marks;
 pub mod members;
+pub mod quiet;
 pub mod quorum;
 pub mod records;
 pub mod sessions;
@@ -92,12 +93,22 @@ impl Oracle {
         Ok(())
     }
 
-    /// Looks at what the honest ECUs themselves have counted: for marks only.
-    pub fn look(&mut self, car: &Car) {
+    /// Looks at what the honest ECUs themselves have counted.
+    ///
+    /// # Errors
+    /// One has counted more impostors than there were.
+    pub fn look(&mut self, car: &Car) -> Result<(), Violation> {
         let honest = (0..).zip(&car.ecus).filter(|(at, _)| self.world.is_honest(*at));
-        for validator in honest.filter_map(|(_, ecu)| Some(ecu.pump()?.validator())) {
-            self.marks.look(validator.counters(), validator.workings());
+        for (at, validator) in honest.filter_map(|(at, ecu)| Some((at, ecu.pump()?.validator()))) {
+            let counters = validator.counters();
+            self.marks.look(counters, validator.workings());
+            let (counted, heard) = (counters.impostor, self.world.impostors(at));
+            if counted > heard {
+                let what = format!("ecu{at} counts {counted} frames of impostors and can have heard {heard}");
+                return Err(Violation { at_ns: car.now_ns(), invariant: "counters", what });
+            }
         }
+        Ok(())
     }
 
     /// Which rules were seen at work, and how often.

@@ -44,6 +44,8 @@ pub struct World {
     heights: BTreeMap<u8, Height>,
     /// Identifiers on which their owner has heard somebody else.
     abused: BTreeSet<RawIdentifier>,
+    /// How many frames of others on its own identifiers each ECU may have heard since its boot.
+    impostors: BTreeMap<u8, u64>,
     /// Records that endpoints themselves have sent: which, its sequence, and what.
     pub records: BTreeSet<(u8, u64, Vec<u8>)>,
     /// Whether somebody else has sent a record of an endpoint again.
@@ -73,6 +75,7 @@ impl World {
             named: BTreeMap::new(),
             heights: BTreeMap::new(),
             abused: BTreeSet::new(),
+            impostors: BTreeMap::new(),
             records: BTreeSet::new(),
             has_copied_record: false,
             wiretap: Wiretap::new(genesis),
@@ -132,6 +135,12 @@ impl World {
         self.abused.contains(&identifier)
     }
 
+    /// How many frames of others on its own identifiers an ECU may have heard since its boot, at most.
+    #[must_use]
+    pub fn impostors(&self, ecu: u8) -> u64 {
+        self.impostors.get(&ecu).copied().unwrap_or(0)
+    }
+
     /// The highest height that an ECU has durably decided.
     #[must_use]
     pub fn height(&self, ecu: u8) -> Height {
@@ -165,6 +174,7 @@ impl World {
                     self.has_forgotten.insert(*ecu);
                 }
                 self.heights.insert(*ecu, *height);
+                self.impostors.remove(ecu);
                 // a twin is an ECU behind the validators: its nonces are those of whoever it is a twin of
                 let place = if usize::from(*ecu) < self.nonces.len() { *ecu } else { self.twin_of() };
                 if self.has_forgotten.contains(ecu) {
@@ -180,10 +190,12 @@ impl World {
             What::Frame { sender, heard, frame } => {
                 let abused = self.owner(frame.raw_id()).is_some_and(|owner| heard >> owner & 1 == 1);
                 self.abused.extend(abused.then_some(frame.raw_id()));
+                self.note_impostor(frame, abused);
                 self.hear(*sender, frame);
             }
             What::Corrupted { ecu, frame } => {
                 self.abused.extend(Some(frame.raw_id()).filter(|id| self.owner(*id) == Some(*ecu)));
+                self.note_impostor(frame, self.owner(frame.raw_id()) == Some(*ecu));
             }
             What::Decided { ecu, decision } if self.is_honest(*ecu) => {
                 let members = self.members(decision.height);
@@ -229,6 +241,13 @@ impl World {
                 self.has_forgotten.remove(&ecu);
             }
             _ => {}
+        }
+    }
+
+    fn note_impostor(&mut self, frame: &Frame, heard: bool) {
+        if let Some(owner) = self.owner(frame.raw_id()).filter(|_| heard) {
+            // what its receiver gets twice is one frame here
+            *self.impostors.entry(owner).or_default() += 2;
         }
     }
 
