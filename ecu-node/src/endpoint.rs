@@ -11,7 +11,7 @@ use device_chain::genesis::Genesis;
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore};
 use device_chain::limits::{MAX_RECORD_DATA, MAX_VALIDATORS};
-use device_chain::types::{Hash, Micros, ValidatorIndex};
+use device_chain::types::{Micros, ValidatorIndex};
 use device_chain::validator::{Source, record_sequence};
 use device_chain::wire::{self, Class, ENDPOINT_SENDER, HEADER, Header, Kind, Parts};
 use heapless::{Deque, Vec};
@@ -235,7 +235,7 @@ impl<K: KeyStore> Endpoint<K> {
     /// Header, data, and a tag for each validator. `None` only without the keys.
     fn seal(&self, count: u32, data: &[u8]) -> Option<Vec<u8, MAX_RECORD>> {
         let head = Header { counter: count, ..self.header }.to_bytes();
-        let input = wire::tag_input(&head, &Hash::NIL, &hash(Domain::Body, &[data]));
+        let input = wire::tag_input(&head, &hash(Domain::Body, &[data]));
         let mut message = Vec::new();
         message.extend_from_slice(&head).ok()?;
         message.extend_from_slice(data).ok()?;
@@ -281,7 +281,7 @@ impl<K: KeyStore> Endpoint<K> {
             self.counters.malformed += 1;
             return;
         };
-        let input = wire::tag_input(parts.head, &Hash::NIL, &hash(Domain::Body, &[&body]));
+        let input = wire::tag_input(parts.head, &hash(Domain::Body, &[&body]));
         if self.keys.verify(KeyHandle::Pair(Device::Validator(sender)), &input, parts.tags) {
             self.on_acknowledged(now, sender, u64::from_le_bytes(body));
         } else {

@@ -23,8 +23,8 @@ with open(sys.argv[1]) as file:
 found = {candidate["name"]: candidate for candidate in result["candidates"]}
 # Instructions of the operation that is named, in thousands, with room for another compiler.
 BOUNDS = {
-    "cmac": ("make", 100, 250), "cmac-scheduled": ("make", 80, 220), "blake2s": ("make", 15, 45), "siphash": ("make", 4, 12),
-    "hmac-sha256": ("make", 50, 120), "hmac-sha256-scheduled": ("make", 30, 80),
+    "cmac": ("make", 100, 250), "cmac-scheduled": ("make", 80, 220), "blake2s": ("make", 5, 20), "siphash": ("make", 4, 12),
+    "hmac-sha256": ("make", 50, 120), "hmac-sha256-scheduled": ("make", 20, 60),
     "ed25519-keygen": ("keygen", 1000, 4000), "ed25519-sign": ("sign", 1000, 4000), "ed25519-verify": ("verify", 1000, 4000),
 }
 wrong = [f"{name} was not measured" for name in BOUNDS.keys() - found.keys()]

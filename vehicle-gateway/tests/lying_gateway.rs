@@ -58,7 +58,7 @@ impl Liar {
         let front = front.to_bytes();
         let mut message = [&front[..], &bytes].concat();
         for peer in OTHERS {
-            let tag = self.keys.tag(KeyHandle::Session(peer), &wire::tag_input(&front, &parent, &hash));
+            let tag = self.keys.tag(KeyHandle::Session(peer), &wire::tag_input(&front, &hash));
             let tag = tag.filter(|_| sees(peer)).unwrap_or_default();
             message.extend_from_slice(&tag[..self.genesis.tag_len()]);
         }

@@ -20,7 +20,7 @@ use crate::members::Members;
 use crate::record::{MAX_RECORD, MAX_VOTE_RECORD, Named, Record, VoteRecord};
 use crate::sign::SigningKey;
 use crate::state::State;
-use crate::tx::{Transaction, TxBytes, decision_hash};
+use crate::tx::{Transaction, TxBytes, decision_hash, nil_subject};
 use crate::types::{Hash, MeshId};
 use crate::wire::{self, Header, Kind};
 
@@ -104,15 +104,20 @@ fn decision() {
 }
 
 #[test]
+fn subject_of_a_vote_for_nil() {
+    assert_eq!(hex(&nil_subject(&Hash([2; 32])).0), "cf9312ac973caa1ae8d4464dd640a28424a373edc1970000117c79df86dbf182");
+}
+
+#[test]
 fn tag_of_a_vote() {
     let mut header = Header::new(Kind::Precommit, 7).round(1).hint(Some((2, &Hash([0xab; 32]))));
     (header.mesh, header.suite, header.sender, header.counter) = (0xbeef, 1, 3, 9);
-    let input = wire::tag_input(&header.to_bytes(), &Hash([1; 32]), &Hash([0xab; 32]));
+    let input = wire::tag_input(&header.to_bytes(), &Hash([0xab; 32]));
     let session = Key::new([1; 32]).derive(&[&2u64.to_le_bytes(), &3u64.to_le_bytes()]);
     for (suite, tag) in
-        [(Suite::Cmac, "b7bed90b8264da18362f7cc78b8b51b6"), (Suite::Blake2s, "bd8a5a689233606352877f205d9d57bb")]
+        [(Suite::Cmac, "0125666b429a72d995279d656e92a297"), (Suite::Blake2s, "98233f63ba42258b7745f0f25ea1748c")]
     {
-        assert_eq!(hex(&session.tag(suite, &input)), tag, "{suite:?}");
+        assert_eq!(hex(&session.for_tags(suite).tag(&input)), tag, "{suite:?}");
     }
 }
 

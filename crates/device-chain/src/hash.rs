@@ -26,8 +26,8 @@ pub enum Domain {
     PairKey,
     /// A session key of two validators.
     SessionKey,
-    /// What a tag covers.
-    Message,
+    /// The subject of votes for nil.
+    Nil,
     /// The body of a message.
     Body,
 }
@@ -44,7 +44,7 @@ impl Domain {
             Self::Receipt => b"ringfort/1/receipt",
             Self::PairKey => b"ringfort/1/pair-key",
             Self::SessionKey => b"ringfort/1/session-key",
-            Self::Message => b"ringfort/1/message",
+            Self::Nil => b"ringfort/1/nil",
             Self::Body => b"ringfort/1/body",
         }
     }

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use crate::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
-use crate::mac::{Key, Suite, Tag};
+use crate::mac::{Key, MacKey, Suite, Tag, TagInput};
 use crate::types::ValidatorIndex;
 
 /// A device by its place in the genesis.
@@ -29,9 +29,9 @@ pub enum KeyHandle {
 /// Symmetric operations by handle. Signatures are asked for by [`crate::validator::Effect::Sign`] and may take long.
 pub trait KeyStore {
     /// The tag of `message`; `None` without that key.
-    fn tag(&self, key: KeyHandle, message: &[u8]) -> Option<Tag>;
+    fn tag(&self, key: KeyHandle, message: &TagInput) -> Option<Tag>;
     /// Whether `tag`, truncated, is the one of `message`. Constant time in the tag.
-    fn verify(&self, key: KeyHandle, message: &[u8], tag: &[u8]) -> bool;
+    fn verify(&self, key: KeyHandle, message: &TagInput, tag: &[u8]) -> bool;
     /// Derives the candidate session key with `peer` from the pairwise key and both nonces, the lower index's first
     /// (DC-21).
     fn derive(&mut self, peer: ValidatorIndex, nonces: [u64; 2]);
@@ -44,8 +44,8 @@ pub struct SoftKeys {
     suite: Suite,
     validators: [Option<Key>; MAX_VALIDATORS],
     endpoints: Vec<Option<Key>, MAX_ENDPOINTS>,
-    sessions: [Option<Key>; MAX_VALIDATORS],
-    candidates: [Option<Key>; MAX_VALIDATORS],
+    sessions: [Option<MacKey>; MAX_VALIDATORS],
+    candidates: [Option<MacKey>; MAX_VALIDATORS],
 }
 
 impl SoftKeys {
@@ -80,29 +80,37 @@ impl SoftKeys {
         })
     }
 
-    fn key(&self, handle: KeyHandle) -> Option<&Key> {
-        let slot = match handle {
-            KeyHandle::Pair(Device::Validator(at)) => self.validators.get(usize::from(at)),
-            KeyHandle::Pair(Device::Endpoint(at)) => self.endpoints.get(usize::from(at)),
-            KeyHandle::Session(at) => self.sessions.get(usize::from(at)),
-            KeyHandle::Candidate(at) => self.candidates.get(usize::from(at)),
+    fn pair(&self, device: Device) -> Option<&Key> {
+        let slot = match device {
+            Device::Validator(at) => self.validators.get(usize::from(at)),
+            Device::Endpoint(at) => self.endpoints.get(usize::from(at)),
         };
         slot.and_then(Option::as_ref)
+    }
+
+    /// Hands the key to `use_it`. Pairwise keys are rarely used, and kept as they were loaded.
+    fn with<R>(&self, handle: KeyHandle, use_it: impl FnOnce(&MacKey) -> R) -> Option<R> {
+        match handle {
+            KeyHandle::Pair(device) => Some(use_it(&self.pair(device)?.for_tags(self.suite))),
+            KeyHandle::Session(at) => Some(use_it(self.sessions.get(usize::from(at))?.as_ref()?)),
+            KeyHandle::Candidate(at) => Some(use_it(self.candidates.get(usize::from(at))?.as_ref()?)),
+        }
     }
 }
 
 impl KeyStore for SoftKeys {
-    fn tag(&self, key: KeyHandle, message: &[u8]) -> Option<Tag> {
-        self.key(key).map(|key| key.tag(self.suite, message))
+    fn tag(&self, key: KeyHandle, message: &TagInput) -> Option<Tag> {
+        self.with(key, |key| key.tag(message))
     }
 
-    fn verify(&self, key: KeyHandle, message: &[u8], tag: &[u8]) -> bool {
-        self.key(key).is_some_and(|key| key.verify(self.suite, message, tag))
+    fn verify(&self, key: KeyHandle, message: &TagInput, tag: &[u8]) -> bool {
+        self.with(key, |key| key.verify(message, tag)).unwrap_or(false)
     }
 
     fn derive(&mut self, peer: ValidatorIndex, nonces: [u64; 2]) {
-        let pair = self.key(KeyHandle::Pair(Device::Validator(peer)));
-        let candidate = pair.map(|key| key.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()]));
+        let pair = self.pair(Device::Validator(peer));
+        let candidate =
+            pair.map(|key| key.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()]).for_tags(self.suite));
         if let Some(slot) = self.candidates.get_mut(usize::from(peer)) {
             *slot = candidate;
         }

@@ -1,6 +1,10 @@
 //! Tags: symmetric authentication of messages, behind a suite number that every frame carries.
 
-use blake2::digest::consts::U16;
+use aes::cipher::Array;
+use blake2::Blake2sVarCore;
+use blake2::digest::Output;
+use blake2::digest::block_api::{Block, UpdateCore, VariableOutputCore};
+use blake2::digest::block_buffer::LazyBuffer;
 use cmac::{Cmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -10,6 +14,10 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub const FULL_TAG: usize = 16;
 /// A tag before truncation to the length of the mesh.
 pub type Tag = [u8; FULL_TAG];
+/// Bytes of what a tag covers (M2): one length for all messages, so that a MAC's work for it is known.
+pub const TAG_INPUT: usize = 48;
+/// What a tag covers: [`crate::wire::tag_input`].
+pub type TagInput = [u8; TAG_INPUT];
 
 /// The MAC of a mesh: a field of the genesis and of every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,34 +50,24 @@ impl Key {
         Self(bytes)
     }
 
-    /// The tag of `message` under this key. AES-128-CMAC uses the first 16 bytes of the key, BLAKE2s all 32.
+    /// The key made ready to make tags.
     #[must_use]
-    pub fn tag(&self, suite: Suite, message: &[u8]) -> Tag {
+    pub fn for_tags(&self, suite: Suite) -> MacKey {
         match suite {
             Suite::Cmac => {
-                let (half, _) = self.0.split_at(16);
-                let mut key = aes::cipher::Array::<u8, aes::cipher::consts::U16>::default();
-                key.copy_from_slice(half);
-                let mut mac = Cmac::<aes::Aes128>::new(&key);
-                key.zeroize();
-                mac.update(message);
-                mac.finalize().into_bytes().into()
+                let mut half = [0; 16];
+                half.copy_from_slice(&self.0[..16]);
+                MacKey::Cmac(half)
             }
             Suite::Blake2s => {
-                let Ok(mut mac) = blake2::Blake2sMac::<U16>::new_from_slice(&self.0) else {
-                    return [0; FULL_TAG]; // a 32-byte key is always taken
-                };
-                blake2::digest::Update::update(&mut mac, message);
-                blake2::digest::FixedOutput::finalize_fixed(mac).into()
+                let mut block = Block::<Blake2sVarCore>::default();
+                block[..self.0.len()].copy_from_slice(&self.0);
+                let mut keyed = Blake2sVarCore::new_with_params(&[], &[], self.0.len(), FULL_TAG);
+                keyed.update_blocks(core::slice::from_ref(&block));
+                block.zeroize();
+                MacKey::Blake2s(keyed)
             }
         }
-    }
-
-    /// Whether `tag`, truncated, is the one of `message`. Constant time in the tag.
-    #[must_use]
-    pub fn verify(&self, suite: Suite, message: &[u8], tag: &[u8]) -> bool {
-        let expected = self.tag(suite, message);
-        tag.len() >= 4 && tag.len() <= FULL_TAG && bool::from(expected[..tag.len()].ct_eq(tag))
     }
 
     /// A key derived from this one for `context`, by HMAC-like double use of the domain-separated hash.
@@ -95,6 +93,57 @@ impl Key {
     }
 }
 
+/// A key that makes tags and checks them. No `Debug`, no access; wiped on drop.
+pub enum MacKey {
+    /// The 16 bytes that AES-128-CMAC uses. (Its key schedule would be 400 bytes; ADR 9.)
+    Cmac([u8; 16]),
+    /// BLAKE2s behind the block of its key (RFC 7693, 3.3), so that a tag takes one compression.
+    Blake2s(Blake2sVarCore),
+}
+
+impl MacKey {
+    /// The tag of `message`.
+    #[must_use]
+    pub fn tag(&self, message: &TagInput) -> Tag {
+        match self {
+            Self::Cmac(key) => cmac(key, message),
+            Self::Blake2s(keyed) => {
+                let mut full = Output::<Blake2sVarCore>::default();
+                keyed.clone().finalize_variable_core(&mut LazyBuffer::new(message), &mut full);
+                let mut tag = [0; FULL_TAG];
+                tag.copy_from_slice(&full[..FULL_TAG]);
+                tag
+            }
+        }
+    }
+
+    /// Whether `tag`, truncated, is the one of `message`. Constant time in the tag.
+    #[must_use]
+    pub fn verify(&self, message: &TagInput, tag: &[u8]) -> bool {
+        let expected = self.tag(message);
+        tag.len() >= 4 && tag.len() <= FULL_TAG && bool::from(expected[..tag.len()].ct_eq(tag))
+    }
+}
+
+impl Drop for MacKey {
+    fn drop(&mut self) {
+        match self {
+            Self::Cmac(key) => key.zeroize(),
+            Self::Blake2s(_) => {} // wipes itself
+        }
+    }
+}
+
+impl ZeroizeOnDrop for MacKey {}
+
+fn cmac(key: &[u8; 16], message: &[u8]) -> Tag {
+    let mut key = Array::from(*key);
+    let mut mac = Cmac::<aes::Aes128>::new(&key);
+    key.zeroize();
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,14 +152,14 @@ mod tests {
     fn what_a_tag_leaves_behind_is_wiped() {
         const fn wiped<T: ZeroizeOnDrop>() {}
         const { wiped::<cmac::block_api::CmacCore<aes::Aes128>>() };
-        const { wiped::<blake2::Blake2sMac<U16>>() };
+        const { wiped::<Blake2sVarCore>() };
+        const { wiped::<MacKey>() };
     }
 
     /// NIST SP 800-38B, appendix D.1, examples 1 to 4; RFC 4493 section 4.
     #[test]
     fn cmac_agrees_with_nist() {
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(&hex("2b7e151628aed2a6abf7158809cf4f3c"));
+        let key = hex("2b7e151628aed2a6abf7158809cf4f3c").try_into().expect("16 bytes");
         let message = hex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51\
                            30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710");
         for (length, tag) in [
@@ -119,36 +168,40 @@ mod tests {
             (40, "dfa66747de9ae63030ca32611497c827"),
             (64, "51f0bebf7e3b9d92fc49741779363cfe"),
         ] {
-            let key = Key::new(key);
-            assert_eq!(key.tag(Suite::Cmac, &message[..length])[..], hex(tag)[..], "{length} bytes");
-            assert!(key.verify(Suite::Cmac, &message[..length], &hex(tag)[..8]));
+            assert_eq!(cmac(&key, &message[..length])[..], hex(tag)[..], "{length} bytes");
         }
     }
 
     /// `openssl mac -in FILE -macopt hexkey:KEY -macopt size:16 BLAKE2SMAC`, and with 16 bytes of the key
     /// `openssl mac -in FILE -cipher AES-128-CBC -macopt hexkey:KEY CMAC`.
     #[test]
-    fn tags_of_80_bytes_agree_with_openssl() {
+    fn tags_agree_with_openssl() {
         let key = Key::new(core::array::from_fn(|at| at as u8));
-        let message: [u8; 80] = core::array::from_fn(|at| at as u8);
+        let message: TagInput = core::array::from_fn(|at| at as u8);
         for (suite, tag) in
-            [(Suite::Cmac, "46e1796ec7f1efdf265e567d7091ce15"), (Suite::Blake2s, "0012878767a3d4f1c8194458cf1f8832")]
+            [(Suite::Cmac, "5247121db0e50733fb83bab08fbba8ea"), (Suite::Blake2s, "b23398f910599f3c09b6549fa81bcb46")]
         {
-            assert_eq!(key.tag(suite, &message)[..], hex(tag)[..], "{suite:?}");
+            assert_eq!(key.for_tags(suite).tag(&message)[..], hex(tag)[..], "{suite:?}");
         }
     }
 
     #[test]
     fn tags_depend_on_key_suite_and_every_byte() {
-        let (key, other) = (Key::new([1; 32]), Key::new([2; 32]));
+        let message = [7; TAG_INPUT];
+        let keys = |suite| [1, 2].map(|key| Key::new([key; 32]).for_tags(suite));
         for suite in [Suite::Cmac, Suite::Blake2s] {
-            let tag = key.tag(suite, b"message");
-            assert!(key.verify(suite, b"message", &tag[..8]));
-            assert!(!key.verify(suite, b"massage", &tag[..8]));
-            assert!(!other.verify(suite, b"message", &tag[..8]));
-            assert!(!key.verify(suite, b"message", &[]), "an empty tag proves nothing");
+            let [key, other] = keys(suite);
+            let tag = key.tag(&message);
+            assert!(key.verify(&message, &tag[..8]));
+            for at in 0..TAG_INPUT {
+                let mut changed = message;
+                changed[at] ^= 1;
+                assert!(!key.verify(&changed, &tag[..8]), "byte {at}");
+            }
+            assert!(!other.verify(&message, &tag[..8]));
+            assert!(!key.verify(&message, &[]), "an empty tag proves nothing");
         }
-        assert_ne!(key.tag(Suite::Cmac, b"m"), key.tag(Suite::Blake2s, b"m"));
+        assert_ne!(keys(Suite::Cmac)[0].tag(&message), keys(Suite::Blake2s)[0].tag(&message));
     }
 
     fn hex(text: &str) -> Vec<u8> {

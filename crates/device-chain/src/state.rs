@@ -157,7 +157,7 @@ impl State {
         codec::encode_vec(self)
     }
 
-    /// What DECIDED commits to beside the decision (DC-33).
+    /// What DECIDED commits to, the decision among it (DC-33).
     #[must_use]
     pub fn digest(&self) -> Hash {
         hash_of(Domain::State, self)

@@ -93,6 +93,12 @@ pub fn decision_hash(mesh: &MeshId, height: Height, parent: &Hash, tx: &[u8]) ->
     hash(Domain::Decision, &[&mesh.0.0, &height.to_le_bytes(), &parent.0, tx])
 }
 
+/// What the tags of votes for nil cover in place of a decision's hash, so that they, too, are of one history only (M2).
+#[must_use]
+pub fn nil_subject(parent: &Hash) -> Hash {
+    hash(Domain::Nil, &[&parent.0])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@
 use crate::agreement::VoteKind;
 use crate::flaw::Flaw;
 use crate::genesis::WIRE_VERSION;
+use crate::mac::{TAG_INPUT, TagInput};
 use crate::types::{Hash, Height, Round};
 
 /// Bytes of the header.
@@ -311,17 +312,17 @@ pub const fn tag_slot(sender: u8, receiver: u8) -> usize {
     (if receiver < sender { receiver } else { receiver - 1 }) as usize
 }
 
-/// What a tag covers: the header, a context (the parent, for votes) and a subject (the full hash voted for, or the
-/// body's hash), M2. 80 bytes, five blocks of AES.
+/// What a tag covers: the header and a subject (the full hash voted for, or the body's hash), M2. Three blocks of AES, one
+/// of BLAKE2s.
 #[must_use]
-pub fn tag_input(head: &[u8; HEADER], context: &Hash, subject: &Hash) -> [u8; HEADER + 64] {
-    let mut input = [0; HEADER + 64];
+pub fn tag_input(head: &[u8; HEADER], subject: &Hash) -> TagInput {
+    const { assert!(HEADER + size_of::<Hash>() == TAG_INPUT) };
+    let mut input = [0; TAG_INPUT];
     input[..HEADER].copy_from_slice(head);
-    input[HEADER..HEADER + 32].copy_from_slice(&context.0);
-    input[HEADER + 32..].copy_from_slice(&subject.0);
+    input[HEADER..].copy_from_slice(&subject.0);
     if Flaw::UnboundTag.is_at_work() {
         input[9..12].fill(0); // the hint
-        input[HEADER + 32..].fill(0);
+        input[HEADER..].fill(0);
     }
     input
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use device_chain::genesis::Genesis;
 use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
-use device_chain::mac::{Key, Suite, Tag};
+use device_chain::mac::{Key, Suite, Tag, TagInput};
 use device_chain::sign::SigningKey;
 use device_chain::types::{PublicKey, ValidatorIndex};
 
@@ -104,11 +104,11 @@ impl SharedKeys {
 }
 
 impl KeyStore for SharedKeys {
-    fn tag(&self, key: KeyHandle, message: &[u8]) -> Option<Tag> {
+    fn tag(&self, key: KeyHandle, message: &TagInput) -> Option<Tag> {
         self.0.borrow().tag(key, message)
     }
 
-    fn verify(&self, key: KeyHandle, message: &[u8], tag: &[u8]) -> bool {
+    fn verify(&self, key: KeyHandle, message: &TagInput, tag: &[u8]) -> bool {
         self.0.borrow().verify(key, message, tag)
     }
 

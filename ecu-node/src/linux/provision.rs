@@ -184,10 +184,10 @@ mod tests {
         let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
         let keys = |name: &str| keyfile::open(&out.path().join(name).join("keys.bin"), &genesis).unwrap().keys;
         let (gateway, powertrain, chassis) = (keys("gateway"), keys("powertrain"), keys("chassis"));
-        let tag = gateway.tag(Pair(Validator(1)), b"message").unwrap();
-        assert!(powertrain.verify(Pair(Validator(0)), b"message", &tag));
-        assert!(!chassis.verify(Pair(Validator(0)), b"message", &tag));
-        assert!(gateway.tag(Pair(Validator(0)), b"message").is_none(), "nobody shares a key with itself");
+        let tag = gateway.tag(Pair(Validator(1)), &[7; 48]).unwrap();
+        assert!(powertrain.verify(Pair(Validator(0)), &[7; 48], &tag));
+        assert!(!chassis.verify(Pair(Validator(0)), &[7; 48], &tag));
+        assert!(gateway.tag(Pair(Validator(0)), &[7; 48]).is_none(), "nobody shares a key with itself");
     }
 
     #[test]

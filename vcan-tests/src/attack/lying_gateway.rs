@@ -14,7 +14,7 @@ use device_chain::grant::SignedGrant;
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
 use device_chain::limits::MAX_MESSAGE;
-use device_chain::mac::Tag;
+use device_chain::mac::{Tag, TagInput};
 use device_chain::record::Recovered;
 use device_chain::state::State;
 use device_chain::tx::{Transaction, decision_hash};
@@ -48,11 +48,11 @@ impl SharedKeys {
 }
 
 impl KeyStore for SharedKeys {
-    fn tag(&self, key: KeyHandle, message: &[u8]) -> Option<Tag> {
+    fn tag(&self, key: KeyHandle, message: &TagInput) -> Option<Tag> {
         self.lock().tag(key, message)
     }
 
-    fn verify(&self, key: KeyHandle, message: &[u8], tag: &[u8]) -> bool {
+    fn verify(&self, key: KeyHandle, message: &TagInput, tag: &[u8]) -> bool {
         self.lock().verify(key, message, tag)
     }
 
@@ -139,7 +139,7 @@ impl LyingGateway {
         let head = self.state().height();
         let (grant, order) = forged_grant(&self.genesis, head)?;
         // everybody is to check the forged signature before being asked to use the grant
-        self.tell_all(Header::new(Kind::Grant, head), &Hash::NIL, &hash(Domain::Body, &[&grant]), &grant).await?;
+        self.tell_all(Header::new(Kind::Grant, head), &hash(Domain::Body, &[&grant]), &grant).await?;
         self.claim_quorum(&order).await
     }
 
@@ -159,9 +159,9 @@ impl LyingGateway {
         let value = decision_hash(&mesh, height, &parent, order);
         let hint = Some((me, &value));
 
-        self.tell_all(Header::new(Kind::Propose, height).hint(hint), &parent, &value, order).await?;
+        self.tell_all(Header::new(Kind::Propose, height).hint(hint), &value, order).await?;
         for kind in [Kind::Prevote, Kind::Precommit] {
-            self.tell_all(Header::new(kind, height).hint(hint), &parent, &value, &[]).await?;
+            self.tell_all(Header::new(kind, height).hint(hint), &value, &[]).await?;
         }
         let mut sent = Sent::default();
         for other in self.others() {
@@ -171,14 +171,14 @@ impl LyingGateway {
         for other in self.others() {
             let mut header = Header::new(Kind::Value, height).round(other);
             header.hint_proposer = DECIDED_VALUE;
-            self.tell(header, &[other], &Hash::NIL, &hash(Domain::Body, &[order]), order).await?;
+            self.tell(header, &[other], &hash(Domain::Body, &[order]), order).await?;
         }
         let mut decided = state;
         let tx = Transaction::decode(order).context("a transaction")?;
         // where the chain itself forbids the order, there is no state to claim
         if decided.apply(order, &tx, &self.genesis).is_ok() {
             let header = Header::new(Kind::Decided, height).hint(Some((0, decided.head())));
-            self.tell_all(header, &decided.digest(), decided.head(), &[]).await?;
+            self.tell_all(header, &decided.digest(), &[]).await?;
         }
         Ok(())
     }
@@ -192,24 +192,17 @@ impl LyingGateway {
         (0..self.genesis.validators.len() as ValidatorIndex).filter(|other| *other != self.me).collect()
     }
 
-    async fn tell_all(&mut self, header: Header, context: &Hash, subject: &Hash, body: &[u8]) -> Result<()> {
-        self.tell(header, &self.others(), context, subject, body).await
+    async fn tell_all(&mut self, header: Header, subject: &Hash, body: &[u8]) -> Result<()> {
+        self.tell(header, &self.others(), subject, body).await
     }
 
     /// Sends a message with a genuine tag for each of `receivers`.
-    async fn tell(
-        &mut self,
-        header: Header,
-        receivers: &[ValidatorIndex],
-        context: &Hash,
-        subject: &Hash,
-        body: &[u8],
-    ) -> Result<()> {
+    async fn tell(&mut self, header: Header, receivers: &[ValidatorIndex], subject: &Hash, body: &[u8]) -> Result<()> {
         self.counter += 1;
         self.lies += 1;
         let (mesh, suite) = (self.genesis.mesh().short(), self.genesis.suite.code());
         let header = Header { mesh, suite, sender: self.me, counter: self.counter, ..header };
-        let input = tag_input(&header.to_bytes(), context, subject);
+        let input = tag_input(&header.to_bytes(), subject);
         let mut message = [&header.to_bytes()[..], body].concat();
         for receiver in receivers {
             let tag = self.keys.tag(KeyHandle::Session(*receiver), &input).unwrap_or_default();

@@ -22,6 +22,7 @@ use crate::limits::{MAX_ROUNDS, MAX_VALIDATORS, MAX_VALUES};
 use crate::members::Members;
 use crate::quorum::Quorum;
 use crate::tx::TxBytes;
+use crate::tx::nil_subject;
 use crate::types::{Hash, Height, Micros, Round, ValidatorIndex};
 
 /// Kinds of votes (M1).
@@ -117,6 +118,8 @@ pub struct AtHeight {
 pub struct Instance {
     height: Height,
     parent: Hash,
+    /// What tags of votes for nil cover.
+    nil: Hash,
     me: ValidatorIndex,
     quorum: Quorum,
     /// Whose votes and proposals count (R1).
@@ -166,6 +169,7 @@ impl Instance {
         Self {
             height,
             parent,
+            nil: nil_subject(&parent),
             me,
             quorum,
             members: Members::all(quorum.n),
@@ -206,6 +210,12 @@ impl Instance {
     #[must_use]
     pub const fn parent(&self) -> &Hash {
         &self.parent
+    }
+
+    /// What the tag of a vote for `value` covers; [`Hash::NIL`] is nil (M2).
+    #[must_use]
+    pub fn subject(&self, value: &Hash) -> Hash {
+        if *value == Hash::NIL { self.nil } else { *value }
     }
 
     /// When something was first heard of this height here; `None` also if its votes come from the journal.

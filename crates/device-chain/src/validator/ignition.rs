@@ -47,7 +47,7 @@ impl<K: KeyStore> Validator<K> {
     /// DC-22: a HELLO opens a candidate session; it replaces nothing until the peer has proved that it shares it, for
     /// a HELLO may be a replay.
     pub(super) fn on_hello(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
-        let input = wire::tag_input(parts.head, &Hash::NIL, &Hash::NIL);
+        let input = wire::tag_input(parts.head, &Hash::NIL);
         let tag = parts.tag(wire::tag_slot(peer, self.me), self.tag_len).unwrap_or(&[]);
         if !self.keys.verify(KeyHandle::Pair(Device::Validator(peer)), &input, tag) {
             self.counters.bad_tag += 1;
@@ -113,7 +113,7 @@ impl<K: KeyStore> Validator<K> {
             }
             return self.hello_soon(); // it has no tag for us; it needs our HELLO. Unverified, so at most one a phase
         }
-        if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New {
+        if self.verify(peer, parts, &Hash::NIL) != Verdict::New {
             return;
         }
         let session = &mut self.sessions[usize::from(peer)];

@@ -218,7 +218,7 @@ impl<K: KeyStore> Validator<K> {
     /// DC-42: a record counts only if its tag for this node is right and its sequence is new on the chain.
     pub(super) fn on_record(&mut self, endpoint: u8, parts: &Parts<'_>) {
         let subject = hash(Domain::Body, &[parts.body]);
-        let input = wire::tag_input(parts.head, &Hash::NIL, &subject);
+        let input = wire::tag_input(parts.head, &subject);
         let tag = parts.tag(usize::from(self.me), self.tag_len).unwrap_or(&[]);
         if !self.keys.verify(KeyHandle::Pair(Device::Endpoint(endpoint)), &input, tag) {
             self.counters.bad_tag += 1;

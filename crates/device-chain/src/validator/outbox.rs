@@ -318,67 +318,66 @@ impl<K: KeyStore> Validator<K> {
     /// Header, body and fresh tags into `buffer`; `None` if what the message speaks of is gone.
     fn seal_message(&mut self, message: &Message, buffer: &mut [u8; MAX_MESSAGE]) -> Option<(Header, usize)> {
         let nil = Hash::NIL;
-        let (mut header, context, subject, body) = match message {
+        let (mut header, subject, body) = match message {
             Message::Vote(height, kind, round, value) => {
                 let instance = self.instance(*height)?;
                 let named = instance.find(value).and_then(|id| instance.value(id));
                 let hint = named.map(|value| (value.proposer, &value.hash));
                 let header = Header::new((*kind).into(), *height).round(*round).hint(hint);
-                (header, *instance.parent(), *value, 0)
+                (header, instance.subject(value), 0)
             }
             Message::Propose(height, round, value) => {
                 let instance = self.instance(*height)?;
                 let known = instance.value(instance.find(value)?)?;
                 let body = put_body(buffer, &known.tx)?;
                 let header = Header::new(Kind::Propose, *height).round(*round).hint(Some((self.me, value)));
-                (header, *instance.parent(), *value, body)
+                (header, *value, body)
             }
             Message::Value(to, height, value) => {
                 let instance = self.instance(*height)?;
                 let known = instance.value(instance.find(value)?)?;
                 let body = put_body(buffer, &known.tx)?;
                 let header = Header::new(Kind::Value, *height).round(*to).hint(Some((known.proposer, value)));
-                (header, *instance.parent(), *value, body)
+                (header, *value, body)
             }
             Message::Decided => {
-                let head = *self.state.head();
-                let header = Header::new(Kind::Decided, self.state.height()).hint(Some((0, &head)));
-                (header, self.digest, head, 0)
+                let header = Header::new(Kind::Decided, self.state.height()).hint(Some((0, self.state.head())));
+                (header, self.digest, 0)
             }
             Message::Decision(to, height) => {
                 let tx = self.decision_at(*height)?.clone();
                 let body = put_body(buffer, &tx)?;
                 let mut header = Header::new(Kind::Value, *height).round(*to);
                 header.hint_proposer = DECIDED_VALUE;
-                (header, nil, hash(Domain::Body, &[&tx]), body)
+                (header, hash(Domain::Body, &[&tx]), body)
             }
-            Message::Hello => (Header::new(Kind::Hello, self.boot).with_nonce(self.nonce), nil, nil, 0),
+            Message::Hello => (Header::new(Kind::Hello, self.boot).with_nonce(self.nonce), nil, 0),
             Message::Confirm => {
                 let mut header = Header::new(Kind::Confirm, self.state.height()).round(u8::from(self.amnesiac));
                 header.hint = self.known_peers();
-                (header, nil, nil, 0)
+                (header, nil, 0)
             }
             Message::Fetch(to, height, hint) => {
                 let mut header = Header::new(Kind::Fetch, *height).round(*to);
                 header.hint = *hint;
-                (header, nil, nil, 0)
+                (header, nil, 0)
             }
-            Message::Sync(from) => (Header::new(Kind::Sync, self.state.height()).round(*from), nil, nil, 0),
+            Message::Sync(from) => (Header::new(Kind::Sync, self.state.height()).round(*from), nil, 0),
             Message::State(to) => {
                 let body = codec::encode(&self.state, buffer.get_mut(HEADER..)?)?.len();
                 let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
-                (Header::new(Kind::State, self.state.height()).round(*to), nil, subject, body)
+                (Header::new(Kind::State, self.state.height()).round(*to), subject, body)
             }
             Message::Grant(digest) => {
                 let held = self.grants.iter().find(|held| held.digest == *digest)?;
                 let body = codec::encode(&held.signed, buffer.get_mut(HEADER..)?)?.len();
                 let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
-                (Header::new(Kind::Grant, self.state.height()), nil, subject, body)
+                (Header::new(Kind::Grant, self.state.height()), subject, body)
             }
             Message::Ack(endpoint, height, sequence) => {
                 let body = put_body(buffer, &sequence.to_le_bytes())?;
                 let subject = hash(Domain::Body, &[&sequence.to_le_bytes()]);
-                (Header::new(Kind::Ack, *height).round(*endpoint), nil, subject, body)
+                (Header::new(Kind::Ack, *height).round(*endpoint), subject, body)
             }
             Message::Seal(number, seal) => {
                 let mut bytes = [0; 68];
@@ -386,7 +385,7 @@ impl<K: KeyStore> Validator<K> {
                 bytes[4..].copy_from_slice(&seal.signature.to_bytes());
                 let body = put_body(buffer, &bytes)?;
                 let subject = hash(Domain::Body, &[&bytes]);
-                (Header::new(Kind::Seal, self.state.height()).round(self.gateway), nil, subject, body)
+                (Header::new(Kind::Seal, self.state.height()).round(self.gateway), subject, body)
             }
         };
         header.mesh = self.mesh.short();
@@ -398,7 +397,7 @@ impl<K: KeyStore> Validator<K> {
         }
         let head = header.to_bytes();
         buffer[..HEADER].copy_from_slice(&head);
-        let input = wire::tag_input(&head, &context, &subject);
+        let input = wire::tag_input(&head, &subject);
         let mut at = HEADER + body;
         let mut put_tag = |key: KeyHandle, keys: &K| -> Option<()> {
             let slot = buffer.get_mut(at..at + self.tag_len)?;

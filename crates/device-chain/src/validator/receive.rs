@@ -98,16 +98,10 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// The key that made this message's tag for this node, if one did. Changes nothing.
-    pub(super) fn authentic(
-        &self,
-        peer: ValidatorIndex,
-        parts: &Parts<'_>,
-        context: &Hash,
-        subject: &Hash,
-    ) -> Option<KeyHandle> {
+    pub(super) fn authentic(&self, peer: ValidatorIndex, parts: &Parts<'_>, subject: &Hash) -> Option<KeyHandle> {
         let slot = if parts.header.kind.is_addressed() { 0 } else { wire::tag_slot(peer, self.me) };
         let tag = parts.tag(slot, self.tag_len)?;
-        let input = wire::tag_input(parts.head, context, subject);
+        let input = wire::tag_input(parts.head, subject);
         let believed = Flaw::Hearsay.is_at_work() && parts.header.kind.vote().is_some();
         [KeyHandle::Session(peer), KeyHandle::Candidate(peer)]
             .into_iter()
@@ -132,14 +126,8 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// Checks a tag and enters the message into its session, or counts what is wrong.
-    pub(super) fn verify(
-        &mut self,
-        peer: ValidatorIndex,
-        parts: &Parts<'_>,
-        context: &Hash,
-        subject: &Hash,
-    ) -> Verdict {
-        match self.authentic(peer, parts, context, subject) {
+    pub(super) fn verify(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, subject: &Hash) -> Verdict {
+        match self.authentic(peer, parts, subject) {
             Some(key) => self.accept(peer, key, parts.header.counter),
             None => {
                 self.count_bad_tag(peer, parts);
@@ -161,7 +149,7 @@ impl<K: KeyStore> Validator<K> {
     /// The same for a message whose subject is its body.
     pub(super) fn verify_body(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) -> bool {
         let subject = hash(Domain::Body, &[parts.body]);
-        self.verify(peer, parts, &Hash::NIL, &subject) == Verdict::New
+        self.verify(peer, parts, &subject) == Verdict::New
     }
 
     /// Counts a message that cannot be checked any more: seen before, or just about the past.

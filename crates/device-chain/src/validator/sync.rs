@@ -90,7 +90,7 @@ impl<K: KeyStore> Validator<K> {
 
     pub(super) fn on_fetch(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         let (height, hint) = (parts.header.height, parts.header.hint);
-        if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New {
+        if self.verify(peer, parts, &Hash::NIL) != Verdict::New {
             return;
         }
         let known = self.instance(height).and_then(|i| i.values().iter().find(|value| value.hash.hint() == hint));
@@ -103,15 +103,15 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    /// A peer's head (DC-33): the tag covers the state's digest and the decision's hash.
+    /// A peer's head (DC-33): the tag covers the digest of the state, and so the decision's hash.
     pub(super) fn on_decided(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let height = parts.header.height;
         if height < self.state.height() {
             return self.count_stale(peer, parts.header.counter);
         }
         if height == self.state.height() {
-            let (digest, head) = (self.digest, *self.state.head());
-            if self.verify(peer, parts, &digest, &head) == Verdict::New {
+            let digest = self.digest;
+            if self.verify(peer, parts, &digest) == Verdict::New {
                 self.sessions[usize::from(peer)].present = Some(self.now);
             }
             return;
@@ -148,7 +148,7 @@ impl<K: KeyStore> Validator<K> {
         else {
             return false;
         };
-        parts.header.height == state.height() && self.authentic(peer, &parts, digest, state.head()).is_some()
+        parts.header.height == state.height() && self.authentic(peer, &parts, digest).is_some()
     }
 
     /// Asks one of those who claim to be ahead, each in turn, at most once in two heartbeats. A claim is unverified:
@@ -186,7 +186,7 @@ impl<K: KeyStore> Validator<K> {
 
     pub(super) fn on_sync(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         let (asked, behind) = (parts.header.round, parts.header.height);
-        if self.verify(peer, parts, &Hash::NIL, &Hash::NIL) != Verdict::New || behind >= self.state.height() {
+        if self.verify(peer, parts, &Hash::NIL) != Verdict::New || behind >= self.state.height() {
             return;
         }
         let last = self.catch_up.served[usize::from(peer)];

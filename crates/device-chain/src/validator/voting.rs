@@ -28,7 +28,7 @@ impl<K: KeyStore> Validator<K> {
         let Some(instance) = self.instance(height) else { return self.count_stale(peer, parts.header.counter) };
         let parent = *instance.parent();
         let hash = decision_hash(&self.mesh, height, &parent, parts.body);
-        if self.verify(peer, parts, &parent, &hash) != Verdict::New {
+        if self.verify(peer, parts, &hash) != Verdict::New {
             return;
         }
         if round == 0 {
@@ -60,7 +60,7 @@ impl<K: KeyStore> Validator<K> {
         }
         let parent = *self.current.parent();
         let hash = decision_hash(&self.mesh, height, &parent, parts.body);
-        if self.verify(peer, parts, &parent, &hash) != Verdict::New {
+        if self.verify(peer, parts, &hash) != Verdict::New {
             return;
         }
         self.fetch = None;
@@ -97,15 +97,11 @@ impl<K: KeyStore> Validator<K> {
             return self.hold(peer, bytes);
         }
         let Some(instance) = self.instance(header.height) else { return self.count_stale(peer, header.counter) };
-        let parent = *instance.parent();
         let (value, key) = if header.hint_proposer == NIL_PROPOSER {
-            (None, self.authentic(peer, parts, &parent, &Hash::NIL))
+            (None, self.authentic(peer, parts, &instance.subject(&Hash::NIL)))
         } else {
             let hinted = instance.values().iter().filter(|value| value.hash.hint() == header.hint);
-            match hinted
-                .clone()
-                .find_map(|value| Some((value.hash, self.authentic(peer, parts, &parent, &value.hash)?)))
-            {
+            match hinted.clone().find_map(|value| Some((value.hash, self.authentic(peer, parts, &value.hash)?))) {
                 Some((hash, key)) => (instance.find(&hash), Some(key)),
                 // M3: a vote for something that this node does not hold is no bad tag
                 None if hinted.count() == 0 => return self.on_unknown_value(peer, parts, bytes),

@@ -55,7 +55,7 @@ impl Liar for Asker {
                 let asks = peers.flat_map(|peer| {
                     let fetch = Header { hint: head.hint(), ..Header::new(Kind::Fetch, height).round(peer) };
                     let fetch = Header { counter: self.voice.next(), ..fetch };
-                    seat.frames(fetch, &Hash::NIL, &Hash::NIL, &[], u8::MAX)
+                    seat.frames(fetch, &Hash::NIL, &[], u8::MAX)
                 });
                 return asks.collect();
             }
@@ -68,6 +68,6 @@ impl Liar for Asker {
             Question::State => 0,
         };
         let sync = Header { counter, ..Header::new(Kind::Sync, from).round(Self::named(seat)) };
-        seat.frames(sync, &Hash::NIL, &Hash::NIL, &[], u8::MAX)
+        seat.frames(sync, &Hash::NIL, &[], u8::MAX)
     }
 }

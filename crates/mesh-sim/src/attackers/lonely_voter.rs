@@ -37,6 +37,6 @@ impl Liar for LonelyVoter {
             return Vec::new();
         }
         let vote = Header { counter, ..Header::new(Kind::Prevote, height).hint(None) };
-        seat.frames(vote, &seat.head.1, &Hash::NIL, &[], u8::MAX)
+        seat.frames(vote, &nil_subject(&seat.head.1), &[], u8::MAX)
     }
 }

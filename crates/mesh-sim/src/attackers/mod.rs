@@ -29,7 +29,7 @@ use can_bus::frame::{MAX_FD, id_from_raw};
 use can_bus::segment::{Prefix, segments};
 use device_chain::genesis::Genesis;
 use device_chain::keys::{KeyHandle, KeyStore};
-use device_chain::tx::decision_hash;
+use device_chain::tx::{decision_hash, nil_subject};
 use device_chain::types::{Hash, Height, ValidatorIndex};
 use device_chain::wire::{Class, HEADER, Header, Parts, tag_input, tag_slot};
 
@@ -133,17 +133,17 @@ impl Seat<'_> {
     /// validator) and wrong for the rest.
     #[must_use]
     pub fn vote(&self, like: &Header, choice: &Choice, receivers: u8) -> Option<Frame> {
-        let subject = choice.map_or(Hash::NIL, |(_, hash)| hash);
-        let message = self.message(like.hint(hint(choice)), &self.head.1, &subject, &[], receivers);
+        let subject = choice.map_or_else(|| nil_subject(&self.head.1), |(_, hash)| hash);
+        let message = self.message(like.hint(hint(choice)), &subject, &[], receivers);
         Frame::fd_padded(id_from_raw(self.genesis.validators[usize::from(self.me)].identifiers.vote)?, &message).ok()
     }
 
     /// The frames of a message with a counter of its own, whose tags are made as those of [`Self::vote`].
     #[must_use]
-    pub fn frames(&self, header: Header, context: &Hash, subject: &Hash, body: &[u8], receivers: u8) -> Vec<Frame> {
+    pub fn frames(&self, header: Header, subject: &Hash, body: &[u8], receivers: u8) -> Vec<Frame> {
         let header =
             Header { mesh: self.genesis.mesh().short(), suite: self.genesis.suite.code(), sender: self.me, ..header };
-        let message = self.message(header, context, subject, body, receivers);
+        let message = self.message(header, subject, body, receivers);
         let identifiers = &self.genesis.validators[usize::from(self.me)].identifiers;
         let raw = match header.kind.class() {
             Class::Vote => identifiers.vote,
@@ -162,8 +162,8 @@ impl Seat<'_> {
         }
     }
 
-    fn message(&self, header: Header, context: &Hash, subject: &Hash, body: &[u8], receivers: u8) -> Vec<u8> {
-        let input = tag_input(&header.to_bytes(), context, subject);
+    fn message(&self, header: Header, subject: &Hash, body: &[u8], receivers: u8) -> Vec<u8> {
+        let input = tag_input(&header.to_bytes(), subject);
         let mut message = [&header.to_bytes()[..], body].concat();
         let addressee = header.kind.is_addressed().then_some(header.round);
         let everybody = 0..self.genesis.validators.len() as u8;

@@ -59,6 +59,6 @@ impl Liar for Proposer {
         let Some(tx) = codec::encode(&alarm, &mut buffer) else { return Vec::new() };
         let value = decision_hash(&seat.genesis.mesh(), height, &parent, tx);
         let proposal = Header { counter, ..Header::new(Kind::Propose, height).hint(Some((seat.me, &value))) };
-        seat.frames(proposal, &parent, &value, tx, receivers)
+        seat.frames(proposal, &value, tx, receivers)
     }
 }

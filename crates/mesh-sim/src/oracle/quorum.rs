@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use device_chain::agreement::VoteKind;
 use device_chain::genesis::Genesis;
-use device_chain::mac::{Key, Suite};
+use device_chain::mac::{Key, MacKey, Suite, TAG_INPUT};
 use device_chain::record::Record;
 use device_chain::types::{Height, Round, ValidatorIndex};
 use device_chain::wire::{HEADER, Kind, NIL_PROPOSER, tag_slot};
@@ -28,7 +28,7 @@ pub struct QuorumOfVotes {
     suite: Suite,
     tag_len: usize,
     pairs: Vec<Vec<Option<Key>>>,
-    sessions: BTreeMap<(u8, u8, u64, u64), Key>,
+    sessions: BTreeMap<(u8, u8, u64, u64), MacKey>,
     /// By receiver and height, since the receiver's boot.
     heard: BTreeMap<(u8, Height), Vec<Heard>>,
     /// Own PRECOMMITs that are durable.
@@ -72,28 +72,30 @@ impl QuorumOfVotes {
     }
 
     /// Whether a key that `voter` shares with `receiver` made this tag: one for each pair of boots (DC-21).
-    fn is_genuine(&mut self, world: &World, receiver: u8, heard: &Heard, parent: &Bytes32, value: &Bytes32) -> bool {
+    fn is_genuine(&mut self, world: &World, receiver: u8, heard: &Heard, value: &Bytes32) -> bool {
         let voter = heard.voter;
         let pair = self.pairs.get(usize::from(voter)).and_then(|of| of[usize::from(receiver)].as_ref());
         let (Some(pair), Some(own)) = (pair, self.nonces.get(&receiver).copied()) else { return false };
-        let input = [&heard.head[..], parent, value].concat();
+        let mut input = [0; TAG_INPUT];
+        input[..HEADER].copy_from_slice(&heard.head);
+        input[HEADER..].copy_from_slice(value);
         world.nonces(voter).iter().rev().any(|nonce| {
             let key = self.sessions.entry((voter, receiver, *nonce, own)).or_insert_with(|| {
                 let (low, high) = if voter < receiver { (*nonce, own) } else { (own, *nonce) };
-                pair.derive(&[&low.to_le_bytes(), &high.to_le_bytes()])
+                pair.derive(&[&low.to_le_bytes(), &high.to_le_bytes()]).for_tags(self.suite)
             });
-            key.tag(self.suite, &input)[..heard.tag.len()] == heard.tag[..]
+            key.tag(&input)[..heard.tag.len()] == heard.tag[..]
         })
     }
 
     /// Whether a quorum of genuine PRECOMMITs of one round, its own among them, was there for `ecu`.
-    fn is_carried(&mut self, world: &World, ecu: u8, height: Height, parent: &Bytes32, value: &Bytes32) -> bool {
+    fn is_carried(&mut self, world: &World, ecu: u8, height: Height, value: &Bytes32) -> bool {
         let heard = self.heard.remove(&(ecu, height)).unwrap_or_default();
         let mut voters: BTreeMap<Round, BTreeSet<u8>> = BTreeMap::new();
         let counts = |voter: u8| world.voters(height) >> voter & 1 == 1;
         for precommit in heard.iter().filter(|precommit| counts(precommit.voter)) {
             let known = voters.get(&precommit.round).is_some_and(|of| of.contains(&precommit.voter));
-            if !known && self.is_genuine(world, ecu, precommit, parent, value) {
+            if !known && self.is_genuine(world, ecu, precommit, value) {
                 voters.entry(precommit.round).or_default().insert(precommit.voter);
             }
         }
@@ -102,8 +104,7 @@ impl QuorumOfVotes {
     }
 
     fn on_decision(&mut self, world: &World, ecu: u8, height: Height, value: Bytes32) -> Result<(), String> {
-        let parent = world.parent(height).ok_or(format!("ecu{ecu}: height {height} has no parent"))?;
-        if self.is_carried(world, ecu, height, &parent, &value) {
+        if self.is_carried(world, ecu, height, &value) {
             self.carried.insert((ecu, height));
             self.backed.insert((height, value));
         }

@@ -211,5 +211,5 @@ fn a_proposal_on_the_wire() {
     net.reach(1, HEARTBEAT_US);
     let proposal = net.log.iter().find(|packet| packet.header.kind == Kind::Propose).expect("proposed");
     let hex: std::string::String = proposal.bytes.iter().map(|byte| std::format!("{byte:02x}")).collect();
-    assert_eq!(hex, "0d621102010000000002128b640000000212033eb83ed653cc11484572fad3ceca1af99b5384a0a6cb300a");
+    assert_eq!(hex, "0d621102010000000002128b6400000002120394856ee1b571468a4df21e0b569bb434303c4bba4c7a8992");
 }

@@ -172,7 +172,7 @@ fn a_liar_that_votes_for_ever_new_values_cannot_stop_an_idle_mesh() {
         net.run(2 * PHASE_US);
         for to in 0..3 {
             let header = crate::wire::Header::new(Kind::Value, 1).round(to).hint(Some((3, &hash)));
-            let served = net.forge(3, header, [&parent, &hash], &tx, |_| true);
+            let served = net.forge(3, header, &hash, &tx, |_| true);
             net.replay(&served);
         }
         net.run(PHASE_US);

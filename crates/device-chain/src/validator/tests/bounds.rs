@@ -105,7 +105,7 @@ fn who_asks_for_values_without_end_gets_one_in_eight_phases() {
         for to in 0..4 {
             let mut header = Header::new(Kind::Fetch, 1).round(to);
             header.hint = hint;
-            let fetch = net.forge(LIAR, header, [&Hash::NIL, &Hash::NIL], &[], |_| true);
+            let fetch = net.forge(LIAR, header, &Hash::NIL, &[], |_| true);
             net.replay(&fetch);
         }
         net.run(1_000);

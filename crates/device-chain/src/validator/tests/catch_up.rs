@@ -197,12 +197,12 @@ fn one_liar_cannot_make_a_sleeper_adopt_its_state() {
     for _ in 0..20 {
         let header = crate::wire::Header::new(Kind::Decided, invented.height()).hint(Some((0, &head)));
         if net.ecu(2).validator.session(3).is_some_and(|session| session.is_confirmed()) {
-            let claim = net.forge(2, header, [&digest, &head], &[], |_| true);
+            let claim = net.forge(2, header, &digest, &[], |_| true);
             net.replay(&claim);
             let body = invented.encode().expect("fits");
             let subject = crate::hash::hash(crate::hash::Domain::Body, &[&body]);
             let header = crate::wire::Header::new(Kind::State, invented.height()).round(3);
-            let state = net.forge(2, header, [&Hash::NIL, &subject], &body, |_| true);
+            let state = net.forge(2, header, &subject, &body, |_| true);
             net.replay(&state);
         }
         net.run(HEARTBEAT_US);

@@ -5,6 +5,7 @@ use super::*;
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::mac::Suite;
+use crate::tx::nil_subject;
 use crate::wire::{self, Class, ENDPOINT_SENDER, Header, Kind};
 
 impl Net {
@@ -15,10 +16,10 @@ impl Net {
         header.suite = Suite::Cmac.code();
         header.sender = ENDPOINT_SENDER;
         header.counter = count;
-        let input = wire::tag_input(&header.to_bytes(), &Hash::NIL, &hash(Domain::Body, &[data]));
+        let input = wire::tag_input(&header.to_bytes(), &hash(Domain::Body, &[data]));
         let mut bytes = [&header.to_bytes()[..], data].concat();
         for validator in self.ids() {
-            let mut tag = endpoint_key(validator).tag(Suite::Cmac, &input);
+            let mut tag = endpoint_key(validator).for_tags(Suite::Cmac).tag(&input);
             tag[0] ^= u8::from(!receivers(validator));
             bytes.extend(&tag[..self.genesis.tag_len()]);
         }
@@ -30,7 +31,7 @@ impl Net {
         &mut self,
         liar: u8,
         header: Header,
-        [context, subject]: [&Hash; 2],
+        subject: &Hash,
         body: &[u8],
         receivers: impl Fn(u8) -> bool,
     ) -> Packet {
@@ -43,7 +44,7 @@ impl Net {
             counter: validator.counter,
             ..header
         };
-        let input = wire::tag_input(&header.to_bytes(), context, subject);
+        let input = wire::tag_input(&header.to_bytes(), subject);
         let mut bytes = [&header.to_bytes()[..], body].concat();
         let addressees: StdVec<u8> = match header.kind.is_addressed() {
             true => std::vec![header.round],
@@ -62,7 +63,7 @@ impl Net {
         let (height, parent) = self.present(liar);
         let hash = crate::tx::decision_hash(&self.genesis.mesh(), height, &parent, tx);
         let header = Header::new(Kind::Propose, height).hint(Some((liar, &hash)));
-        (self.forge(liar, header, [&parent, &hash], tx, receivers), hash)
+        (self.forge(liar, header, &hash, tx, receivers), hash)
     }
 
     /// A liar's vote at everybody's height.
@@ -76,7 +77,7 @@ impl Net {
     ) -> Packet {
         let (height, parent) = self.present(liar);
         let header = Header::new(kind, height).round(round).hint(value.as_ref().map(|hash| (liar, hash)));
-        self.forge(liar, header, [&parent, &value.unwrap_or(Hash::NIL)], &[], receivers)
+        self.forge(liar, header, &value.unwrap_or_else(|| nil_subject(&parent)), &[], receivers)
     }
 
     fn present(&self, at: u8) -> (Height, Hash) {

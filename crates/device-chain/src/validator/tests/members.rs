@@ -181,7 +181,7 @@ fn nobody_is_suspended_by_liars_nor_by_an_impersonator() {
             let (height, head) = (net.height(liar), *net.ecu(liar).validator.state().head());
             let digest = net.ecu(liar).validator.digest;
             let header = crate::wire::Header::new(Kind::Decided, height).hint(Some((0, &head)));
-            let decided = net.forge(liar, header, [&digest, &head], &[], |_| true);
+            let decided = net.forge(liar, header, &digest, &[], |_| true);
             net.replay(&decided);
         }
         for packet in honest.iter().filter(|packet| packet.header.sender == 2).take(3) {

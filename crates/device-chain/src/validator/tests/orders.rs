@@ -165,7 +165,7 @@ fn a_liar_cannot_raise_an_alarm_in_anothers_name() {
     net.run(2 * PHASE_US);
     for to in 0..6 {
         let header = crate::wire::Header::new(Kind::Value, 1).round(to).hint(Some((3, &hash)));
-        let served = net.forge(6, header, [&parent, &hash], &tx, |_| true);
+        let served = net.forge(6, header, &hash, &tx, |_| true);
         net.replay(&served);
     }
     net.run(10 * HEARTBEAT_US);

@@ -3,9 +3,9 @@
 use core::hash::Hasher;
 
 use cmac::{Cmac, KeyInit, Mac as _};
-use device_chain::mac::{FULL_TAG, Key, Suite, Tag};
+use device_chain::mac::{FULL_TAG, Key, MacKey, Suite, Tag, TagInput};
 use device_chain::types::Hash;
-use device_chain::wire::{self, HEADER, Header, Kind};
+use device_chain::wire::{self, Header, Kind};
 use hmac::Hmac;
 use sha2::Sha256;
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -24,10 +24,10 @@ pub trait Mac {
     fn new(key: [u8; 32]) -> Self;
 
     /// The tag of `message`.
-    fn tag(&self, message: &[u8]) -> Tag;
+    fn tag(&self, message: &TagInput) -> Tag;
 
     /// Whether `tag`, truncated, is the one of `message`, in constant time as the product does it.
-    fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
+    fn verify(&self, message: &TagInput, tag: &[u8]) -> bool {
         self.tag(message)[..tag.len()].ct_eq(tag).into()
     }
 }
@@ -41,13 +41,13 @@ impl Mac for NoMac {
         Self(*tag)
     }
 
-    fn tag(&self, _message: &[u8]) -> Tag {
+    fn tag(&self, _message: &TagInput) -> Tag {
         self.0
     }
 }
 
 /// A suite that ships: the number is [`Suite::code`].
-pub struct Shipped<const CODE: u8>(Key);
+pub struct Shipped<const CODE: u8>(MacKey);
 
 impl<const CODE: u8> Shipped<CODE> {
     const SUITE: Suite = if CODE == Suite::Cmac.code() { Suite::Cmac } else { Suite::Blake2s };
@@ -55,15 +55,15 @@ impl<const CODE: u8> Shipped<CODE> {
 
 impl<const CODE: u8> Mac for Shipped<CODE> {
     fn new(key: [u8; 32]) -> Self {
-        Self(Key::new(key))
+        Self(Key::new(key).for_tags(Self::SUITE))
     }
 
-    fn tag(&self, message: &[u8]) -> Tag {
-        self.0.tag(Self::SUITE, message)
+    fn tag(&self, message: &TagInput) -> Tag {
+        self.0.tag(message)
     }
 
-    fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
-        self.0.verify(Self::SUITE, message, tag)
+    fn verify(&self, message: &TagInput, tag: &[u8]) -> bool {
+        self.0.verify(message, tag)
     }
 }
 
@@ -75,7 +75,7 @@ impl Mac for ScheduledCmac {
         Self(Cmac::new_from_slice(&key[..16]).expect("16 bytes"))
     }
 
-    fn tag(&self, message: &[u8]) -> Tag {
+    fn tag(&self, message: &TagInput) -> Tag {
         let mut mac = self.0.clone();
         mac.update(message);
         mac.finalize().into_bytes().into()
@@ -91,7 +91,7 @@ impl Mac for SipHash {
         Self(*half)
     }
 
-    fn tag(&self, message: &[u8]) -> Tag {
+    fn tag(&self, message: &TagInput) -> Tag {
         let mut mac = SipHasher24::new_with_key(&self.0);
         mac.write(message);
         mac.finish128().as_bytes()
@@ -106,7 +106,7 @@ impl Mac for HmacSha256 {
         Self(key)
     }
 
-    fn tag(&self, message: &[u8]) -> Tag {
+    fn tag(&self, message: &TagInput) -> Tag {
         ScheduledHmac::new(self.0).tag(message)
     }
 }
@@ -119,7 +119,7 @@ impl Mac for ScheduledHmac {
         Self(Hmac::new_from_slice(&key).expect("any length"))
     }
 
-    fn tag(&self, message: &[u8]) -> Tag {
+    fn tag(&self, message: &TagInput) -> Tag {
         let mut mac = self.0.clone();
         mac.update(message);
         let full = mac.finalize().into_bytes();
@@ -128,25 +128,25 @@ impl Mac for ScheduledHmac {
     }
 }
 
-/// Whether the tag of the bytes 0 to 79 under the key of the bytes 0 to 31 is the one that OpenSSL makes, e.g.
+/// Whether the tag of the bytes 0 to 47 under the key of the bytes 0 to 31 is the one that OpenSSL makes, e.g.
 /// `openssl mac -in FILE -macopt hexkey:0001.. -macopt size:16 BLAKE2SMAC`.
 pub fn agrees_with_openssl<M: Mac>(tag: u128) -> bool {
-    let message: [u8; HEADER + 64] = core::array::from_fn(|at| at as u8);
+    let message: TagInput = core::array::from_fn(|at| at as u8);
     M::new(core::array::from_fn(|at| at as u8)).tag(&message) == tag.to_be_bytes()
 }
 
 /// What the tags of a vote cover: a PRECOMMIT of validator 3.
-fn vote() -> [u8; HEADER + 64] {
-    let (parent, value) = (Hash([1; 32]), Hash([0xab; 32]));
+fn vote() -> TagInput {
+    let value = Hash([0xab; 32]);
     let mut header = Header::new(Kind::Precommit, 7).round(1).hint(Some((2, &value)));
     (header.mesh, header.sender, header.counter) = (0xbeef, 3, 9);
-    wire::tag_input(&header.to_bytes(), &parent, &value)
+    wire::tag_input(&header.to_bytes(), &value)
 }
 
 /// A vote on its way out and in.
 pub struct Vote<M> {
     keys: [M; TAGS],
-    input: [u8; HEADER + 64],
+    input: TagInput,
     tags: [u8; TAGS * TAG],
 }
 
