@@ -10,8 +10,10 @@ use crate::hash::Domain;
 use crate::hash::hash;
 use crate::types::{Hash, PublicKey, Signature};
 
-/// What is signed: a digest that already holds domain and mesh, in a domain of its own.
-fn statement(domain: Domain, digest: &Hash) -> Hash {
+/// What is signed: a digest that already holds domain and mesh, in a domain of its own. For whoever signs outside of this
+/// crate, as an HSM does.
+#[must_use]
+pub fn statement(domain: Domain, digest: &Hash) -> Hash {
     hash(domain, &[b"signature", &digest.0])
 }
 

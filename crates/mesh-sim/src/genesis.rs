@@ -8,6 +8,8 @@ use device_chain::sign::SigningKey;
 use device_chain::types::ValidatorIndex;
 use journal::part::{Part, STM32G4};
 
+use crate::signer::Signer;
+
 const ROLES: [Role; 8] = [
     Role::Gateway,
     Role::Powertrain,
@@ -18,6 +20,11 @@ const ROLES: [Role; 8] = [
     Role::Battery,
     Role::Other,
 ];
+
+/// Whose key a seed is for.
+const VALIDATOR: u8 = 1;
+const ENDPOINT: u8 = 2;
+const FLEET: u8 = 3;
 
 /// What a simulated car is made of.
 #[derive(Clone, Debug)]
@@ -61,19 +68,19 @@ impl Plan {
     /// Identity of a validator.
     #[must_use]
     pub fn validator_key(&self, at: ValidatorIndex) -> SigningKey {
-        self.key(1, at)
+        self.key(VALIDATOR, at)
     }
 
     /// Identity of an endpoint.
     #[must_use]
     pub fn endpoint_key(&self, at: u8) -> SigningKey {
-        self.key(2, at)
+        self.key(ENDPOINT, at)
     }
 
     /// The fleet authority.
     #[must_use]
     pub fn fleet_key(&self) -> SigningKey {
-        self.key(3, 0)
+        self.key(FLEET, 0)
     }
 
     /// Bit per validator that sits on the first segment.
@@ -94,10 +101,20 @@ impl Plan {
         (at > 0 && self.far >> at & 1 == 1) as usize
     }
 
+    /// What signs for a validator, and for the fleet authority.
+    pub(crate) fn signers(&self) -> (Vec<Signer>, Signer) {
+        let signer = |use_of, at| Signer::from_seed(self.seed_of(use_of, at));
+        ((0..self.validators).map(|at| signer(VALIDATOR, at)).collect(), signer(FLEET, 0))
+    }
+
     fn key(&self, use_of: u8, at: u8) -> SigningKey {
+        SigningKey::from_seed(self.seed_of(use_of, at))
+    }
+
+    fn seed_of(&self, use_of: u8, at: u8) -> [u8; 32] {
         let mut seed = [0x5a; 32];
         seed[..3].copy_from_slice(&[self.seed, use_of, at]);
-        SigningKey::from_seed(seed)
+        seed
     }
 
     /// The genesis.

@@ -6,17 +6,18 @@ use std::rc::Rc;
 use device_chain::genesis::Genesis;
 use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
 use device_chain::mac::{Key, Suite, Tag, TagInput};
-use device_chain::sign::SigningKey;
 use device_chain::types::{PublicKey, ValidatorIndex};
 
 use crate::genesis::Plan;
+use crate::signer::Signer;
 
 /// The pairwise keys of all validators. Computed once, as at the end of the line: ignition needs no curve.
 pub struct Keyring {
     suite: Suite,
-    identities: Vec<SigningKey>,
+    /// What the validators sign with.
+    signers: Vec<Signer>,
     /// The fleet authority's.
-    pub fleet: SigningKey,
+    pub fleet: Signer,
     pairs: Vec<Vec<(Device, Key)>>,
 }
 
@@ -44,13 +45,14 @@ impl Keyring {
             }
             pairs.push(own);
         }
-        Self { suite: plan.suite, identities, fleet: plan.fleet_key(), pairs }
+        let (signers, fleet) = plan.signers();
+        Self { suite: plan.suite, signers, fleet, pairs }
     }
 
-    /// The identity of a validator.
+    /// What a validator signs with.
     #[must_use]
-    pub fn identity(&self, at: ValidatorIndex) -> &SigningKey {
-        &self.identities[usize::from(at)]
+    pub fn signer(&self, at: ValidatorIndex) -> &Signer {
+        &self.signers[usize::from(at)]
     }
 
     /// The key that two validators share; `None` for one and the same.

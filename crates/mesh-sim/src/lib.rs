@@ -19,6 +19,7 @@ pub mod router;
 pub mod run;
 pub mod schedule;
 pub mod segments;
+pub mod signer;
 pub mod wire;
 pub mod wiretap;
 pub mod workload;

@@ -2,6 +2,7 @@
 
 use device_chain::block::{BlockHeader, Finality};
 use device_chain::grant::{Action, Grant, SignedGrant};
+use device_chain::hash::Domain;
 use device_chain::limits::MAX_RECORD_DATA;
 use device_chain::tx::Transaction;
 use device_chain::types::Hash;
@@ -132,7 +133,9 @@ impl Workload {
 /// A grant of the fleet: to unlock, at any height.
 #[must_use]
 pub fn grant(car: &Car, serial: u64) -> SignedGrant {
-    SignedGrant::sign(unsigned(car, serial), &car.keyring.fleet)
+    let grant = unsigned(car, serial);
+    let signature = car.keyring.fleet.sign(Domain::Grant, &grant.digest());
+    SignedGrant { grant, signature }
 }
 
 fn unsigned(car: &Car, serial: u64) -> Grant {

@@ -1,7 +1,8 @@
 //! The lonely voter: votes at each height, where nobody else has anything to decide (L7).
 
 use can_bus::Frame;
-use device_chain::types::{Hash, Height};
+use device_chain::tx::nil_subject;
+use device_chain::types::Height;
 use device_chain::wire::{Header, Kind};
 
 use super::voice::Voice;

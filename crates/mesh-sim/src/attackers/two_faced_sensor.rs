@@ -7,7 +7,7 @@ use device_chain::genesis::Genesis;
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore};
 use device_chain::limits::MAX_MESSAGE;
-use device_chain::types::{Hash, ValidatorIndex};
+use device_chain::types::ValidatorIndex;
 use device_chain::wire::{HEADER, Parts, tag_input};
 
 use crate::keys::SharedKeys;
@@ -33,7 +33,7 @@ impl TwoFacedSensor {
         let Some(parts) = Parts::split(message, n, tag_len) else { return Vec::new() };
         let lie: Vec<u8> = parts.body.iter().map(|byte| !byte).collect();
         let messages = [(parts.body, self.half), (&lie[..], !self.half)].map(|(data, to)| {
-            let input = tag_input(parts.head, &Hash::NIL, &hash(Domain::Body, &[data]));
+            let input = tag_input(parts.head, &hash(Domain::Body, &[data]));
             let tag = |validator: ValidatorIndex| match to >> validator & 1 {
                 1 => keys.tag(KeyHandle::Pair(Device::Validator(validator)), &input).unwrap_or_default(),
                 _ => [0xa5; 16],

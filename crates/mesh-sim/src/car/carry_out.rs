@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use can_bus::Frame;
 use can_bus::port::{BusCommand, BusEvent};
-use device_chain::block::Seal;
 use device_chain::codec;
 use device_chain::grant::SignedGrant;
+use device_chain::hash::Domain;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::RecordKind;
 use ecu_node::{Effect, Input};
@@ -42,8 +42,8 @@ impl Car {
                     self.push(What::Decided { ecu: at, decision: Box::new(decision) });
                 }
                 Effect::Sign(digest) => {
-                    let identity = self.keyring.identity(ecu.place);
-                    let sign = || Seal::sign(ecu.place, identity, &digest).signature;
+                    let signer = self.keyring.signer(ecu.place);
+                    let sign = || signer.sign(Domain::Block, &digest);
                     let signature = *self.signatures.entry((ecu.place, digest)).or_insert_with(sign);
                     running.answers.push((now_ns + SIGN_US * 1000, Input::Signed(digest, signature)));
                 }

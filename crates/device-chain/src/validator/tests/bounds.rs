@@ -127,7 +127,7 @@ fn who_asks_for_decisions_without_end_gets_a_batch_in_eight_phases() {
     let (since, started, mut from) = (net.log.len(), net.now, 0);
     while net.now.since(started) < 8 * HEARTBEAT_US {
         let sync = Header::new(Kind::Sync, from).round(0);
-        let sync = net.forge(LIAR, sync, [&Hash::NIL, &Hash::NIL], &[], |_| true);
+        let sync = net.forge(LIAR, sync, &Hash::NIL, &[], |_| true);
         net.replay(&sync);
         from = (from + HISTORY_BATCH) % 12;
         net.run(1_000);
