@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use can_bus::port::ErrorState;
 use device_chain::keys::KeyStore;
 use device_chain::types::ValidatorIndex;
-use device_chain::validator::{Counters, Decision, Mode, Report};
+use device_chain::validator::{Counters, Decision, Mode, Report, Workings};
 use serde::{Deserialize, Serialize};
 
 use super::files;
@@ -60,6 +60,8 @@ pub struct Status {
     pub peers: Vec<Peer>,
     /// Messages by what became of them.
     pub messages: BTreeMap<String, u64>,
+    /// Rules at work inside the validator that nobody outside can see.
+    pub rules: BTreeMap<String, u64>,
     /// Frames by what became of them.
     pub frames: BTreeMap<String, u64>,
     /// Error state of the controller.
@@ -197,6 +199,7 @@ impl Status {
             suspended: false,
             peers: Vec::new(),
             messages: BTreeMap::new(),
+            rules: BTreeMap::new(),
             frames: BTreeMap::new(),
             bus: String::new(),
             approvals: ApprovalStatus::default(),
@@ -225,6 +228,7 @@ impl Status {
         let entries = (0..).zip(&validator.genesis().validators).filter(|(at, _)| *at != validator.index());
         self.peers = entries.map(|(at, entry)| peer(ecu, at, &entry.name)).collect();
         self.messages = message_counters(validator.counters());
+        self.rules = rule_counters(validator.workings());
         self.frames = frame_counters(ecu.counters());
         self.bus = match ecu.bus_state() {
             ErrorState::Active => "active",
@@ -291,6 +295,21 @@ fn message_counters(counters: &Counters) -> BTreeMap<String, u64> {
         ("unknown", unknown),
         ("impostor", impostor),
         ("dropped", dropped),
+    ])
+}
+
+fn rule_counters(workings: &Workings) -> BTreeMap<String, u64> {
+    let Workings { taken_along, left_alone, vouched, set_aside, failed, second_proposals, taken_back, ahead } =
+        *workings;
+    named([
+        ("taken_along", taken_along),
+        ("left_alone", left_alone),
+        ("vouched", vouched),
+        ("set_aside", set_aside),
+        ("failed", failed),
+        ("second_proposals", second_proposals),
+        ("taken_back", taken_back),
+        ("ahead", ahead),
     ])
 }
 
@@ -366,7 +385,7 @@ impl fmt::Display for Status {
             write!(f, ", median {median} us, worst {worst} us")?;
         }
         writeln!(f, "\n{:<12}{}", "bus", self.bus)?;
-        for (name, counters) in [("messages", &self.messages), ("frames", &self.frames)] {
+        for (name, counters) in [("messages", &self.messages), ("rules", &self.rules), ("frames", &self.frames)] {
             let shown: Vec<_> = counters.iter().filter(|(_, count)| **count > 0).collect();
             let text: Vec<_> = shown.iter().map(|(name, count)| format!("{name} {count}")).collect();
             writeln!(f, "{name:<12}{}", text.join(", "))?;
