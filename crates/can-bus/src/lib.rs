@@ -11,6 +11,7 @@
 //! | [`segment`] | messages longer than one frame |
 //! | [`port`] | what a node tells a bus and hears from it |
 //! | [`queue`] | frames waiting for the bus |
+//! | [`slcan`] | frames as text on a serial line, and the bus port over it |
 //! | [`candump`], `log` | `candump -L` text: a line, a whole log |
 //! | `linux` | the bus port over SocketCAN |
 //!
@@ -33,6 +34,7 @@ pub mod port;
 pub mod queue;
 pub mod response;
 pub mod segment;
+pub mod slcan;
 pub mod timing;
 
 pub use embedded_can::Id;
