@@ -243,21 +243,25 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn keep_record(&mut self, record: HeldRecord) {
-        if self.records.iter().any(|held| *held == record) {
-            self.counters.replayed += 1;
-            return;
-        }
-        self.counters.accepted += 1;
         let tx =
             Transaction::Record { endpoint: record.endpoint, sequence: record.sequence, data: record.data.clone() };
-        if self.records.is_full() {
-            self.records.pop_front();
+        let is_known = self.records.iter().any(|held| *held == record);
+        if is_known {
+            self.counters.replayed += 1;
+        } else {
+            self.counters.accepted += 1;
+            if self.records.is_full() {
+                self.records.pop_front();
+            }
+            let _ = self.records.push_back(record);
         }
-        let _ = self.records.push_back(record);
+        // also when it is repeated: the chain may have refused it for a while (DC-52), or there was no room
         if let Some(place) = self.turn(self.gateway) {
             self.want(tx, place as u64 * 8 * self.phase_us());
         }
-        self.review_values();
+        if !is_known {
+            self.review_values();
+        }
     }
 
     /// f + 1 validators tell the endpoint, others with each height: one of them is correct.

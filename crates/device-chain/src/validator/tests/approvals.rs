@@ -2,6 +2,7 @@
 
 use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US};
 use super::*;
+use crate::limits::MAX_BACKLOG;
 use crate::wire::Kind;
 
 fn votes(net: &Net, height: Height) -> usize {
@@ -212,4 +213,24 @@ fn a_proposal_on_the_wire() {
     let proposal = net.log.iter().find(|packet| packet.header.kind == Kind::Propose).expect("proposed");
     let hex: std::string::String = proposal.bytes.iter().map(|byte| std::format!("{byte:02x}")).collect();
     assert_eq!(hex, "0d621102010000000002128b6400000002120394856ee1b571468a4df21e0b569bb434303c4bba4c7a8992");
+}
+
+/// DC-42: an endpoint repeats its record byte for byte. What the chain refused while too much was in no block (DC-52) is decided then.
+#[test]
+fn a_record_refused_for_a_while_is_decided_when_it_is_repeated() {
+    let mut net = Net::trusted(4);
+    for count in 1..=MAX_BACKLOG {
+        let record = net.record(1, count, b"x", |_| true);
+        net.inject(record.source, &record.bytes);
+        net.reach(count, HEARTBEAT_US);
+    }
+    let refused = net.record(1, MAX_BACKLOG + 1, b"x", |_| true);
+    net.inject(refused.source, &refused.bytes);
+    net.run(HEARTBEAT_US);
+    assert_eq!(net.top(), MAX_BACKLOG);
+    let block = Transaction::EventBlock(net.block());
+    net.tell(GATEWAY, Input::Submit(block));
+    net.reach(MAX_BACKLOG + 1, HEARTBEAT_US);
+    net.inject(refused.source, &refused.bytes);
+    net.reach(MAX_BACKLOG + 2, HEARTBEAT_US);
 }
