@@ -9,10 +9,13 @@
 #![cfg_attr(not(any(test, feature = "linux")), no_std)]
 
 pub mod endpoint;
+pub mod hex;
+pub mod keyfile;
 #[cfg(feature = "linux")]
 pub mod linux;
 pub mod plan;
 pub mod pump;
+pub mod solo;
 pub mod store;
 mod transmit;
 

@@ -6,15 +6,17 @@ compile_error!("built with wrong rules (--cfg flaws): these are for tests, not f
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use can_bus::port::Filter;
 use clap::{Args, Parser, Subcommand};
 use device_chain::genesis::Authority;
-use ecu_node::linux::bus::SocketCan;
+use ecu_node::linux::bus::{Buses, SocketCan};
 use ecu_node::linux::car::{self, Car};
 use ecu_node::linux::door_sensor::{self, Output, Records};
+use ecu_node::linux::emulator;
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::NodePaths;
 use ecu_node::linux::phase::{self, PhaseArgs};
@@ -67,6 +69,26 @@ enum Command {
     Run {
         #[command(flatten)]
         device: DeviceArgs,
+    },
+    /// Run a validator as Cortex-M4 firmware in QEMU, its UART joined to a bus
+    ///
+    /// The firmware has the files of the device for its flash, counter and keys, in the same form: it may be killed at any time, and the
+    /// same device may run as a process afterwards. It has no actuator, and writes no status; what it does goes to the standard error.
+    #[command(
+        after_help = "Example: ecu-node emulate --image target/thumbv7em-none-eabihf/firmware/validator --state /tmp/car/chassis\n\
+                            Build the image: cargo build -p ecu-firmware --bin validator --profile firmware \
+                            --target thumbv7em-none-eabihf"
+    )]
+    Emulate {
+        /// The firmware
+        #[arg(long, value_name = "FILE")]
+        image: PathBuf,
+        /// The device's folder, with the car's files beside it as `ecu-node provision` puts them
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// CAN FD interface of the mesh
+        #[arg(long, value_name = "NAME", default_value = "vcan0")]
+        interface: String,
     },
     /// Run a door sensor: an endpoint, which has no vote and submits records
     ///
@@ -141,18 +163,23 @@ struct DeviceArgs {
 
 impl DeviceArgs {
     fn paths(&self) -> Result<NodePaths, Failure> {
-        let state = std::path::absolute(&self.state).or_usage()?;
-        let (Some(folder), Some(name)) = (state.parent(), state.file_name()) else {
-            return Err(anyhow!("--state {}: not the folder of a device", state.display())).or_usage();
-        };
-        let default = NodePaths::provisioned(folder, &name.to_string_lossy());
+        let default = provisioned(&self.state)?;
         Ok(NodePaths {
             genesis: self.genesis.clone().unwrap_or(default.genesis),
             maker_key: self.maker_key.clone().unwrap_or(default.maker_key),
             counter: self.counter.clone().unwrap_or(default.counter),
-            state,
+            state: default.state,
         })
     }
+}
+
+/// The files of the device with this folder, where `ecu-node provision` has put them.
+fn provisioned(state: &Path) -> Result<NodePaths, Failure> {
+    let state = std::path::absolute(state).or_usage()?;
+    let (Some(folder), Some(name)) = (state.parent(), state.file_name()) else {
+        return Err(anyhow!("--state {}: not the folder of a device", state.display())).or_usage();
+    };
+    Ok(NodePaths::provisioned(folder, &name.to_string_lossy()))
 }
 
 fn main() -> ExitCode {
@@ -186,6 +213,13 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Run { device } => {
             let paths = device.paths()?;
             start(async { process::run(&SocketCan, &paths, &device.interface, process::shutdown()?).await })
+        }
+        Command::Emulate { image, state, interface } => {
+            let paths = provisioned(&state)?;
+            start(async {
+                let mut bus = SocketCan.open(&interface, 0, Instant::now(), &[Filter::ALL]).or_unreachable()?;
+                emulator::run(&image, &paths, Stdio::inherit(), &mut bus, process::shutdown()?).await
+            })
         }
         Command::Endpoint { device, every, once, timeout, json } => {
             let records = match (once, every) {

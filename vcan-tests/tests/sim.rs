@@ -5,8 +5,8 @@ mod common;
 use std::time::Duration;
 
 use common::{Bench, repository};
-use vcan_tests::car::{BusKind, Play};
-use vcan_tests::scenario::{cloud, failure, guests, ignition, ride, rogue};
+use vcan_tests::car::{BusKind, Play, with_times};
+use vcan_tests::scenario::{chip, cloud, failure, guests, ignition, ride, rogue};
 
 #[test]
 fn a_car_in_one_process() {
@@ -25,5 +25,17 @@ fn a_car_in_one_process() {
     bench.see(failure::back_with_store);
     bench.see(failure::back_wiped);
     bench.see(cloud::signals);
+    bench.car.stop_all().unwrap();
+}
+
+/// Each byte of a UART takes the emulator as long as a thousand instructions: a frame is some milliseconds of this machine at each of
+/// six receivers.
+#[test]
+fn seven_emulated_chips_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let (phase, heartbeat) = (Duration::from_millis(250), Duration::from_secs(2));
+    let config = with_times(&repository().join("car.toml"), Some(phase), heartbeat, folder.path()).unwrap();
+    let mut bench = Bench::with(&config, BusKind::Sim);
+    bench.see(chip::all_chips);
     bench.car.stop_all().unwrap();
 }

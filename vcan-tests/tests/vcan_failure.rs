@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Bench, repository};
-use vcan_tests::car::{BusKind, with_heartbeat};
+use vcan_tests::car::{BusKind, with_times};
 use vcan_tests::scenario::{failure, ignition, members};
 use vcan_tests::workspace::temporary;
 
@@ -25,7 +25,7 @@ fn ecus_are_killed_and_come_back() {
 #[test]
 fn four_of_seven_carry_the_car_and_the_others_come_back() {
     let folder = tempfile::tempdir_in(temporary()).unwrap();
-    let config = with_heartbeat(&repository().join("car.toml"), HEARTBEAT, folder.path()).unwrap();
+    let config = with_times(&repository().join("car.toml"), None, HEARTBEAT, folder.path()).unwrap();
     let mut bench = Bench::with(&config, BusKind::Vcan);
     bench.see(ignition::trust);
     bench.see(members::two_suspended);

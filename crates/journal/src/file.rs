@@ -3,9 +3,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crc::{CRC_32_ISCSI, Crc};
-
-use crate::counter::Counter;
+use crate::counter::{Counter, SLOT_DISTANCE, SLOT_SIZE, slot_of, value_of};
 use crate::flash::{Flash, Geometry};
 
 /// A flash in a file, for Linux. One process at a time has it open.
@@ -82,11 +80,6 @@ pub struct FileCounter {
     free_slot: u64,
 }
 
-/// A slot holds a number and its CRC; each lies in a sector of its own, so that one write touches one slot.
-const SLOT_DISTANCE: u64 = 4096;
-const SLOT_SIZE: usize = 12;
-static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
-
 impl FileCounter {
     /// Creates a counter that stands at 0.
     ///
@@ -117,11 +110,7 @@ impl FileCounter {
     }
 
     fn write(&mut self, value: u64) -> io::Result<()> {
-        let mut slot = [0; SLOT_SIZE];
-        let number = value.to_le_bytes();
-        slot[..8].copy_from_slice(&number);
-        slot[8..].copy_from_slice(&CRC.checksum(&number).to_le_bytes());
-        self.file.write_all_at(&slot, self.free_slot * SLOT_DISTANCE)?;
+        self.file.write_all_at(&slot_of(value), self.free_slot * u64::from(SLOT_DISTANCE))?;
         self.file.sync_data()?;
         self.value = value;
         self.free_slot = 1 - self.free_slot;
@@ -144,13 +133,11 @@ impl Counter for FileCounter {
 /// The number in a slot; `None` if it was torn or never written.
 fn read_slot(file: &File, slot: u64) -> io::Result<Option<u64>> {
     let mut bytes = [0; SLOT_SIZE];
-    match file.read_exact_at(&mut bytes, slot * SLOT_DISTANCE) {
+    match file.read_exact_at(&mut bytes, slot * u64::from(SLOT_DISTANCE)) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
-    let mut number = [0; 8];
-    number.copy_from_slice(&bytes[..8]);
-    Ok((bytes[8..] == CRC.checksum(&number).to_le_bytes()).then(|| u64::from_le_bytes(number)))
+    Ok(value_of(&bytes))
 }
 
 fn check(geometry: Geometry) -> io::Result<()> {

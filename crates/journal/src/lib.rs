@@ -39,7 +39,7 @@ mod memory;
 #[cfg(feature = "std")]
 pub mod part;
 
-pub use counter::Counter;
+pub use counter::{Counter, SLOT_DISTANCE, SLOT_SIZE, slot_of, value_of};
 #[cfg(feature = "std")]
 pub use file::{FileCounter, FileFlash};
 pub use flash::{Flash, Geometry};

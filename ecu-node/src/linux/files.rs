@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use device_chain::types::{Hash, PublicKey};
 
+pub use crate::hex::from_hex;
+
 /// Mode of a file with secrets: its owner's.
 pub const SECRET: u32 = 0o600;
 /// Mode of a file that everybody may read.
@@ -58,21 +60,6 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 #[must_use]
 pub fn to_hex(bytes: &[u8; 32]) -> String {
     Hash(*bytes).to_string()
-}
-
-/// 32 bytes from 64 hexadecimal digits, white space around them left out.
-#[must_use]
-pub fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let text = text.trim().as_bytes();
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut bytes = [0; 32];
-    if text.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks(2)) {
-        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-    }
-    Some(bytes)
 }
 
 /// A file with one public key in hexadecimal text.

@@ -7,9 +7,11 @@
 //! 3. [`node::Node::status`] before that, to watch the node, and [`status::Status::write`] to let others watch it.
 
 pub mod actuator;
+pub mod adapter;
 pub mod bus;
 pub mod car;
 pub mod door_sensor;
+pub mod emulator;
 pub mod failure;
 pub mod files;
 pub mod keyfile;

@@ -21,8 +21,8 @@ use device_chain::tx::{Transaction, decision_hash};
 use device_chain::types::{Hash, Height, Micros, ValidatorIndex};
 use device_chain::validator::{Boot, Mode, Validator};
 use device_chain::wire::{DECIDED_VALUE, Header, Kind, tag_input};
+use ecu_node::keyfile::DeviceKeys;
 use ecu_node::linux::bus::Bus;
-use ecu_node::linux::keyfile::DeviceKeys;
 use ecu_node::{Ecu, Effect, Input};
 use tokio::time::{sleep_until, timeout};
 

@@ -23,6 +23,8 @@ pub struct Play {
 pub enum Program {
     /// `ecu-node run`.
     Ecu,
+    /// `ecu-node emulate`: a validator as firmware.
+    Chip,
     /// `vehicle-gateway run`.
     Gateway,
     /// `ecu-node endpoint`, with a record at this interval.

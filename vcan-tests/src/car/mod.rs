@@ -1,6 +1,7 @@
 //! A car: its keys and genesis, its nodes, its cloud, and what of it can be stopped, broken and watched.
 
 mod backend;
+mod chip;
 mod plan;
 mod processes;
 mod tasks;
@@ -19,7 +20,8 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 pub use backend::{Play, Program};
-pub use plan::{BusKind, Config, record_other, with_heartbeat};
+pub use chip::{Decided, Said};
+pub use plan::{BusKind, Config, record_other, with_times};
 
 use crate::bus::Tap;
 use crate::cloud::{Cloud, CloudPaths};
@@ -103,6 +105,22 @@ impl Car {
             _ => Program::Ecu,
         };
         self.nodes.start(name, &program)
+    }
+
+    /// Starts a validator as firmware on an emulated chip.
+    ///
+    /// # Errors
+    /// The firmware was not built, or the node runs.
+    pub fn start_chip(&mut self, name: &str) -> Result<()> {
+        self.nodes.start(name, &Program::Chip)
+    }
+
+    /// What a validator on an emulated chip has said since it started.
+    ///
+    /// # Errors
+    /// Nothing yet.
+    pub fn chip(&self, name: &str) -> Result<Said> {
+        Said::read(&self.folder.join("logs").join(format!("{name}.log")))
     }
 
     /// Starts the first endpoint as a door sensor with a record every so often.

@@ -101,15 +101,19 @@ pub fn record_other(source: &Path, dbc: &Path, log: &Path, folder: &Path) -> Res
     Ok(path)
 }
 
-/// A configuration with heartbeats at another interval.
+/// A configuration with other times: the bound of a phase if it is given, and the interval of heartbeats.
 ///
 /// # Errors
 /// `source` cannot be read, or has no `mesh`.
-pub fn with_heartbeat(source: &Path, interval: Duration, folder: &Path) -> Result<PathBuf> {
+pub fn with_times(source: &Path, phase: Option<Duration>, heartbeat: Duration, folder: &Path) -> Result<PathBuf> {
     let mut table = read(source)?;
     let mesh = table.get_mut("mesh").and_then(Value::as_table_mut).context("no [mesh]")?;
-    mesh.insert("heartbeat_us".into(), i64::try_from(interval.as_micros())?.into());
-    let path = folder.join("heartbeat.toml");
+    for (key, time) in [("phase_us", phase), ("heartbeat_us", Some(heartbeat))] {
+        if let Some(time) = time {
+            mesh.insert(key.into(), i64::try_from(time.as_micros())?.into());
+        }
+    }
+    let path = folder.join("times.toml");
     fs::write(&path, toml::to_string(&table)?).with_context(|| path.display().to_string())?;
     Ok(path)
 }

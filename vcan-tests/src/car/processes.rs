@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::backend::{Backend, Play, Program};
+use super::chip;
 use super::plan::Config;
 use crate::args;
 use crate::bus::{Tap, open_vcan, require_virtual};
@@ -36,6 +37,11 @@ impl Processes {
         let (state, mesh) = (state.display(), self.config.mesh());
         Ok(match program {
             Program::Ecu => ("ecu-node", args!["run", "--state", state, "--interface", mesh].to_vec()),
+            Program::Chip => {
+                let image = chip::image()?;
+                let image = args!["emulate", "--image", image.display(), "--state", state, "--interface", mesh];
+                ("ecu-node", image.to_vec())
+            }
             Program::Sensor(every) => {
                 let every = every.as_secs_f64();
                 ("ecu-node", args!["endpoint", "--state", state, "--interface", mesh, "--every", every].to_vec())

@@ -1,7 +1,7 @@
 //! Nodes as tasks on the simulated bus. Each has a runtime of its own, so that killing it leaves nothing of it running.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use can_bus::port::Filter;
 use can_bus::timing::BitTiming;
 use ecu_node::linux::bus::{Buses, ChannelBus};
 use ecu_node::linux::door_sensor::{self, Output, Records};
+use ecu_node::linux::emulator;
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::NodePaths;
 use ecu_node::linux::process;
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use vehicle_gateway::{gateway, play};
 
 use super::backend::{Backend, Play, Program};
+use super::chip;
 use super::plan::Config;
 use crate::bus::{AnyBus, Tap};
 use crate::sim::Wire;
@@ -102,12 +104,21 @@ impl Tasks {
         let options = gateway::Options { config: self.config.path().to_owned(), paths: paths.clone(), cloud: None };
         let (wires, mesh, program) = (Arc::clone(&self.wires), self.config.mesh().to_owned(), program.clone());
         let car = self.config.car().map(str::to_owned);
+        let log = self.folder.join("logs").join(format!("{name}.log"));
         let shutdown = async {
             let _ = stopped.await;
         };
         async move {
             match program {
                 Program::Ecu => process::run(&*wires, &paths, &mesh, shutdown).await,
+                Program::Chip => {
+                    let (image, log) = (
+                        chip::image().or_usage()?,
+                        OpenOptions::new().create(true).append(true).open(&log).or_failed()?,
+                    );
+                    let mut bus = wires.open(&mesh, 0, Instant::now(), &[]).or_unreachable()?;
+                    emulator::run(&image, &paths, log.into(), &mut bus, shutdown).await
+                }
                 Program::Gateway => gateway::run(wires, &options, shutdown).await,
                 Program::Sensor(every) => {
                     let records = Records::Every(every);

@@ -1,6 +1,7 @@
 //! What a car must do. A scenario does something to a car and says what it saw; its error says what it missed. Tests
 //! and demo share them.
 
+pub mod chip;
 pub mod cloud;
 pub mod failure;
 pub mod guests;

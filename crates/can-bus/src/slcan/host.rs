@@ -50,10 +50,10 @@ impl Host {
         Some(Line::Frame(frame).text())
     }
 
-    /// Takes the next byte of the adapter, received at `now_us`; frames come from segment 0.
-    pub fn receive(&mut self, byte: u8, now_us: u64) -> Option<BusEvent> {
+    /// Takes the next byte of the adapter; a frame that ends with it came `now_us`, from segment 0.
+    pub fn receive(&mut self, byte: u8, now_us: impl FnOnce() -> u64) -> Option<BusEvent> {
         match self.decoder.push(byte)? {
-            Line::Frame(frame) => Some(received(frame, now_us)),
+            Line::Frame(frame) => Some(received(frame, now_us())),
             Line::Sent { .. } => self.answered().map(|token| BusEvent::Transmitted { token }),
             Line::Refused => {
                 self.refused = self.refused.saturating_add(1);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn hear(host: &mut Host, text: &[u8]) -> Vec<BusEvent> {
-        text.iter().filter_map(|byte| host.receive(*byte, 5)).collect()
+        text.iter().filter_map(|byte| host.receive(*byte, || 5)).collect()
     }
 
     #[test]

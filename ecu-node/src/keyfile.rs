@@ -1,0 +1,130 @@
+//! The key file of a device: its identity and its pairwise keys, as the end of the line has put them there.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 8 | `RINGKEY` and the version, 1 |
+//! | 32 | mesh identity |
+//! | 32 | seed of the Ed25519 identity |
+//! | 2 | number of pairwise keys, little-endian |
+//! | 34 each | 0 for a validator or 1 for an endpoint, its place in the genesis, the key; in ascending order |
+//! | 4 | CRC-32C of everything before, little-endian: damage is noticed, forgery is for file permissions to prevent |
+
+use core::fmt;
+
+use crc::{CRC_32_ISCSI, Crc};
+use device_chain::genesis::Genesis;
+use device_chain::keys::{Device, SoftKeys};
+use device_chain::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
+use device_chain::mac::Key;
+use device_chain::sign::SigningKey;
+use device_chain::types::{Hash, MeshId, PublicKey};
+
+pub(crate) const MAGIC: &[u8; 8] = b"RINGKEY\x01";
+pub(crate) const HEAD: usize = 8 + 32 + 32 + 2;
+const ENTRY: usize = 2 + 32;
+const CHECKSUM: usize = 4;
+/// Longest key file.
+pub const MAX_LENGTH: usize = HEAD + (MAX_VALIDATORS + MAX_ENDPOINTS) * ENTRY + CHECKSUM;
+pub(crate) static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+
+/// What a device holds. No `Debug`; wiped on drop.
+pub struct DeviceKeys {
+    /// Its place in the genesis.
+    pub device: Device,
+    /// Its identity.
+    pub identity: SigningKey,
+    /// Its pairwise keys.
+    pub keys: SoftKeys,
+}
+
+/// What is wrong with a key file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFileError {
+    /// Too short, or no key file of this version.
+    Form,
+    /// The checksum is wrong.
+    Damaged,
+    /// The keys are of another car's genesis.
+    OtherMesh,
+    /// The genesis does not name the identity.
+    Unknown,
+    /// The keys are not those of the devices that this one talks to.
+    Keys,
+}
+
+impl fmt::Display for KeyFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form => "no key file of version 1",
+            Self::Damaged => "the checksum is wrong: the file is damaged",
+            Self::OtherMesh => "the keys are of another car's genesis",
+            Self::Unknown => "the genesis does not name this device's identity",
+            Self::Keys => "the keys are not those of the genesis",
+        })
+    }
+}
+
+impl core::error::Error for KeyFileError {}
+
+/// All devices of a genesis with their public keys, in the order of the key file.
+fn devices(genesis: &Genesis) -> impl Iterator<Item = (Device, &PublicKey)> {
+    let validators = (0..).map(Device::Validator).zip(genesis.validators.iter().map(|entry| &entry.key));
+    validators.chain((0..).map(Device::Endpoint).zip(genesis.endpoints.iter().map(|entry| &entry.key)))
+}
+
+/// Those a device talks to: a validator to everybody, an endpoint to the validators.
+pub(crate) fn peers(genesis: &Genesis, own: Device) -> impl Iterator<Item = (Device, &PublicKey)> {
+    let both_endpoints = move |peer| matches!((own, peer), (Device::Endpoint(_), Device::Endpoint(_)));
+    devices(genesis).filter(move |(peer, _)| *peer != own && !both_endpoints(*peer))
+}
+
+/// How a device is written before its key.
+pub(crate) const fn label(device: Device) -> [u8; 2] {
+    match device {
+        Device::Validator(at) => [0, at],
+        Device::Endpoint(at) => [1, at],
+    }
+}
+
+/// The device with this identity.
+///
+/// # Errors
+/// [`KeyFileError::Unknown`].
+pub fn device_of(genesis: &Genesis, identity: &SigningKey) -> Result<Device, KeyFileError> {
+    let found = devices(genesis).find(|(_, key)| **key == identity.public());
+    found.map(|(device, _)| device).ok_or(KeyFileError::Unknown)
+}
+
+/// Reads the key file of a device of this genesis.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(bytes: &[u8], genesis: &Genesis) -> Result<DeviceKeys, KeyFileError> {
+    let (body, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(KeyFileError::Form)?;
+    let rest = body.strip_prefix(MAGIC).ok_or(KeyFileError::Form)?;
+    if CRC.checksum(body).to_le_bytes() != *checksum {
+        return Err(KeyFileError::Damaged);
+    }
+    let (mesh, rest) = rest.split_first_chunk::<32>().ok_or(KeyFileError::Form)?;
+    let (seed, rest) = rest.split_first_chunk::<32>().ok_or(KeyFileError::Form)?;
+    let (count, entries) = rest.split_first_chunk::<2>().ok_or(KeyFileError::Form)?;
+    if MeshId(Hash(*mesh)) != genesis.mesh() {
+        return Err(KeyFileError::OtherMesh);
+    }
+    if usize::from(u16::from_le_bytes(*count)) * ENTRY != entries.len() {
+        return Err(KeyFileError::Form);
+    }
+    let identity = SigningKey::from_seed(*seed);
+    let device = device_of(genesis, &identity)?;
+    let mut keys = SoftKeys::new(genesis.suite);
+    let mut entries = entries.chunks_exact(ENTRY);
+    for (peer, _) in peers(genesis, device) {
+        let entry = entries.next().ok_or(KeyFileError::Keys)?;
+        let (place, key) = entry.split_first_chunk::<2>().ok_or(KeyFileError::Form)?;
+        let key = Key::new(key.try_into().map_err(|_| KeyFileError::Form)?);
+        if *place != label(peer) || !keys.load(peer, key) {
+            return Err(KeyFileError::Keys);
+        }
+    }
+    if entries.next().is_some() { Err(KeyFileError::Keys) } else { Ok(DeviceKeys { device, identity, keys }) }
+}

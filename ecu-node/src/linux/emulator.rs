@@ -1,0 +1,66 @@
+//! A validator as firmware in QEMU, its UART joined to a bus: what `ecu-node emulate` does.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use tokio::process::{Child, Command};
+use tracing::info;
+
+use super::adapter;
+use super::bus::Bus;
+use super::failure::{Failure, OrFail};
+use super::node::NodePaths;
+
+/// The emulator.
+const QEMU: &str = "qemu-system-arm";
+
+/// Starts `image` (the binary `validator` of `ecu-firmware`) for the device with these files. It is killed when the value is
+/// dropped.
+///
+/// # Errors
+/// The files are not where `ecu-node provision` puts them, or there is no emulator.
+pub fn start(image: &Path, paths: &NodePaths, log: Stdio) -> Result<Child> {
+    let name = paths.state.file_name().and_then(|name| name.to_str()).context("the device's folder has no name")?;
+    let folder = paths.state.parent().context("the device's folder lies nowhere")?;
+    let here = NodePaths::provisioned(folder, name);
+    for path in [&here.genesis, &here.maker_key, &here.counter, &here.state.join("keys.bin"), image] {
+        if !path.is_file() {
+            bail!("{} is missing", path.display());
+        }
+    }
+    // a comma separates the options of QEMU
+    if name.contains(',') {
+        bail!("{name}: a device with a comma in its name cannot be emulated");
+    }
+    let mut command = Command::new(QEMU);
+    command.args(["-M", "mps2-an386", "-cpu", "cortex-m4", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
+    command.args(["-semihosting-config", &format!("enable=on,target=native,arg={name}"), "-kernel"]);
+    command.arg(std::path::absolute(image)?).current_dir(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+    command.spawn().with_context(|| format!("cannot start {QEMU} (Debian package qemu-system-arm)"))
+}
+
+/// Runs a validator in the emulator on a bus until `shutdown` is ready; it says in `log` what it does.
+///
+/// # Errors
+/// It cannot be started, the bus is gone, or the firmware ends.
+pub async fn run<B: Bus>(
+    image: &Path,
+    paths: &NodePaths,
+    log: Stdio,
+    bus: &mut B,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut chip = start(image, paths, log).or_usage()?;
+    let (Some(mut output), Some(mut input)) = (chip.stdin.take(), chip.stdout.take()) else {
+        return Err(anyhow::anyhow!("no UART")).or_failed();
+    };
+    tokio::select! {
+        served = adapter::serve(bus, &mut input, &mut output) => {
+            info!(traffic = ?served.or_unreachable()?, "the firmware has ended");
+            Err(anyhow::anyhow!("the firmware has ended: {}", chip.wait().await.or_failed()?)).or_failed()
+        }
+        () = shutdown => Ok(()),
+    }
+}

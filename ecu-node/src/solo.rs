@@ -1,0 +1,161 @@
+//! An ECU on a chip: one loop that does everything, a thing at a time.
+//!
+//! What must be durable is written when it is asked for, and the loop waits for it. Signatures are made and checked, and the
+//! journal is looked after, when nothing else is to be done ([`Solo::work`]).
+
+use can_bus::port::BusCommand;
+use device_chain::block::Seal;
+use device_chain::grant::SignedGrant;
+use device_chain::hash::Domain;
+use device_chain::keys::KeyStore;
+use device_chain::limits::{MAX_GRANTS, MAX_MESSAGE};
+use device_chain::record::RecordKind;
+use device_chain::sign::SigningKey;
+use device_chain::types::{Hash, Micros};
+use device_chain::validator::{Decision, Report};
+use heapless::Deque;
+use journal::{Counter, Flash};
+
+use crate::store::{Store, Upkeep};
+use crate::{Ecu, Effect, Input};
+
+/// Signatures that wait to be made or checked; no more than half of them are of grants.
+const MAX_WORK: usize = 2 * MAX_GRANTS;
+
+/// What is left for whoever runs the loop.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Tell the bus.
+    Bus(BusCommand),
+    /// A quorum decided, and it is durable here: act on it.
+    Decided(Decision),
+    /// At the gateway: a seal of a block, not checked yet.
+    Sealed(u32, Seal),
+    /// Worth a line in a log.
+    Report(Report),
+}
+
+enum Work {
+    Sign(Hash),
+    CheckGrant(SignedGrant),
+}
+
+/// The journal, written at once. What does not go into one bank may go into the other (P6).
+struct Writer<F, C> {
+    store: Store<F, C>,
+    /// Token up to which nothing is durable yet, for an append has failed: a rewrite must take it.
+    owed: Option<u64>,
+    /// Nothing can be made durable any more: the ECU is silent about all that would have to be (P6).
+    abstains: bool,
+}
+
+impl<F: Flash, C: Counter<Error = F::Error>> Writer<F, C> {
+    /// The token up to which everything is durable now, if that is news.
+    fn append(&mut self, token: u64, kind: RecordKind, bytes: &[u8]) -> Option<u64> {
+        if self.abstains {
+            return None;
+        }
+        if self.owed.is_none() && self.store.append([(kind, bytes)]).is_ok() {
+            return Some(token);
+        }
+        self.owed = Some(token);
+        None
+    }
+
+    /// Looks after the journal. All effects must have been polled, for a rewrite stands for everything that was handed out.
+    fn keep<K: KeyStore>(&mut self, ecu: &Ecu<K>, now: Micros, buffer: &mut [u8; MAX_MESSAGE]) -> Option<u64> {
+        let upkeep = if self.owed.is_some() { Some(Upkeep::Rewrite) } else { self.store.upkeep(ecu.is_quiet(now)) };
+        if self.abstains {
+            return None;
+        }
+        match upkeep? {
+            // a page that cannot be erased is told by the store itself: it goes on in its bank until that is full
+            Upkeep::Prepare => drop(self.store.prepare()),
+            Upkeep::Rewrite => {
+                let rewritten = self.store.rewrite(|keep| ecu.validator().live_records(buffer, keep));
+                // without a debt the bank that is there goes on
+                self.abstains = rewritten.is_err() && self.owed.is_some();
+            }
+        }
+        self.owed.take().filter(|_| !self.abstains)
+    }
+}
+
+/// An ECU with its journal and its identity.
+pub struct Solo<K, F, C> {
+    ecu: Ecu<K>,
+    writer: Writer<F, C>,
+    identity: SigningKey,
+    work: Deque<Work, MAX_WORK>,
+    buffer: [u8; MAX_MESSAGE],
+}
+
+impl<K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<K, F, C> {
+    /// The ECU with what belongs to it.
+    #[must_use]
+    pub const fn new(ecu: Ecu<K>, store: Store<F, C>, identity: SigningKey) -> Self {
+        let writer = Writer { store, owed: None, abstains: false };
+        Self { ecu, writer, identity, work: Deque::new(), buffer: [0; MAX_MESSAGE] }
+    }
+
+    /// The ECU.
+    #[must_use]
+    pub const fn ecu(&self) -> &Ecu<K> {
+        &self.ecu
+    }
+
+    /// Whether nothing can be made durable any more: the flash has failed, and the ECU is silent about all that would have
+    /// to be (P6).
+    #[must_use]
+    pub const fn abstains(&self) -> bool {
+        self.writer.abstains
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Micros, input: Input) {
+        self.ecu.handle(now, input);
+    }
+
+    /// The next thing to do outside; call it until `None` after every input.
+    pub fn poll(&mut self, now: Micros) -> Option<Outcome> {
+        loop {
+            match self.ecu.poll(&mut self.buffer)? {
+                Effect::Persist { token, kind, bytes } => {
+                    if let Some(token) = self.writer.append(token, kind, bytes) {
+                        self.ecu.handle(now, Input::Persisted(token));
+                    }
+                }
+                // grants leave room for it
+                Effect::Sign(digest) => drop(self.work.push_back(Work::Sign(digest))),
+                Effect::CheckGrant(signed) => {
+                    let digest = signed.grant.digest();
+                    if self.work.len() >= MAX_GRANTS || self.work.push_back(Work::CheckGrant(signed)).is_err() {
+                        // somebody floods: refused, so that it may be sent again
+                        self.ecu.handle(now, Input::GrantChecked(digest, false));
+                    }
+                }
+                Effect::Bus(command) => return Some(Outcome::Bus(command)),
+                Effect::Decided(decision) => return Some(Outcome::Decided(decision)),
+                Effect::Sealed(number, seal) => return Some(Outcome::Sealed(number, seal)),
+                Effect::Report(report) => return Some(Outcome::Report(report)),
+            }
+        }
+    }
+
+    /// One piece of what can wait, when [`Self::poll`] has returned `None`: a signature takes some 15 ms on a Cortex-M4 at 168 MHz,
+    /// a page of flash as long as it takes. Poll again if it is true; nothing is left to do if not.
+    pub fn work(&mut self, now: Micros) -> bool {
+        let durable = self.writer.keep(&self.ecu, now, &mut self.buffer).map(Input::Persisted);
+        let answer = durable.or_else(|| match self.work.pop_front()? {
+            Work::Sign(digest) => Some(Input::Signed(digest, self.identity.sign(Domain::Block, &digest))),
+            Work::CheckGrant(signed) => {
+                let genuine = signed.is_genuine(self.ecu.validator().genesis());
+                Some(Input::GrantChecked(signed.grant.digest(), genuine))
+            }
+        });
+        answer.is_some_and(|input| {
+            self.ecu.handle(now, input);
+            true
+        })
+    }
+}
