@@ -18,6 +18,7 @@ use event_chain::build::BlockBuilder;
 use event_chain::merkle;
 use event_chain::record::RecordKind;
 use mesh_sim::car::Car;
+use mesh_sim::event::What;
 use mesh_sim::genesis::Plan;
 use mesh_sim::workload::grant;
 use vehicle_gateway::chain::{self, Chain, Effect, Now};
@@ -38,9 +39,14 @@ impl Liar {
     fn take_over(car: &mut Car) -> Self {
         car.crash(GATEWAY);
         let mut keys = car.keyring.store(GATEWAY);
+        let booted = |at| {
+            car.events.iter().find_map(|event| match event.what {
+                What::Booted { ecu, nonce, .. } if ecu == at => Some(nonce),
+                _ => None,
+            })
+        };
         for peer in OTHERS {
-            // the nonces of the simulated car's first boot
-            keys.derive(peer, [0x100, 0x100 | u64::from(peer)]);
+            keys.derive(peer, [GATEWAY, peer].map(|at| booted(at).expect("the car has ignited")));
             keys.promote(peer);
         }
         Self { genesis: car.genesis.clone(), keys, counter: 1000 }
