@@ -11,6 +11,8 @@
 //! | [`segment`] | messages longer than one frame |
 //! | [`port`] | what a node tells a bus and hears from it |
 //! | [`queue`] | frames waiting for the bus |
+//! | [`mailbox`] | the transmit side of the port over a controller with a few transmit buffers |
+//! | [`mcan`] | frames in the message RAM of an M_CAN controller |
 //! | [`slcan`] | frames as text on a serial line, and the bus port over it |
 //! | [`candump`], `log` | `candump -L` text: a line, a whole log |
 //! | `linux` | the bus port over SocketCAN |
@@ -30,6 +32,8 @@ pub mod frame;
 pub mod linux;
 #[cfg(feature = "std")]
 pub mod log;
+pub mod mailbox;
+pub mod mcan;
 pub mod port;
 pub mod queue;
 pub mod response;

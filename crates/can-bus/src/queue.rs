@@ -23,6 +23,13 @@ impl TransmitQueue {
         self.waiting.insert(at, (token, frame)).is_ok()
     }
 
+    /// Puts back a frame that was taken out and not sent: in front of those of its identifier. False if the queue is full.
+    #[must_use]
+    pub fn put_back(&mut self, token: u32, frame: Frame) -> bool {
+        let at = self.waiting.partition_point(|(_, other)| other.arbitration() >= frame.arbitration());
+        self.waiting.insert(at, (token, frame)).is_ok()
+    }
+
     /// The token and frame to send next.
     pub fn peek(&self) -> Option<&(u32, Frame)> {
         self.waiting.last()
@@ -31,6 +38,27 @@ impl TransmitQueue {
     /// Takes out the token and frame to send next.
     pub fn pop(&mut self) -> Option<(u32, Frame)> {
         self.waiting.pop()
+    }
+
+    /// The first frame in that order that `may_go`.
+    pub fn find(&self, may_go: impl Fn(&Frame) -> bool) -> Option<&Frame> {
+        self.waiting.iter().rev().map(|(_, frame)| frame).find(|frame| may_go(frame))
+    }
+
+    /// Takes out the token and frame that [`Self::find`] finds.
+    pub fn pop_if(&mut self, may_go: impl Fn(&Frame) -> bool) -> Option<(u32, Frame)> {
+        let at = self.waiting.iter().rposition(|(_, frame)| may_go(frame))?;
+        Some(self.waiting.remove(at))
+    }
+
+    /// How many frames wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Takes out the frame with this token; false if it is not here.
@@ -72,6 +100,17 @@ mod tests {
         assert!(queue.push(1, frame(1)) && queue.push(2, frame(2)) && queue.push(3, frame(3)));
         assert_eq!([queue.abort(2), queue.abort(2), queue.abort(9)], [true, false, false]);
         assert_eq!(drain(&mut queue), [1, 3]);
+    }
+
+    #[test]
+    fn a_frame_that_is_put_back_goes_before_those_of_its_identifier() {
+        let mut queue = TransmitQueue::new();
+        for (token, raw) in [(1, 0x200), (2, 0x200), (3, 0x100)] {
+            assert!(queue.push(token, frame(raw)));
+        }
+        assert_eq!(queue.pop_if(|other| *other != frame(0x100)), Some((1, frame(0x200))));
+        assert!(queue.put_back(1, frame(0x200)));
+        assert_eq!(drain(&mut queue), [3, 1, 2]);
     }
 
     #[test]
