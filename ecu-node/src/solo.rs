@@ -1,10 +1,12 @@
 //! An ECU on a chip: one loop that does everything, a thing at a time.
 //!
 //! What must be durable is written when it is asked for, and the loop waits for it. Signatures are made and checked, and the
-//! journal is looked after, when nothing else is to be done ([`Solo::work`]).
+//! journal is looked after, when nothing else is to be done ([`Solo::work`]). A chip whose loop can be interrupted by a more
+//! urgent one does the signatures there ([`Solo::keep`], [`Solo::next_work`]).
 
 use can_bus::port::BusCommand;
 use device_chain::block::Seal;
+use device_chain::genesis::AuthorityEntry;
 use device_chain::grant::SignedGrant;
 use device_chain::hash::Domain;
 use device_chain::keys::KeyStore;
@@ -35,9 +37,26 @@ pub enum Outcome {
     Report(Report),
 }
 
-enum Work {
+/// A signature to make or to check. It takes long and needs nothing of the ECU.
+pub enum Work {
+    /// Of a block header's hash.
     Sign(Hash),
-    CheckGrant(SignedGrant),
+    /// Of a grant, with the authority that it names.
+    CheckGrant(SignedGrant, Option<AuthorityEntry>),
+}
+
+impl Work {
+    /// Does it with the identity of this ECU; the answer is for [`Solo::handle`].
+    #[must_use]
+    pub fn run(&self, identity: &SigningKey) -> Input {
+        match self {
+            Self::Sign(digest) => Input::Signed(*digest, identity.sign(Domain::Block, digest)),
+            Self::CheckGrant(signed, issuer) => {
+                let genuine = issuer.is_some_and(|issuer| signed.is_signed_by(&issuer));
+                Input::GrantChecked(signed.grant.digest(), genuine)
+            }
+        }
+    }
 }
 
 /// The journal, written at once. What does not go into one bank may go into the other (P6).
@@ -81,11 +100,10 @@ impl<F: Flash, C: Counter<Error = F::Error>> Writer<F, C> {
     }
 }
 
-/// An ECU with its journal and its identity.
+/// An ECU with its journal.
 pub struct Solo<K, F, C> {
     ecu: Ecu<K>,
     writer: Writer<F, C>,
-    identity: SigningKey,
     work: Deque<Work, MAX_WORK>,
     buffer: [u8; MAX_MESSAGE],
 }
@@ -93,9 +111,9 @@ pub struct Solo<K, F, C> {
 impl<K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<K, F, C> {
     /// The ECU with what belongs to it.
     #[must_use]
-    pub const fn new(ecu: Ecu<K>, store: Store<F, C>, identity: SigningKey) -> Self {
+    pub const fn new(ecu: Ecu<K>, store: Store<F, C>) -> Self {
         let writer = Writer { store, owed: None, abstains: false };
-        Self { ecu, writer, identity, work: Deque::new(), buffer: [0; MAX_MESSAGE] }
+        Self { ecu, writer, work: Deque::new(), buffer: [0; MAX_MESSAGE] }
     }
 
     /// The ECU.
@@ -129,7 +147,9 @@ impl<K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<K, F, C> {
                 Effect::Sign(digest) => drop(self.work.push_back(Work::Sign(digest))),
                 Effect::CheckGrant(signed) => {
                     let digest = signed.grant.digest();
-                    if self.work.len() >= MAX_GRANTS || self.work.push_back(Work::CheckGrant(signed)).is_err() {
+                    let issuer =
+                        self.ecu.validator().genesis().authorities.get(usize::from(signed.grant.issuer)).copied();
+                    if self.work.len() >= MAX_GRANTS || self.work.push_back(Work::CheckGrant(signed, issuer)).is_err() {
                         // somebody floods: refused, so that it may be sent again
                         self.ecu.handle(now, Input::GrantChecked(digest, false));
                     }
@@ -144,18 +164,24 @@ impl<K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<K, F, C> {
 
     /// One piece of what can wait, when [`Self::poll`] has returned `None`: a signature takes some 15 ms on a Cortex-M4 at 168 MHz,
     /// a page of flash as long as it takes. Poll again if it is true; nothing is left to do if not.
-    pub fn work(&mut self, now: Micros) -> bool {
-        let durable = self.writer.keep(&self.ecu, now, &mut self.buffer).map(Input::Persisted);
-        let answer = durable.or_else(|| match self.work.pop_front()? {
-            Work::Sign(digest) => Some(Input::Signed(digest, self.identity.sign(Domain::Block, &digest))),
-            Work::CheckGrant(signed) => {
-                let genuine = signed.is_genuine(self.ecu.validator().genesis());
-                Some(Input::GrantChecked(signed.grant.digest(), genuine))
-            }
-        });
-        answer.is_some_and(|input| {
-            self.ecu.handle(now, input);
-            true
-        })
+    pub fn work(&mut self, now: Micros, identity: &SigningKey) -> bool {
+        if self.keep(now) {
+            return true;
+        }
+        let Some(work) = self.next_work() else { return false };
+        self.ecu.handle(now, work.run(identity));
+        true
+    }
+
+    /// Looks after the journal, when [`Self::poll`] has returned `None`. Poll again if it is true.
+    pub fn keep(&mut self, now: Micros) -> bool {
+        let Some(token) = self.writer.keep(&self.ecu, now, &mut self.buffer) else { return false };
+        self.ecu.handle(now, Input::Persisted(token));
+        true
+    }
+
+    /// The next signature, for whoever has the time.
+    pub fn next_work(&mut self) -> Option<Work> {
+        self.work.pop_front()
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::genesis::{Authority, Genesis};
+use crate::genesis::{Authority, AuthorityEntry, Genesis};
 use crate::hash::{Domain, hash_of};
 use crate::limits::GRANT_WINDOW;
 use crate::sign::{self, SigningKey};
@@ -143,10 +143,14 @@ impl SignedGrant {
     #[must_use]
     pub fn is_genuine(&self, genesis: &Genesis) -> bool {
         let issuer = genesis.authorities.get(usize::from(self.grant.issuer));
-        issuer.is_some_and(|issuer| {
-            issuer.authority == Authority::Fleet
-                && sign::verify(&issuer.key, Domain::Grant, &self.grant.digest(), &self.signature)
-        })
+        issuer.is_some_and(|issuer| self.is_signed_by(issuer))
+    }
+
+    /// The same for an issuer that was looked up before.
+    #[must_use]
+    pub fn is_signed_by(&self, issuer: &AuthorityEntry) -> bool {
+        issuer.authority == Authority::Fleet
+            && sign::verify(&issuer.key, Domain::Grant, &self.grant.digest(), &self.signature)
     }
 
     /// Both checks, against a genesis.

@@ -8,6 +8,7 @@ use cortex_m_semihosting::debug::{self, EXIT_FAILURE};
 use cortex_m_semihosting::heprintln;
 use device_chain::genesis::SignedGenesis;
 use device_chain::keys::{Device, SoftKeys};
+use device_chain::sign::SigningKey;
 use device_chain::types::{Micros, PublicKey};
 use device_chain::validator::{Boot, Validator};
 use ecu_node::solo::{Outcome, Solo};
@@ -31,7 +32,7 @@ static KEYS: StaticCell<[u8; keyfile::MAX_LENGTH]> = StaticCell::new();
 fn main() -> ! {
     let mut machine = Machine::start();
     match open(&mut machine) {
-        Ok(node) => run(machine, NODE.init(node)),
+        Ok((node, identity)) => run(machine, NODE.init(node), &identity),
         Err(what) => heprintln!("error: {}", what),
     }
     end()
@@ -46,7 +47,7 @@ fn read<'b>(path: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], HostError> {
 }
 
 /// Opens the files of the device that the arguments name, in the folder of the emulator.
-fn open(machine: &mut Machine) -> Result<Node, &'static str> {
+fn open(machine: &mut Machine) -> Result<(Node, SigningKey), &'static str> {
     let mut buffer = [0; File::MAX_PATH];
     let name = arguments(&mut buffer).map_err(|_| "no device named: -semihosting-config arg=NAME")?;
     let path = |end: &str| {
@@ -74,15 +75,15 @@ fn open(machine: &mut Machine) -> Result<Node, &'static str> {
     let validator = Validator::new(genesis, me, keys.keys, &opened.recovered, boot, machine.now());
     let validator = validator.map_err(|_| "the genesis has no place for this device")?;
     heprintln!("started name={} height={} journal={:?}", name, height, opened.diagnosis);
-    Ok(Solo::new(Ecu::new(validator), opened.store, keys.identity))
+    Ok((Solo::new(Ecu::new(validator), opened.store), keys.identity))
 }
 
-fn run(mut machine: Machine, node: &mut Node) -> ! {
+fn run(mut machine: Machine, node: &mut Node, identity: &SigningKey) -> ! {
     let mut bus = Host::new();
     machine.send(SETUP);
     loop {
         carry_out(&mut machine, &mut bus, node);
-        if !node.work(machine.now()) {
+        if !node.work(machine.now(), identity) {
             let input = next_input(&mut machine, &mut bus, node.ecu().deadline());
             node.handle(machine.now(), input);
         }
