@@ -8,6 +8,7 @@
 //! 3. sleep until the next event, or [`Ecu::deadline`].
 #![cfg_attr(not(any(test, feature = "linux")), no_std)]
 
+pub mod conformance;
 pub mod endpoint;
 pub mod hex;
 pub mod keyfile;
