@@ -6,9 +6,9 @@ cd "$(dirname "$0")/../.." || exit 1
 spec=docs/protocol.md
 number='\b(DC-|[MCLPRWFSVT])[0-9]+\b'
 
-# "C3" as it is, "P1 to P5" as all five. Transport (can-bus) cites nothing: candump's R4 and the like are no rules.
+# "C3" as it is, "P1 to P5" as all five. Transport (can-bus, the serial-line adapter) cites nothing: candump's R4 and slcan's S6 are no rules.
 cited() {
-    find crates ecu-node vehicle-gateway cloud-link vcan-tests -name target -prune -o -path crates/can-bus -prune -o \
+    find crates ecu-node vehicle-gateway cloud-link vcan-tests -name target -prune -o -path crates/can-bus -prune -o -path ecu-node/src/linux/adapter.rs -prune -o \
         -name '*.rs' -print0 | xargs -0 cat | grep -oE "$number( to $number)?" | while read -r first _ last; do
         if [ -n "$last" ]; then
             seq -f "${first%%[0-9]*}%g" "${first##*[!0-9]}" "${last##*[!0-9]}"
