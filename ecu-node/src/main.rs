@@ -22,6 +22,7 @@ use ecu_node::linux::node::NodePaths;
 use ecu_node::linux::phase::{self, PhaseArgs};
 use ecu_node::linux::process;
 use ecu_node::linux::provision::provision;
+use ecu_node::linux::serial;
 use ecu_node::linux::status::{MAX_AGE, Status};
 use serde::Serialize;
 
@@ -87,6 +88,18 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         state: PathBuf,
         /// CAN FD interface of the mesh
+        #[arg(long, value_name = "NAME", default_value = "vcan0")]
+        interface: String,
+    },
+    /// Join a serial line to a bus, as a CANable adapter does, until SIGTERM or Ctrl-C
+    ///
+    /// Whoever is at the other end speaks slcan with the FD commands: a validator on an emulated chip, or any program for such adapters.
+    #[command(after_help = "Example: ecu-node bridge --line /dev/ttyUSB0 --interface vcan0")]
+    Bridge {
+        /// The serial line
+        #[arg(long, value_name = "FILE")]
+        line: PathBuf,
+        /// CAN interface
         #[arg(long, value_name = "NAME", default_value = "vcan0")]
         interface: String,
     },
@@ -221,6 +234,13 @@ fn carry_out(command: Command) -> Result<(), Failure> {
                 emulator::run(&image, &paths, Stdio::inherit(), &mut bus, process::shutdown()?).await
             })
         }
+        Command::Bridge { line, interface } => start(async {
+            let mut bus = SocketCan.open(&interface, 0, Instant::now(), &[Filter::ALL]).or_unreachable()?;
+            if let Some(traffic) = serial::run(&line, &mut bus, process::shutdown()?).await? {
+                tracing::info!(?traffic, "the line has ended");
+            }
+            Ok(())
+        }),
         Command::Endpoint { device, every, once, timeout, json } => {
             let records = match (once, every) {
                 (Some(data), _) => Records::Once(data),

@@ -1,4 +1,4 @@
-//! A rogue without keys, and ECUs that are killed. Run under `scripts/vcan`.
+//! ECUs that are killed, one of them an emulated chip. Run under `scripts/vcan`.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Bench, repository};
 use vcan_tests::car::{BusKind, with_times};
-use vcan_tests::scenario::{failure, ignition, members};
+use vcan_tests::scenario::{chip, failure, ignition, members};
 use vcan_tests::workspace::temporary;
 
 /// 64 of them are waited for, twice.
@@ -32,4 +32,16 @@ fn four_of_seven_carry_the_car_and_the_others_come_back() {
     bench.see(members::four_carry_the_car);
     bench.see(members::resumed);
     bench.see(ignition::all_take_part);
+}
+
+/// The emulator takes some milliseconds for a frame, so a phase is longer.
+#[test]
+fn one_emulated_chip_among_six_processes_is_killed_and_comes_back() {
+    let folder = tempfile::tempdir_in(temporary()).unwrap();
+    let (phase, heartbeat) = (Duration::from_millis(300), Duration::from_secs(1));
+    let config = with_times(&repository().join("car.toml"), Some(phase), heartbeat, folder.path()).unwrap();
+    let mut bench = Bench::with(&config, BusKind::Vcan);
+    bench.see(chip::needed);
+    bench.see(chip::killed_and_back);
+    bench.car.stop_all().unwrap();
 }

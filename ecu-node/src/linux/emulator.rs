@@ -1,10 +1,9 @@
 //! A validator as firmware in QEMU, its UART joined to a bus: what `ecu-node emulate` does.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use tokio::process::{Child, Command};
 use tracing::info;
 
 use super::adapter;
@@ -15,12 +14,12 @@ use super::node::NodePaths;
 /// The emulator.
 const QEMU: &str = "qemu-system-arm";
 
-/// Starts `image` (the binary `validator` of `ecu-firmware`) for the device with these files. It is killed when the value is
-/// dropped.
+/// How to start `image` (the binary `validator` of `ecu-firmware`) for the device with these files: its UART is the standard input and output, and it
+/// logs to the standard error.
 ///
 /// # Errors
-/// The files are not where `ecu-node provision` puts them, or there is no emulator.
-pub fn start(image: &Path, paths: &NodePaths, log: Stdio) -> Result<Child> {
+/// The files are not where `ecu-node provision` puts them.
+pub fn command(image: &Path, paths: &NodePaths) -> Result<Command> {
     let name = paths.state.file_name().and_then(|name| name.to_str()).context("the device's folder has no name")?;
     let folder = paths.state.parent().context("the device's folder lies nowhere")?;
     let here = NodePaths::provisioned(folder, name);
@@ -37,8 +36,7 @@ pub fn start(image: &Path, paths: &NodePaths, log: Stdio) -> Result<Child> {
     command.args(["-M", "mps2-an386", "-cpu", "cortex-m4", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
     command.args(["-semihosting-config", &format!("enable=on,target=native,arg={name}"), "-kernel"]);
     command.arg(std::path::absolute(image)?).current_dir(folder);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
-    command.spawn().with_context(|| format!("cannot start {QEMU} (Debian package qemu-system-arm)"))
+    Ok(command)
 }
 
 /// Runs a validator in the emulator on a bus until `shutdown` is ready; it says in `log` what it does.
@@ -52,7 +50,10 @@ pub async fn run<B: Bus>(
     bus: &mut B,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let mut chip = start(image, paths, log).or_usage()?;
+    let mut command = tokio::process::Command::from(command(image, paths).or_usage()?);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+    let missing = || format!("cannot start {QEMU} (Debian package qemu-system-arm)");
+    let mut chip = command.spawn().with_context(missing).or_usage()?;
     let (Some(mut output), Some(mut input)) = (chip.stdin.take(), chip.stdout.take()) else {
         return Err(anyhow::anyhow!("no UART")).or_failed();
     };

@@ -20,5 +20,6 @@ pub mod phase;
 pub mod process;
 pub mod provision;
 pub mod runtime;
+pub mod serial;
 pub mod status;
 mod writer;

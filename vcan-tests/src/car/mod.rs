@@ -2,6 +2,7 @@
 
 mod backend;
 mod chip;
+mod outside;
 mod plan;
 mod processes;
 mod tasks;

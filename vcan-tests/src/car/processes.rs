@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::backend::{Backend, Play, Program};
 use super::chip;
+use super::outside::{LINE, Outside};
 use super::plan::Config;
 use crate::args;
 use crate::bus::{Tap, open_vcan, require_virtual};
@@ -18,6 +19,8 @@ pub struct Processes {
     config: Config,
     folder: PathBuf,
     running: BTreeMap<String, Process>,
+    /// Where chips are emulated, if not here.
+    outside: Option<Outside>,
 }
 
 impl Processes {
@@ -29,7 +32,12 @@ impl Processes {
         for interface in config.interfaces() {
             require_virtual(&interface)?;
         }
-        Ok(Self { config: config.clone(), folder: folder.to_owned(), running: BTreeMap::new() })
+        Ok(Self {
+            config: config.clone(),
+            folder: folder.to_owned(),
+            running: BTreeMap::new(),
+            outside: Outside::find(),
+        })
     }
 
     fn command(&self, name: &str, program: &Program) -> Result<(&'static str, Vec<String>)> {
@@ -38,6 +46,9 @@ impl Processes {
         Ok(match program {
             Program::Ecu => ("ecu-node", args!["run", "--state", state, "--interface", mesh].to_vec()),
             Program::Chip => {
+                if self.outside.is_some() {
+                    return Ok(("ecu-node", args!["bridge", "--line", LINE, "--interface", mesh].to_vec()));
+                }
                 let image = chip::image()?;
                 let image = args!["emulate", "--image", image.display(), "--state", state, "--interface", mesh];
                 ("ecu-node", image.to_vec())
@@ -69,16 +80,25 @@ impl Backend for Processes {
     fn start(&mut self, name: &str, what: &Program) -> Result<()> {
         ensure!(!self.running.contains_key(name), "{name} runs already");
         let (binary, command) = self.command(name, what)?;
-        let log = self.folder.join("logs").join(format!("{name}.log"));
+        let mut log = self.folder.join("logs").join(format!("{name}.log"));
+        let said = log.clone();
+        if matches!(what, Program::Chip) && self.outside.is_some() {
+            log.set_extension("bridge.log");
+        }
         self.running.insert(name.to_owned(), Process::start(name, &program(binary)?, &command, &log)?);
+        if let (Program::Chip, Some(outside)) = (what, &mut self.outside) {
+            outside.start(&chip::image()?, &self.folder.join("car"), name, &said)?;
+        }
         Ok(())
     }
 
     fn kill(&mut self, name: &str) -> Result<()> {
+        self.outside.as_mut().map_or(Ok(()), |outside| outside.kill(name))?;
         self.take(name)?.kill()
     }
 
     fn stop(&mut self, name: &str) -> Result<()> {
+        self.outside.as_mut().map_or(Ok(()), |outside| outside.kill(name))?;
         self.take(name)?.terminate()
     }
 
