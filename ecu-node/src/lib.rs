@@ -15,6 +15,7 @@ pub mod keyfile;
 #[cfg(feature = "linux")]
 pub mod linux;
 pub mod plan;
+pub mod provision;
 pub mod pump;
 pub mod solo;
 pub mod store;
