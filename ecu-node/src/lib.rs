@@ -19,6 +19,7 @@ pub mod provision;
 pub mod pump;
 pub mod solo;
 pub mod store;
+pub mod trace;
 mod transmit;
 
 pub use pump::{Ecu, Effect, Input};

@@ -73,7 +73,12 @@ pub struct Car {
     /// Of the last frame of somebody who is no ECU.
     token: u32,
     now_ns: u64,
+    /// Is told of all that happens to one ECU.
+    recorder: Option<(u8, Recorder)>,
 }
+
+/// Takes the local time of an ECU and an input, or `None` when it is polled until it has nothing more to say.
+pub type Recorder = Box<dyn FnMut(Micros, Option<&Input>)>;
 
 impl Car {
     /// A car whose ECUs are provisioned and off.
@@ -131,6 +136,7 @@ impl Car {
             genuine: VecDeque::new(),
             token: 0,
             now_ns: 0,
+            recorder: None,
             plan,
             timing,
             genesis,
@@ -301,10 +307,17 @@ impl Car {
         self.handle(at, input);
     }
 
+    /// Records all that happens to an ECU.
+    pub fn record(&mut self, at: u8, recorder: Recorder) {
+        self.recorder = Some((at, recorder));
+    }
+
     fn handle(&mut self, at: u8, input: Input) {
         let ecu = &mut self.ecus[usize::from(at)];
         if let Some(running) = &mut ecu.running {
-            running.ecu.handle(Micros(ecu.clock.local_us(self.now_ns)), input);
+            let now = Micros(ecu.clock.local_us(self.now_ns));
+            note(&mut self.recorder, at, now, Some(&input));
+            running.ecu.handle(now, input);
             self.carry_out(at);
         }
     }
@@ -411,9 +424,11 @@ impl Car {
                 let facts = running.facts_until(token).into_iter().map(durable);
                 self.events.extend(facts.map(|what| Event { at_ns: now_ns, what }));
             }
+            note(&mut self.recorder, at, now, Some(&input));
             running.ecu.handle(now, input);
         }
         if running.ecu.deadline().is_some_and(|due| due <= now) {
+            note(&mut self.recorder, at, now, Some(&Input::Tick));
             running.ecu.handle(now, Input::Tick);
         }
         self.carry_out(at);
@@ -544,5 +559,11 @@ impl Car {
     #[must_use]
     pub fn chain(&self, at: u8) -> Vec<(u32, Hash)> {
         self.ecus[usize::from(at)].decisions.iter().map(|decision| (decision.height, decision.hash)).collect()
+    }
+}
+
+fn note(recorder: &mut Option<(u8, Recorder)>, at: u8, now: Micros, input: Option<&Input>) {
+    if let Some((_, recorder)) = recorder.as_mut().filter(|(of, _)| *of == at) {
+        recorder(now, input);
     }
 }

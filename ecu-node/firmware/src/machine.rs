@@ -104,10 +104,15 @@ impl Machine {
 
     /// Time since the start.
     pub fn now(&mut self) -> Micros {
+        Micros(self.ticks() / TICKS_PER_US)
+    }
+
+    /// Ticks of the clock since the start, 25 in a microsecond.
+    pub fn ticks(&mut self) -> u64 {
         let value = Block::Clock.read(TIMER_VALUE);
         self.ticks += u64::from(self.last.wrapping_sub(value));
         self.last = value;
-        Micros(self.ticks / TICKS_PER_US)
+        self.ticks
     }
 
     fn receive(&mut self) -> Option<u8> {

@@ -9,9 +9,10 @@ use device_chain::grant::SignedGrant;
 use device_chain::hash::Domain;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::RecordKind;
+use device_chain::types::Micros;
 use ecu_node::{Effect, Input};
 
-use super::Car;
+use super::{Car, note};
 use crate::ecu::LIARS_TOKENS;
 use crate::event::What;
 
@@ -25,6 +26,8 @@ impl Car {
     pub(super) fn carry_out(&mut self, at: u8) {
         let (now_ns, now_us) = (self.now_ns, self.now_us());
         let mut buffer = [0; MAX_MESSAGE];
+        let local_us = self.ecus[usize::from(at)].clock.local_us(now_ns);
+        note(&mut self.recorder, at, Micros(local_us), None);
         loop {
             let ecu = &mut self.ecus[usize::from(at)];
             let Some(running) = &mut ecu.running else { return };
