@@ -38,6 +38,9 @@ use static_cell::StaticCell;
 
 type Node = Solo<SoftKeys, JournalFlash, BackupCounter>;
 
+/// Priorities of interrupts, in the upper four bits: the lower one interrupts the higher one.
+const HIGH: u8 = 0x40;
+const LOW: u8 = 0x80;
 /// The pump looks at everything at least so often.
 const PATIENCE_US: u64 = 250_000;
 
@@ -72,8 +75,8 @@ fn main() -> ! {
     log::start();
     let p = embassy_stm32::init(chip::config());
     let (fdcan, rx, tx, flash, rng, watchdog) = ecu_stm32::parts!(p);
-    interrupt::FDCAN1_IT0.set_priority(Priority::P4);
-    interrupt::UART5.set_priority(Priority::P8);
+    interrupt::FDCAN1_IT0.set_priority(Priority::from(HIGH));
+    interrupt::UART5.set_priority(Priority::from(LOW));
     let parts = Parts { fdcan, rx, tx, flash, rng, watchdog };
     match pump(parts) {
         Ok(task) => PUMP.start(interrupt::UART5).spawn(task),
