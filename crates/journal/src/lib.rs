@@ -46,4 +46,4 @@ pub use flash::{Flash, Geometry};
 pub use format::{Identity, MAX_RECORD, VERSION, record_size};
 pub use journal::{Batch, Error, Journal, OpenError, Recovery, Stale};
 #[cfg(feature = "std")]
-pub use memory::{Defect, MemCounter, MemError, MemFlash, Tear};
+pub use memory::{Defect, MemCounter, MemError, MemFlash, Operation, Tear};

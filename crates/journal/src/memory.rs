@@ -22,6 +22,48 @@ pub struct MemFlash {
     tear: Tear,
     dice: u64,
     busy_ns: u64,
+    /// What was done since somebody began to watch.
+    watched: Option<Vec<Operation>>,
+}
+
+/// Something that a flash does in one go, and that a cut of the power tears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A unit is programmed.
+    Program {
+        /// Where.
+        offset: u32,
+        /// With what.
+        bytes: Vec<u8>,
+    },
+    /// A page is erased.
+    Erase {
+        /// Where.
+        offset: u32,
+        /// How much, bytes.
+        length: u32,
+    },
+}
+
+impl Operation {
+    /// Bytes that it programs or erases.
+    pub fn length(&self) -> u32 {
+        match self {
+            Self::Program { bytes, .. } => bytes.len() as u32,
+            Self::Erase { length, .. } => *length,
+        }
+    }
+
+    /// Does the same to a flash.
+    ///
+    /// # Errors
+    /// What the flash refuses.
+    pub fn redo(&self, flash: &mut impl Flash<Error = MemError>) -> Result<(), MemError> {
+        match self {
+            Self::Program { offset, bytes } => flash.program(*offset, bytes),
+            Self::Erase { offset, length } => flash.erase(*offset, *length),
+        }
+    }
 }
 
 /// What a cut of the power leaves of the unit that was being programmed, or of the page that was being erased. Units and
@@ -101,6 +143,7 @@ impl MemFlash {
             tear: Tear::HalfByte,
             dice: 1,
             busy_ns: 0,
+            watched: None,
         }
     }
 
@@ -133,6 +176,11 @@ impl MemFlash {
     /// Time that it was busy since it was made, ns.
     pub fn busy_ns(&self) -> u64 {
         self.busy_ns
+    }
+
+    /// What was programmed and erased since the last call; nothing at the first one, from which on it is noted.
+    pub fn watch(&mut self) -> Vec<Operation> {
+        self.watched.replace(Vec::new()).unwrap_or_default()
     }
 
     /// Cuts the power after `bytes` more bytes have been programmed or erased; what is under way then is torn.
@@ -243,6 +291,9 @@ impl MemFlash {
         }
         self.busy_ns += self.part.program_ns;
         self.programmed[unit] = true;
+        if let Some(watched) = &mut self.watched {
+            watched.push(Operation::Program { offset, bytes: data.to_vec() });
+        }
         if !self.has(Defect::IgnoresProgram, &range) {
             for (at, byte) in range.zip(data) {
                 self.bytes[at] &= byte;
@@ -263,6 +314,9 @@ impl MemFlash {
             return Err(MemError::NoPower);
         }
         self.busy_ns += self.part.erase_ns;
+        if let Some(watched) = &mut self.watched {
+            watched.push(Operation::Erase { offset: range.start as u32, length: range.len() as u32 });
+        }
         if !self.has(Defect::IgnoresErase, &range) {
             self.bytes[range.clone()].fill(0xFF);
             self.unstable.retain(|at, _| !range.contains(at));

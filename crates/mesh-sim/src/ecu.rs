@@ -77,7 +77,8 @@ pub struct SimEcu {
     pub(crate) station: usize,
     /// Its flash.
     pub flash: SharedFlash,
-    pub(crate) counter: SharedCounter,
+    /// The counter beside it.
+    pub counter: SharedCounter,
     pub(crate) clock: Clock,
     /// When it has something to do, ns: kept, for most of what happens in a car does not concern most ECUs.
     pub(crate) due_ns: Option<u64>,

@@ -5,7 +5,7 @@ use crate::genesis::Genesis;
 use crate::keys::KeyStore;
 use crate::session::Session;
 use crate::state::State;
-use crate::types::{MeshId, Micros, Round, ValidatorIndex};
+use crate::types::{Hash, MeshId, Micros, Round, ValidatorIndex};
 
 /// What a status display shows.
 impl<K: KeyStore> Validator<K> {
@@ -75,6 +75,12 @@ impl<K: KeyStore> Validator<K> {
     #[must_use]
     pub const fn round(&self) -> Round {
         self.current.round()
+    }
+
+    /// The value that this node is locked on at the height being agreed on, and the round of the lock.
+    #[must_use]
+    pub fn lock(&self) -> Option<(Round, Hash)> {
+        self.current.lock().map(|(round, value)| (round, value.hash))
     }
 
     /// What is known of a peer.
