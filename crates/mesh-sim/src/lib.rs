@@ -20,6 +20,7 @@ pub mod run;
 pub mod schedule;
 pub mod segments;
 pub mod signer;
+pub mod wear;
 pub mod wire;
 pub mod wiretap;
 pub mod workload;

@@ -150,15 +150,23 @@ pub fn alarm(car: &Car, at: u8, class: usize) -> Transaction {
     Transaction::Alarm { identifier: ids[class % ids.len()], count: 3 }
 }
 
-/// The gateway closes a block over all that it knows to be decided.
+/// The gateway closes a block if something is new.
 fn close_block(car: &mut Car) {
-    let Some(ecu) = car.ecu(GATEWAY) else { return };
-    let state = ecu.validator().state();
-    let event = state.event();
-    if event.tree_size == state.height() {
-        return; // nothing is new
+    let is_new = |car: &Car| {
+        let state = car.ecu(GATEWAY)?.validator().state();
+        Some(state.event().tree_size != state.height())
+    };
+    if let (Some(true), Some(block)) = (is_new(car), block(car)) {
+        car.give(GATEWAY, Input::Submit(block));
     }
-    let header = BlockHeader {
+}
+
+/// The block that the gateway would close now, over all that it knows to be decided.
+#[must_use]
+pub fn block(car: &Car) -> Option<Transaction> {
+    let state = car.ecu(GATEWAY)?.validator().state();
+    let event = state.event();
+    Some(Transaction::EventBlock(BlockHeader {
         number: event.number + 1,
         previous: event.hash,
         tree_size: state.height(),
@@ -169,6 +177,5 @@ fn close_block(car: &mut Car) {
         finality: Finality::Final,
         members: state.members(),
         time_ms: START_MS + car.now_us() / 1000,
-    };
-    car.give(GATEWAY, Input::Submit(Transaction::EventBlock(header)));
+    }))
 }

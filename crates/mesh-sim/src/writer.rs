@@ -81,6 +81,12 @@ impl Writer {
         self.abstains
     }
 
+    /// Whether it has nothing to write and is not writing.
+    #[must_use]
+    pub fn is_idle(&self, now: Micros) -> bool {
+        self.queue.is_empty() && self.busy_until_us <= now.0
+    }
+
     /// Takes a record, unless it [abstains](Self::abstains): the ECU then waits for ever.
     pub fn push(&mut self, token: u64, kind: RecordKind, bytes: &[u8]) {
         if !self.abstains {

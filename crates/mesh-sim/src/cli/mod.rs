@@ -5,6 +5,7 @@ pub mod run;
 pub mod speed;
 pub mod step;
 pub mod sweep;
+pub mod wear;
 
 use std::io::Write;
 use std::path::PathBuf;
