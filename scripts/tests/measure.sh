@@ -54,4 +54,8 @@ RINGFORT_CANDIDATE=unknown cargo build --quiet --profile firmware --target thumb
 python3 scripts/lib/measure.py "$images/nothing" "$images/no-mac" "$work/unknown" >"$work/out" 2>"$work/err"
 check "a failing image" "1 error: $work/unknown fails in QEMU, a known answer may be wrong:" "$? $(head -1 "$work/err")"
 check "no table then" "" "$(cat "$work/out")"
+
+scripts/measure --validator --json >"$work/validator"
+check "a whole validator is counted" "0 an approval as validator" "$? $(grep -om1 'an approval as validator' "$work/validator")"
+check "and takes the same each time" "" "$(scripts/measure --validator --json | diff - "$work/validator")"
 exit $failed

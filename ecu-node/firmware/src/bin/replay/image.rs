@@ -1,14 +1,16 @@
-//! Arguments: `show FILE` or `count FILE`.
+//! Arguments: `show FILE`, `count FILE`, or `list FILE` for what each input took, too.
 
 use core::fmt::{self, Write};
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
+use can_bus::port::BusEvent;
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use cortex_m_semihosting::{heprintln, hprintln};
 use device_chain::keys::SoftKeys;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::types::Micros;
+use device_chain::wire::{Header, Kind};
 use ecu_node::trace::{self, HEAD, MAX_RECORD, Player, Step};
 use ecu_node::{Ecu, Input};
 use heapless::String;
@@ -20,6 +22,8 @@ use crate::machine::{File, HostError, Machine, arguments};
 const PER_TICK: u64 = 40;
 /// Longest line: a state in the notation of `Debug`.
 const MAX_LINE: usize = 32 * 1024;
+
+const ARGUMENTS: &str = "arguments: show, count or list, and a FILE";
 
 static ECU: StaticCell<Ecu<SoftKeys>> = StaticCell::new();
 static LINE: StaticCell<String<MAX_LINE>> = StaticCell::new();
@@ -61,7 +65,7 @@ impl Records {
 fn replay(machine: &mut Machine) -> Result<(), &'static str> {
     let mut arguments_buffer = [0; File::MAX_PATH];
     let told = arguments(&mut arguments_buffer).map_err(|_| "no arguments")?;
-    let (what, path) = told.split_once(' ').ok_or("arguments: show FILE or count FILE")?;
+    let (what, path) = told.split_once(' ').ok_or(ARGUMENTS)?;
     let file = File::read_only(path).map_err(|_| "there is no such trace")?;
     let left = file.length().map_err(|_| "there is no such trace")?;
     let mut records = Records { file, left, buffer: RECORD.init([0; MAX_RECORD]) };
@@ -74,8 +78,8 @@ fn replay(machine: &mut Machine) -> Result<(), &'static str> {
     };
     match what {
         "show" => show(ecu, &mut records),
-        "count" => count(machine, ecu, &mut records),
-        _ => Err("arguments: show FILE or count FILE"),
+        "count" | "list" => count(machine, ecu, &mut records, what == "list"),
+        _ => Err(ARGUMENTS),
     }
 }
 
@@ -121,7 +125,12 @@ impl Sum {
 }
 
 /// Counts what each part takes: all inputs and all polls, neither the reading of the trace nor what would carry out effects.
-fn count(machine: &mut Machine, ecu: &mut Ecu<SoftKeys>, records: &mut Records) -> Result<(), &'static str> {
+fn count(
+    machine: &mut Machine,
+    ecu: &mut Ecu<SoftKeys>,
+    records: &mut Records,
+    list: bool,
+) -> Result<(), &'static str> {
     let (mut sum, mut part, mut buffer) = (Sum::default(), 0, [0; MAX_MESSAGE]);
     // what the clock itself takes
     let empty = (0..1000).map(|_| ticks(machine, || {})).sum::<u64>();
@@ -130,11 +139,20 @@ fn count(machine: &mut Machine, ecu: &mut Ecu<SoftKeys>, records: &mut Records) 
     while let Some((now, step)) = records.next()? {
         match step {
             Step::Input(input) => {
-                sum.add(ticks(machine, || handle(ecu, now, input)), 1);
+                let what = list.then(|| name(&input));
+                let took = ticks(machine, || handle(ecu, now, input));
+                if let Some(what) = what {
+                    hprintln!("part={} {} {}", part, what, took * PER_TICK);
+                }
+                sum.add(took, 1);
                 measured += 1;
             }
             Step::Poll => {
-                sum.add(ticks(machine, || while black_box(ecu.poll(&mut buffer)).is_some() {}), 0);
+                let took = ticks(machine, || while black_box(ecu.poll(&mut buffer)).is_some() {});
+                if list {
+                    hprintln!("part={} poll {}", part, took * PER_TICK);
+                }
+                sum.add(took, 0);
                 measured += 1;
             }
             Step::Mark(next) => {
@@ -148,6 +166,26 @@ fn count(machine: &mut Machine, ecu: &mut Ecu<SoftKeys>, records: &mut Records) 
     sum.ticks = sum.ticks.saturating_sub(empty(measured));
     sum.print(part);
     Ok(())
+}
+
+/// An input in a word; for a frame of the mesh the kind of its message.
+fn name(input: &Input) -> &'static str {
+    let Input::Bus(BusEvent::Received { frame, .. }) = input else {
+        return match input {
+            Input::Bus(BusEvent::Transmitted { .. }) => "transmitted",
+            Input::Persisted(_) => "persisted",
+            Input::Tick => "tick",
+            Input::GrantChecked(..) => "grant-checked",
+            _ => "other",
+        };
+    };
+    match Header::parse(frame.data()).map(|header| header.kind) {
+        Some(Kind::Propose) => "propose",
+        Some(Kind::Prevote) => "prevote",
+        Some(Kind::Precommit) => "precommit",
+        Some(_) => "message",
+        None => "segment",
+    }
 }
 
 #[inline(never)]
