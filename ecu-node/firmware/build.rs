@@ -1,7 +1,18 @@
-//! Links for the memory of QEMU's mps2-an386, which is more than is needed: how much it is, is what is asked.
+//! Links for the memory of QEMU's mps2-an386, which is more than is needed: how much it is, is what is asked. Makes the
+//! largest genesis that there can be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
+
+use device_chain::codec;
+use device_chain::genesis::{
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
+    WIRE_VERSION,
+};
+use device_chain::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_VALIDATORS};
+use device_chain::mac::Suite;
+use device_chain::sign::SigningKey;
+use device_chain::types::PublicKey;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -13,4 +24,53 @@ fn main() {
     fs::write(out.join("memory.x"), memory).expect("the build folder can be written");
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
+    write_genesis(&out);
+}
+
+/// The key of a device; the image makes the same.
+fn key(kind: u8, at: usize) -> SigningKey {
+    let mut seed = [kind; 32];
+    seed[0] = at as u8;
+    SigningKey::from_seed(seed)
+}
+
+/// A name as long as names may be.
+fn name(kind: &str, at: usize) -> Name {
+    let name = format!("{kind}-{at:0width$}", width = MAX_NAME - kind.len() - 1);
+    Name::try_from(name.as_str()).expect("as long as names may be")
+}
+
+/// `genesis.bin` and `maker.pub`: every list full, the first authority the fleet.
+fn write_genesis(out: &Path) {
+    let validator = |at: usize| {
+        let id = at as u32;
+        let identifiers = Identifiers { vote: 0x10 + id, propose: 0x20 + id, control: 0x30 + id, bulk: 0x40 + id };
+        let role = if at == 0 { Role::Gateway } else { Role::Other };
+        ValidatorEntry { name: name("validator", at), role, key: key(1, at).public(), identifiers }
+    };
+    let endpoint = |at: usize| {
+        let mut public = [0xe0; 32]; // no key pair: nothing is agreed with it here
+        public[0] = at as u8;
+        EndpointEntry { name: name("endpoint", at), key: PublicKey(public), identifier: 0x9000_0000 + at as u32 }
+    };
+    let authority = |at: usize| {
+        let authority = if at == 0 { Authority::Fleet } else { Authority::Archive };
+        AuthorityEntry { authority, key: key(3, at).public() }
+    };
+    let genesis = Genesis {
+        version: WIRE_VERSION,
+        suite: Suite::Blake2s,
+        vehicle: name("vehicle", 0),
+        validators: (0..MAX_VALIDATORS).map(validator).collect(),
+        endpoints: (0..MAX_ENDPOINTS).map(endpoint).collect(),
+        authorities: (0..MAX_AUTHORITIES).map(authority).collect(),
+        policy: Policy { phase_us: 10_000, heartbeat_us: 100_000 },
+    };
+    genesis.check().expect("a genesis by the rules");
+    let maker = key(4, 0);
+    let mut buffer = vec![0; 32 * 1024];
+    let signed = SignedGenesis::sign(genesis, &maker);
+    let bytes = codec::encode(&signed, &mut buffer).expect("the buffer is long enough");
+    fs::write(out.join("genesis.bin"), bytes).expect("the build folder can be written");
+    fs::write(out.join("maker.pub"), maker.public().0).expect("the build folder can be written");
 }

@@ -16,7 +16,7 @@ use device_chain::validator::{Source, record_sequence};
 use device_chain::wire::{self, Class, ENDPOINT_SENDER, HEADER, Header, Kind, Parts};
 use heapless::{Deque, Vec};
 
-use crate::plan::Plan;
+use device_chain::plan::Plan;
 
 /// Records that may wait behind the one under way.
 pub const MAX_QUEUED: usize = 8;

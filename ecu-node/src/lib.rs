@@ -14,7 +14,6 @@ pub mod hex;
 pub mod keyfile;
 #[cfg(feature = "linux")]
 pub mod linux;
-pub mod plan;
 pub mod provision;
 pub mod pump;
 pub mod solo;

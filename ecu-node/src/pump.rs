@@ -1,29 +1,30 @@
 //! The pump: frames in, frames out, around the validator.
 
-use can_bus::frame::{Frame, MAX_FD, id_from_raw};
+use can_bus::frame::{Frame, id_from_raw};
 use can_bus::port::{BusCommand, BusEvent, ErrorState};
 use can_bus::segment::{self, KIND_SEGMENT, Prefix, Reassembler};
 use device_chain::block::Seal;
 use device_chain::grant::SignedGrant;
 use device_chain::keys::{Device, KeyStore};
-use device_chain::limits::{MAX_MESSAGE, MAX_TX, MAX_VALIDATORS};
+use device_chain::limits::{MAX_GRANT, MAX_MESSAGE, MAX_RECORD_DATA, MAX_TX, MAX_VALIDATORS};
 use device_chain::record::RecordKind;
+use device_chain::registry::Devices;
 use device_chain::tx::Transaction;
 use device_chain::types::{Hash, Micros, Signature};
 use device_chain::validator::{self, Decision, Report, Source, Validator};
 use device_chain::wire::{Class, HEADER, Header, Kind};
 
-use crate::plan::Plan;
 use crate::store;
-use crate::transmit::{Mark, Transmit};
+use crate::transmit::Transmit;
 
 /// Longest proposal.
-const PROPOSAL: usize = 256;
-const _: () = assert!(HEADER + MAX_TX + 8 * (MAX_VALIDATORS - 1) <= PROPOSAL);
-/// Longest message on any identifier but for one state at a time.
-const SHORT_MESSAGE: usize = 512;
+pub(crate) const PROPOSAL: usize = HEADER + MAX_TX + MAX_TAG * (MAX_VALIDATORS - 1);
+/// Longest message on any identifier but for one state at a time: a grant.
+const SHORT_MESSAGE: usize = HEADER + MAX_GRANT + MAX_TAG * (MAX_VALIDATORS - 1);
 /// Longest record of an endpoint.
-const RECORD_MESSAGE: usize = 128;
+const RECORD_MESSAGE: usize = HEADER + MAX_RECORD_DATA + MAX_TAG * MAX_VALIDATORS;
+/// Bytes of a tag, at most.
+const MAX_TAG: usize = 8;
 /// Endpoints whose records may be under way at one time; the oldest gives way.
 const MAX_RECORDS_UNDER_WAY: usize = 4;
 
@@ -120,9 +121,7 @@ impl RecordPool {
 /// An ECU of the mesh.
 pub struct Ecu<K> {
     validator: Validator<K>,
-    plan: Plan,
     transmit: Transmit,
-    transfer: u8,
     proposals: [Reassembler<PROPOSAL>; MAX_VALIDATORS],
     bulk: [Reassembler<SHORT_MESSAGE>; MAX_VALIDATORS],
     /// One long message at a time: a state, which only one peer is asked for.
@@ -135,12 +134,11 @@ pub struct Ecu<K> {
 impl<K: KeyStore> Ecu<K> {
     /// The ECU around a validator.
     #[must_use]
+    #[inline(always)] // as the validator
     pub fn new(validator: Validator<K>) -> Self {
         Self {
-            plan: Plan::new(validator.genesis()),
             validator,
             transmit: Transmit::default(),
-            transfer: 0,
             proposals: [const { Reassembler::new() }; MAX_VALIDATORS],
             bulk: [const { Reassembler::new() }; MAX_VALIDATORS],
             long: (0, Reassembler::new()),
@@ -178,7 +176,7 @@ impl<K: KeyStore> Ecu<K> {
     /// whose turn is this ECU's.
     #[must_use]
     pub fn is_quiet(&self, now: Micros) -> bool {
-        let (height, n) = (self.validator.state().height(), self.validator.genesis().validators.len());
+        let (height, n) = (self.validator.state().height(), self.validator.registry().validators());
         self.validator.is_between_heights(now) && store::is_turn(height, self.validator.index(), n)
     }
 
@@ -222,7 +220,7 @@ impl<K: KeyStore> Ecu<K> {
     }
 
     fn on_frame(&mut self, now: Micros, frame: &Frame) {
-        let Some(source) = self.plan.source(frame.raw_id()) else {
+        let Some(source) = self.validator.registry().plan().source(frame.raw_id()) else {
             self.counters.other += 1;
             return;
         };
@@ -300,22 +298,10 @@ impl<K: KeyStore> Ecu<K> {
     /// Queues a message as one frame, or as segments.
     fn enqueue(&mut self, header: &Header, bytes: &[u8]) {
         let class = header.kind.class();
-        let id = self.plan.identifier(self.validator.index(), class).and_then(id_from_raw);
-        let (Some(id), Some(prefix)) = (id, Prefix::parse(bytes)) else { return };
-        if header.kind.body_len().is_some() && bytes.len() <= MAX_FD {
-            match Frame::fd_padded(id, bytes) {
-                Ok(frame) => self.transmit.push(class, Mark::new(header, true), frame),
-                Err(_) => self.counters.dropped += 1,
-            }
-            return;
-        }
-        self.transfer = self.transfer.wrapping_add(1);
-        let Ok(payloads) = segment::segments(prefix, self.transfer, bytes) else { return };
-        let last = payloads.len() - 1;
-        for (at, payload) in payloads.enumerate() {
-            if let Ok(frame) = Frame::fd(id, &payload) {
-                self.transmit.push(class, Mark::new(header, at == last), frame);
-            }
+        let id = self.validator.registry().plan().identifier(self.validator.index(), class).and_then(id_from_raw);
+        let Some(id) = id else { return };
+        if !self.transmit.push(id, header, bytes) {
+            self.counters.dropped += 1;
         }
     }
 }

@@ -12,6 +12,7 @@ use device_chain::hash::Domain;
 use device_chain::keys::KeyStore;
 use device_chain::limits::{MAX_GRANTS, MAX_MESSAGE};
 use device_chain::record::RecordKind;
+use device_chain::registry::Devices;
 use device_chain::sign::SigningKey;
 use device_chain::types::{Hash, Micros};
 use device_chain::validator::{Decision, Report};
@@ -147,8 +148,7 @@ impl<K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<K, F, C> {
                 Effect::Sign(digest) => drop(self.work.push_back(Work::Sign(digest))),
                 Effect::CheckGrant(signed) => {
                     let digest = signed.grant.digest();
-                    let issuer =
-                        self.ecu.validator().genesis().authorities.get(usize::from(signed.grant.issuer)).copied();
+                    let issuer = self.ecu.validator().registry().authority(signed.grant.issuer).copied();
                     if self.work.len() >= MAX_GRANTS || self.work.push_back(Work::CheckGrant(signed, issuer)).is_err() {
                         // somebody floods: refused, so that it may be sent again
                         self.ecu.handle(now, Input::GrantChecked(digest, false));

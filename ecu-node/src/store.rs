@@ -1,8 +1,8 @@
 //! The ECU's journal: what it must not forget, and how it knows that it has.
 
-use device_chain::genesis::Genesis;
 use device_chain::limits::{MAX_MESSAGE, MAX_STATE, MAX_VALIDATORS};
 use device_chain::record::{MAX_RECORD, MAX_VOTE_RECORD, RecordKind, Recovered};
+use device_chain::registry::Devices;
 use device_chain::types::{Height, ValidatorIndex};
 use journal::{Counter, Error, Flash, Journal, OpenError, record_size};
 
@@ -88,7 +88,7 @@ pub struct Opened<F, C> {
 /// As [`Journal::format`].
 pub fn format<F: Flash, C: Counter<Error = F::Error>>(
     flash: &mut F,
-    genesis: &Genesis,
+    genesis: &impl Devices,
 ) -> Result<(), OpenError<F::Error>> {
     Journal::<_, C>::format(flash, genesis.mesh().0.0)
 }
@@ -101,7 +101,7 @@ pub fn format<F: Flash, C: Counter<Error = F::Error>>(
 /// could heal. The ECU then takes no part in the mesh, and goes on with everything else that it does (P6).
 pub fn open<F: Flash, C: Counter<Error = F::Error>>(
     reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
-    genesis: &Genesis,
+    genesis: &impl Devices,
 ) -> Result<Opened<F, C>, OpenError<F::Error>> {
     let identity = genesis.mesh().0.0;
     let (flash, counter) = reopen().map_err(OpenError::Io)?;

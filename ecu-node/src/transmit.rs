@@ -3,20 +3,19 @@
 //!
 //! One frame at a time, so that a vote that has become needless can still be taken back, and so that a long message on
 //! the bulk identifier does not fill the controller in front of a vote. One message, so that on a busy bus what is old
-//! does not go before what is new (M6).
+//! does not go before what is new (M6). It is cut into frames as they leave: there is room for it once.
 
-use can_bus::frame::Frame;
+use can_bus::Id;
+use can_bus::frame::{Frame, MAX_FD};
 use can_bus::port::BusCommand;
-use can_bus::segment::CHUNK;
+use can_bus::segment::{self, Prefix};
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::types::{Height, Round};
 use device_chain::validator::Cancel;
 use device_chain::wire::{Class, Header, Kind};
-use heapless::Deque;
+use heapless::Vec;
 
-/// Frames of the longest message.
-const MAX_QUEUED: usize = MAX_MESSAGE.div_ceil(CHUNK);
-const CLASSES: [Class; 4] = [Class::Vote, Class::Propose, Class::Control, Class::Bulk];
+use crate::pump::PROPOSAL;
 
 /// What is on the wire when a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +28,6 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub const fn new(header: &Header, last: bool) -> Self {
-        Self { kind: header.kind, height: header.height, round: header.round, last }
-    }
-
     fn is_cancelled(&self, cancel: Cancel) -> bool {
         match cancel {
             Cancel::Prevote(height, round) => (self.kind, self.height, self.round) == (Kind::Prevote, height, round),
@@ -41,68 +36,135 @@ impl Mark {
     }
 }
 
-#[derive(Default)]
-struct Lane {
-    queue: Deque<(Mark, Frame), MAX_QUEUED>,
+/// A message that is cut into frames.
+struct Waiting {
+    id: Id,
+    mark: Mark,
+    /// Number of the transfer, where it takes more than a frame.
+    transfer: Option<u8>,
+    /// Frames that have left.
+    sent: usize,
+}
+
+/// The lane of one identifier, for messages of up to `N` bytes.
+struct Lane<const N: usize> {
+    message: Vec<u8, N>,
+    waiting: Option<Waiting>,
     /// At the controller: its token, and whether it was told to drop it.
     busy: Option<(u32, Mark)>,
     abort: bool,
 }
 
+impl<const N: usize> Default for Lane<N> {
+    fn default() -> Self {
+        Self { message: Vec::new(), waiting: None, busy: None, abort: false }
+    }
+}
+
+impl<const N: usize> Lane<N> {
+    fn push(&mut self, waiting: Waiting, message: &[u8]) -> bool {
+        self.message.clear();
+        let fits = self.message.extend_from_slice(message).is_ok();
+        self.waiting = Some(waiting).filter(|_| fits);
+        fits
+    }
+
+    /// The next frame, and whether it ends the message.
+    fn cut(&mut self) -> Option<(Mark, Frame)> {
+        let waiting = self.waiting.as_mut()?;
+        let (frame, last) = match waiting.transfer {
+            None => (Frame::fd_padded(waiting.id, &self.message).ok(), true),
+            Some(transfer) => {
+                let prefix = Prefix::parse(&self.message)?;
+                let payload = segment::segment(prefix, transfer, &self.message, waiting.sent);
+                waiting.sent += 1;
+                let frame = payload.and_then(|payload| Frame::fd(waiting.id, &payload).ok());
+                (frame, waiting.sent * segment::CHUNK >= self.message.len())
+            }
+        };
+        let mark = Mark { last, ..waiting.mark };
+        if last || frame.is_none() {
+            self.waiting = None;
+        }
+        Some((mark, frame?))
+    }
+
+    fn command(&mut self, token: &mut u32) -> Option<BusCommand> {
+        if let (true, Some((token, _))) = (core::mem::take(&mut self.abort), self.busy) {
+            return Some(BusCommand::Abort { token });
+        }
+        if self.busy.is_some() {
+            return None;
+        }
+        let (mark, frame) = self.cut()?;
+        *token = token.wrapping_add(1);
+        self.busy = Some((*token, mark));
+        Some(BusCommand::Transmit { token: *token, frame })
+    }
+
+    fn done(&mut self, token: u32) -> Option<Mark> {
+        let (_, mark) = self.busy.take_if(|(busy, _)| *busy == token)?;
+        self.abort = false;
+        Some(mark)
+    }
+}
+
 /// All lanes.
 #[derive(Default)]
 pub struct Transmit {
-    lanes: [Lane; CLASSES.len()],
+    votes: Lane<MAX_FD>,
+    proposals: Lane<PROPOSAL>,
+    control: Lane<MAX_FD>,
+    bulk: Lane<MAX_MESSAGE>,
     token: u32,
-}
-
-fn lane(class: Class) -> usize {
-    CLASSES.iter().position(|known| *known == class).unwrap_or(CLASSES.len() - 1)
+    transfer: u8,
 }
 
 impl Transmit {
     /// Whether nothing of this class waits for its turn at the controller: then any message fits.
-    pub fn is_free(&self, class: Class) -> bool {
-        self.lanes[lane(class)].queue.is_empty()
-    }
-
-    pub fn push(&mut self, class: Class, mark: Mark, frame: Frame) {
-        let _ = self.lanes[lane(class)].queue.push_back((mark, frame)); // the lane was free
-    }
-
-    /// Takes needless votes back: out of the queue, and from the controller if it has not won arbitration yet.
-    pub fn cancel(&mut self, cancel: Cancel) {
-        let votes = &mut self.lanes[lane(Class::Vote)];
-        for _ in 0..votes.queue.len() {
-            let Some(entry) = votes.queue.pop_front() else { break };
-            if !entry.0.is_cancelled(cancel) {
-                let _ = votes.queue.push_back(entry);
-            }
+    pub const fn is_free(&self, class: Class) -> bool {
+        match class {
+            Class::Vote => self.votes.waiting.is_none(),
+            Class::Propose => self.proposals.waiting.is_none(),
+            Class::Control => self.control.waiting.is_none(),
+            Class::Bulk | Class::Record => self.bulk.waiting.is_none(),
         }
+    }
+
+    /// Queues a message as one frame, or as segments. False if it is too long for its lane, which was free.
+    pub fn push(&mut self, id: Id, header: &Header, message: &[u8]) -> bool {
+        let fits_a_frame = header.kind.body_len().is_some() && message.len() <= MAX_FD;
+        let transfer = (!fits_a_frame).then(|| {
+            self.transfer = self.transfer.wrapping_add(1);
+            self.transfer
+        });
+        let mark = Mark { kind: header.kind, height: header.height, round: header.round, last: false };
+        let waiting = Waiting { id, mark, transfer, sent: 0 };
+        match header.kind.class() {
+            Class::Vote => self.votes.push(waiting, message),
+            Class::Propose => self.proposals.push(waiting, message),
+            Class::Control => self.control.push(waiting, message),
+            Class::Bulk | Class::Record => self.bulk.push(waiting, message),
+        }
+    }
+
+    /// Takes needless votes back: out of the lane, and from the controller if it has not won arbitration yet.
+    pub fn cancel(&mut self, cancel: Cancel) {
+        let votes = &mut self.votes;
+        votes.waiting.take_if(|waiting| waiting.mark.is_cancelled(cancel));
         votes.abort |= votes.busy.is_some_and(|(_, mark)| mark.is_cancelled(cancel));
     }
 
     /// The next thing to tell the controller.
     pub fn command(&mut self) -> Option<BusCommand> {
-        for lane in &mut self.lanes {
-            if let (true, Some((token, _))) = (core::mem::take(&mut lane.abort), lane.busy) {
-                return Some(BusCommand::Abort { token });
-            }
-            if lane.busy.is_none()
-                && let Some((mark, frame)) = lane.queue.pop_front()
-            {
-                self.token = self.token.wrapping_add(1);
-                lane.busy = Some((self.token, mark));
-                return Some(BusCommand::Transmit { token: self.token, frame });
-            }
-        }
-        None
+        let token = &mut self.token;
+        let urgent = self.votes.command(token).or_else(|| self.proposals.command(token));
+        urgent.or_else(|| self.control.command(token)).or_else(|| self.bulk.command(token))
     }
 
     /// The controller is done with a frame; what it was, if it is one of ours.
     pub fn done(&mut self, token: u32) -> Option<Mark> {
-        let lane = self.lanes.iter_mut().find(|lane| lane.busy.is_some_and(|(busy, _)| busy == token))?;
-        lane.abort = false;
-        lane.busy.take().map(|(_, mark)| mark)
+        let urgent = self.votes.done(token).or_else(|| self.proposals.done(token));
+        urgent.or_else(|| self.control.done(token)).or_else(|| self.bulk.done(token))
     }
 }

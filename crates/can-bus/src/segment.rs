@@ -113,15 +113,22 @@ pub fn segments(
     if message.is_empty() || message.len() > MAX_MESSAGE {
         return Err(SegmentError::MessageLength(message.len()));
     }
+    let count = message.len().div_ceil(CHUNK);
+    Ok((0..count).map(move |index| segment(prefix, transfer, message, index).unwrap_or_default()))
+}
+
+/// The segment at `index` of those; `None` if the message ends before it.
+pub fn segment(prefix: Prefix, transfer: u8, message: &[u8], index: usize) -> Option<Payload> {
+    let rest = message.get(index.checked_mul(CHUNK)?..).filter(|rest| !rest.is_empty())?;
     let prefix = Prefix { kind: KIND_SEGMENT, ..prefix }.to_bytes();
     let [low, high] = (message.len() as u16).to_le_bytes();
-    Ok(message.chunks(CHUNK).enumerate().map(move |(index, chunk)| {
-        let header = [transfer, index as u8, low, high];
-        let mut payload: Payload = prefix.into_iter().chain(header).chain(chunk.iter().copied()).collect();
-        let len = padded_len(payload.len()).unwrap_or(MAX_FD);
-        payload.resize(len, 0).ok();
-        payload
-    }))
+    let mut payload = Payload::new();
+    for part in [&prefix[..], &[transfer, index as u8, low, high], &rest[..rest.len().min(CHUNK)]] {
+        payload.extend_from_slice(part).ok()?;
+    }
+    let len = padded_len(payload.len()).unwrap_or(MAX_FD);
+    payload.resize(len, 0).ok()?;
+    Some(payload)
 }
 
 /// One parsed segment.

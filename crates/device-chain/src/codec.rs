@@ -45,8 +45,14 @@ pub fn encode_vec<T: Serialize, const N: usize>(value: &T) -> Option<heapless::V
 
 /// Decodes the one canonical encoding; `None` for anything else.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    take(bytes).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
+}
+
+/// Decodes the one canonical encoding of a value in front, and gives back what stands behind it.
+pub fn take<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
     let (value, rest) = postcard::take_from_bytes::<T>(bytes).ok()?;
-    (rest.is_empty() && is_encoding_of(&value, bytes)).then_some(value)
+    let encoding = bytes.get(..bytes.len() - rest.len())?;
+    is_encoding_of(&value, encoding).then_some((value, rest))
 }
 
 fn is_encoding_of<T: Serialize>(value: &T, bytes: &[u8]) -> bool {

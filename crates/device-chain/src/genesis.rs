@@ -1,5 +1,7 @@
 //! Genesis: who belongs to the car, on which identifiers, under which rules; signed by the maker at the end of the line.
 
+use core::borrow::Borrow;
+
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
@@ -186,7 +188,7 @@ impl Genesis {
     /// Bytes of a tag on the wire: 8, or 6 where seven of them must fit a frame with its header (n = 8).
     #[must_use]
     pub fn tag_len(&self) -> usize {
-        if self.validators.len() <= 7 { 8 } else { 6 }
+        tag_len(self.validators.len())
     }
 
     /// The validator with this role, the first if there are several.
@@ -205,54 +207,8 @@ impl Genesis {
     /// # Errors
     /// The first rule broken.
     pub fn check(&self) -> Result<(), GenesisError> {
-        if self.version != WIRE_VERSION {
-            return Err(GenesisError::Version(self.version));
-        }
-        let n = self.validators.len();
-        if !(MIN_VALIDATORS..=MAX_VALIDATORS).contains(&n) {
-            return Err(GenesisError::Validators(n));
-        }
-        let gateways = self.validators.iter().filter(|v| v.role == Role::Gateway).count();
-        if gateways != 1 {
-            return Err(GenesisError::Gateways(gateways));
-        }
-        if self.policy.phase_us == 0 || self.policy.heartbeat_us == 0 {
-            return Err(GenesisError::Policy);
-        }
-        self.check_unique()?;
-        self.check_priority()
-    }
-
-    fn check_unique(&self) -> Result<(), GenesisError> {
-        let validators = self.validators.iter().map(|v| (&v.name, &v.key));
-        let endpoints = self.endpoints.iter().map(|e| (&e.name, &e.key));
-        for (at, (name, key)) in validators.clone().chain(endpoints.clone()).enumerate() {
-            for (other_name, other_key) in validators.clone().chain(endpoints.clone()).take(at) {
-                if name == other_name {
-                    return Err(GenesisError::Duplicate("name", name.clone()));
-                }
-                if key == other_key {
-                    return Err(GenesisError::Duplicate("key", name.clone()));
-                }
-            }
-        }
-        for (at, (name, identifier)) in self.identifiers().enumerate() {
-            let again = self.identifiers().take(at).any(|(_, other)| other == identifier);
-            if again || !is_identifier(identifier) {
-                return Err(GenesisError::Duplicate("identifier", name.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_priority(&self) -> Result<(), GenesisError> {
-        let others =
-            self.validators.iter().flat_map(|v| [v.identifiers.propose, v.identifiers.control, v.identifiers.bulk]);
-        let most_urgent = others.chain(self.endpoints.iter().map(|e| e.identifier)).map(arbitration).min();
-        match self.validators.iter().find(|v| Some(arbitration(v.identifiers.vote)) >= most_urgent) {
-            Some(late) => Err(GenesisError::Priority(late.name.clone())),
-            None => Ok(()),
-        }
+        check_frame(self.version, &self.validators, &self.policy)?;
+        check_devices(&self.validators, || self.endpoints.iter())
     }
 
     /// All identifiers of the mesh with the name of their owner.
@@ -260,6 +216,78 @@ impl Genesis {
         let validators = self.validators.iter().flat_map(|v| v.identifiers.all().map(|id| (&v.name, id)));
         validators.chain(self.endpoints.iter().map(|e| (&e.name, e.identifier)))
     }
+}
+
+/// As [`Genesis::tag_len`].
+pub(crate) const fn tag_len(validators: usize) -> usize {
+    if validators <= 7 { 8 } else { 6 }
+}
+
+/// What [`Genesis::check`] says of all but the devices one by one.
+pub(crate) fn check_frame(version: u8, validators: &[ValidatorEntry], policy: &Policy) -> Result<(), GenesisError> {
+    if version != WIRE_VERSION {
+        return Err(GenesisError::Version(version));
+    }
+    let n = validators.len();
+    if !(MIN_VALIDATORS..=MAX_VALIDATORS).contains(&n) {
+        return Err(GenesisError::Validators(n));
+    }
+    let gateways = validators.iter().filter(|v| v.role == Role::Gateway).count();
+    if gateways != 1 {
+        return Err(GenesisError::Gateways(gateways));
+    }
+    if policy.phase_us == 0 || policy.heartbeat_us == 0 {
+        return Err(GenesisError::Policy);
+    }
+    Ok(())
+}
+
+/// What it says of the devices: names, keys and identifiers stand once, and votes are the most urgent. `endpoints` may read
+/// them from the flash each time.
+pub(crate) fn check_devices<E: Borrow<EndpointEntry>, I: Iterator<Item = E>>(
+    validators: &[ValidatorEntry],
+    endpoints: impl Fn() -> I,
+) -> Result<(), GenesisError> {
+    for (at, entry) in validators.iter().enumerate() {
+        check_first(&validators[..at], endpoints().take(0), &entry.name, &entry.key, &entry.identifiers.all())?;
+    }
+    for (at, entry) in endpoints().enumerate() {
+        let EndpointEntry { name, key, identifier } = entry.borrow();
+        check_first(validators, endpoints().take(at), name, key, &[*identifier])?;
+    }
+    let others = validators.iter().flat_map(|v| [v.identifiers.propose, v.identifiers.control, v.identifiers.bulk]);
+    let most_urgent = others.chain(endpoints().map(|e| e.borrow().identifier)).map(arbitration).min();
+    match validators.iter().find(|v| Some(arbitration(v.identifiers.vote)) >= most_urgent) {
+        Some(late) => Err(GenesisError::Priority(late.name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Whether a device shares nothing with those before it.
+fn check_first<E: Borrow<EndpointEntry>>(
+    validators: &[ValidatorEntry],
+    endpoints: impl Iterator<Item = E>,
+    name: &Name,
+    key: &PublicKey,
+    identifiers: &[RawIdentifier],
+) -> Result<(), GenesisError> {
+    let twice = |what| Err(GenesisError::Duplicate(what, name.clone()));
+    let again = (1..).zip(identifiers).any(|(next, id)| !is_identifier(*id) || identifiers[next..].contains(id));
+    if again {
+        return twice("identifier");
+    }
+    let differs = |other: (&Name, &PublicKey, &[RawIdentifier])| match other {
+        (known, ..) if known == name => twice("name"),
+        (_, known, _) if known == key => twice("key"),
+        (.., known) if identifiers.iter().any(|id| known.contains(id)) => twice("identifier"),
+        _ => Ok(()),
+    };
+    validators.iter().try_for_each(|v| differs((&v.name, &v.key, &v.identifiers.all())))?;
+    let mut endpoints = endpoints;
+    endpoints.try_for_each(|e| {
+        let EndpointEntry { name, key, identifier } = e.borrow();
+        differs((name, key, &[*identifier]))
+    })
 }
 
 const EXTENDED: u32 = 1 << 31;

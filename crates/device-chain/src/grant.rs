@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::genesis::{Authority, AuthorityEntry, Genesis};
+use crate::genesis::{Authority, AuthorityEntry};
 use crate::hash::{Domain, hash_of};
 use crate::limits::GRANT_WINDOW;
+use crate::registry::Devices;
 use crate::sign::{self, SigningKey};
 use crate::types::{Hash, Height, MeshId, Signature};
 
@@ -141,8 +142,8 @@ impl SignedGrant {
     /// Whether its issuer is a fleet authority of the genesis and signed it. An asymmetric operation: never on the
     /// approval path.
     #[must_use]
-    pub fn is_genuine(&self, genesis: &Genesis) -> bool {
-        let issuer = genesis.authorities.get(usize::from(self.grant.issuer));
+    pub fn is_genuine(&self, genesis: &impl Devices) -> bool {
+        let issuer = genesis.authority(self.grant.issuer);
         issuer.is_some_and(|issuer| self.is_signed_by(issuer))
     }
 
@@ -157,7 +158,7 @@ impl SignedGrant {
     ///
     /// # Errors
     /// [`GrantRefusal::Foreign`] or [`GrantRefusal::Signature`].
-    pub fn check(&self, genesis: &Genesis) -> Result<(), GrantRefusal> {
+    pub fn check(&self, genesis: &impl Devices) -> Result<(), GrantRefusal> {
         self.check_vehicle(&genesis.mesh())?;
         if self.is_genuine(genesis) { Ok(()) } else { Err(GrantRefusal::Signature) }
     }

@@ -94,6 +94,14 @@ pub fn hash_of<T: serde::Serialize>(domain: Domain, value: &T) -> Hash {
     hasher.finish()
 }
 
+/// The same of a value that is encoded already.
+#[must_use]
+pub fn hash_of_encoding(domain: Domain, encoding: &[u8]) -> Hash {
+    let mut hasher = Hasher::new(domain);
+    hasher.0.update(encoding);
+    hasher.finish()
+}
+
 /// Plain SHA-256 of a prefix byte and parts, for the Merkle tree of RFC 9162 2.1.1, which brings its own domains.
 #[must_use]
 pub fn merkle(prefix: u8, parts: &[&[u8]]) -> Hash {

@@ -39,11 +39,33 @@ pub trait KeyStore {
     fn promote(&mut self, peer: ValidatorIndex);
 }
 
-/// Keys in memory, wiped on drop.
-pub struct SoftKeys {
+/// Where the pairwise keys with endpoints are: many, and seldom used.
+pub trait EndpointKeys {
+    /// The key with the endpoint at this place.
+    fn key(&self, endpoint: u8) -> Option<&Key>;
+}
+
+/// In memory.
+pub type LoadedKeys = Vec<Option<Key>, MAX_ENDPOINTS>;
+
+impl EndpointKeys for LoadedKeys {
+    fn key(&self, endpoint: u8) -> Option<&Key> {
+        self.get(usize::from(endpoint))?.as_ref()
+    }
+}
+
+/// In flash that the processor reads as memory, in the order of the genesis.
+impl EndpointKeys for &[Key] {
+    fn key(&self, endpoint: u8) -> Option<&Key> {
+        self.get(usize::from(endpoint))
+    }
+}
+
+/// Keys in memory, wiped on drop; those of endpoints may lie elsewhere.
+pub struct SoftKeys<E = LoadedKeys> {
     suite: Suite,
     validators: [Option<Key>; MAX_VALIDATORS],
-    endpoints: Vec<Option<Key>, MAX_ENDPOINTS>,
+    endpoints: E,
     sessions: [Option<MacKey>; MAX_VALIDATORS],
     candidates: [Option<MacKey>; MAX_VALIDATORS],
 }
@@ -52,40 +74,52 @@ impl SoftKeys {
     /// An empty store.
     #[must_use]
     pub const fn new(suite: Suite) -> Self {
-        Self {
-            suite,
-            validators: [const { None }; MAX_VALIDATORS],
-            endpoints: Vec::new(),
-            sessions: [const { None }; MAX_VALIDATORS],
-            candidates: [const { None }; MAX_VALIDATORS],
-        }
+        Self::with_endpoints(suite, Vec::new())
     }
 
     /// Loads a pairwise key. False if the device's place is beyond the limits.
     pub fn load(&mut self, device: Device, key: Key) -> bool {
-        let slot = match device {
-            Device::Validator(at) => self.validators.get_mut(usize::from(at)),
+        match device {
+            Device::Validator(at) => self.load_validator(at, key),
             Device::Endpoint(at) => {
                 while self.endpoints.len() <= usize::from(at) {
                     if self.endpoints.push(None).is_err() {
                         return false;
                     }
                 }
-                self.endpoints.get_mut(usize::from(at))
+                self.endpoints[usize::from(at)] = Some(key);
+                true
             }
-        };
-        slot.is_some_and(|slot| {
-            *slot = Some(key);
-            true
-        })
+        }
+    }
+}
+
+impl<E> SoftKeys<E> {
+    /// A store with these keys of endpoints and no others.
+    #[must_use]
+    pub const fn with_endpoints(suite: Suite, endpoints: E) -> Self {
+        Self {
+            suite,
+            validators: [const { None }; MAX_VALIDATORS],
+            endpoints,
+            sessions: [const { None }; MAX_VALIDATORS],
+            candidates: [const { None }; MAX_VALIDATORS],
+        }
     }
 
+    /// Loads the pairwise key with a validator. False if its place is beyond the limits.
+    pub fn load_validator(&mut self, at: ValidatorIndex, key: Key) -> bool {
+        let slot = self.validators.get_mut(usize::from(at));
+        slot.map(|slot| *slot = Some(key)).is_some()
+    }
+}
+
+impl<E: EndpointKeys> SoftKeys<E> {
     fn pair(&self, device: Device) -> Option<&Key> {
-        let slot = match device {
-            Device::Validator(at) => self.validators.get(usize::from(at)),
-            Device::Endpoint(at) => self.endpoints.get(usize::from(at)),
-        };
-        slot.and_then(Option::as_ref)
+        match device {
+            Device::Validator(at) => self.validators.get(usize::from(at))?.as_ref(),
+            Device::Endpoint(at) => self.endpoints.key(at),
+        }
     }
 
     /// Hands the key to `use_it`. Pairwise keys are rarely used, and kept as they were loaded.
@@ -98,7 +132,7 @@ impl SoftKeys {
     }
 }
 
-impl KeyStore for SoftKeys {
+impl<E: EndpointKeys> KeyStore for SoftKeys<E> {
     fn tag(&self, key: KeyHandle, message: &TagInput) -> Option<Tag> {
         self.with(key, |key| key.tag(message))
     }

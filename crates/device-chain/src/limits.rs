@@ -12,11 +12,11 @@ pub const MAX_AUTHORITIES: usize = 8;
 pub const MAX_NAME: usize = 24;
 
 /// Bytes of an encoded [`crate::tx::Transaction`].
-pub const MAX_TX: usize = 160;
+pub const MAX_TX: usize = 128;
 /// Bytes of data in an endpoint's record.
 pub const MAX_RECORD_DATA: usize = 24;
 /// Bytes of a signed grant.
-pub const MAX_GRANT: usize = 256;
+pub const MAX_GRANT: usize = 160;
 /// Bytes of a message between nodes, tags included; what exceeds a frame is segmented.
 pub const MAX_MESSAGE: usize = 4096;
 /// Bytes of the encoded [`crate::state::State`].
@@ -40,6 +40,12 @@ pub const MAX_PENDING: usize = 16;
 
 /// Decisions that a node can repeat to one that was away; who was away for longer takes over the state as a whole.
 pub const MAX_HISTORY: usize = 128;
+/// Bytes of them in memory, each behind its length; blocks are longer than others, and many of them push out older decisions.
+pub const HISTORY_BYTES: usize = 6656;
+/// Bytes of a decision that uses a grant, or of any other that is no block.
+pub const MAX_ORDER: usize = 50;
+/// Decisions that fit the history whatever they are.
+pub const MIN_HISTORY: usize = HISTORY_BYTES / (1 + MAX_TX);
 /// Decisions that no block holds yet, at which records and grants wait until the gateway has closed one: what the
 /// history no longer holds could never become part of the Event Chain (DC-52).
 pub const MAX_BACKLOG: u32 = 96;
@@ -62,12 +68,16 @@ pub const MAX_ROUNDS: usize = 64;
 pub const MAX_HELD: usize = 8;
 /// Sessions of a peer that a node remembers to have ended.
 pub const MAX_RETIRED: usize = 4;
-/// Messages that wait to be sent or persisted.
-pub const MAX_OUTBOX: usize = 96;
+/// Bytes of the frames and proposals that are kept for a sender, each with its time behind its length.
+pub const HELD_BYTES: usize = 768;
+/// Messages that wait to be sent.
+pub const MAX_OUTBOX: usize = 80;
 
 const _: () = assert!(MAX_VALUES <= 15, "READY sets are 16-bit masks, and one bit is nil");
 const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS);
 // above that each validator may be readmitted once, and suspended or resumed once
 const _: () = assert!(MAX_BACKLOG_ALARMS as usize + 2 * MAX_VALIDATORS <= MAX_HISTORY);
+// what no block holds yet begins with the last block
+const _: () = assert!((MAX_HISTORY - 1) * (1 + MAX_ORDER) + 1 + MAX_TX <= HISTORY_BYTES);
 const _: () = assert!(MAX_GRANT + 128 < MAX_MESSAGE);
 const _: () = assert!(MAX_ROUNDS <= u8::MAX as usize);

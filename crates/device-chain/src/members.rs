@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::flaw::Flaw;
-use crate::genesis::Genesis;
 use crate::limits::MAX_VALIDATORS;
 use crate::quorum::{Quorum, faults};
+use crate::registry::Devices;
 use crate::types::ValidatorIndex;
 
 /// Validators by their places in the genesis: those that are not suspended. Places, keys, tags and identifiers of the
@@ -41,8 +41,8 @@ impl Members {
 
     /// The thresholds of this set. `f` is that of the full set (R3).
     #[must_use]
-    pub fn quorum(self, genesis: &Genesis) -> Quorum {
-        let all = if Flaw::FaultsRecounted.is_at_work() { self.count() } else { genesis.validators.len() };
+    pub fn quorum(self, genesis: &impl Devices) -> Quorum {
+        let all = if Flaw::FaultsRecounted.is_at_work() { self.count() } else { genesis.validators() };
         Quorum { n: self.count(), f: faults(all) }
     }
 
@@ -54,16 +54,16 @@ impl Members {
 
     /// With a validator of the genesis (R1).
     #[must_use]
-    pub fn with(self, validator: ValidatorIndex, genesis: &Genesis) -> Self {
-        Self((self.0 | 1u8.checked_shl(validator.into()).unwrap_or(0)) & Self::all(genesis.validators.len()).0)
+    pub fn with(self, validator: ValidatorIndex, genesis: &impl Devices) -> Self {
+        Self((self.0 | 1u8.checked_shl(validator.into()).unwrap_or(0)) & Self::all(genesis.validators()).0)
     }
 
     /// R1: who votes among these members: they, and of the suspended, in the order of their places, as many as can vote
     /// without any more votes being needed. So who comes back can help to decide that it is resumed.
     #[must_use]
-    pub fn voters(self, genesis: &Genesis) -> Self {
+    pub fn voters(self, genesis: &impl Devices) -> Self {
         let needed = self.quorum(genesis).votes();
-        let suspended = Self::all(genesis.validators.len()).iter().filter(|validator| !self.contains(*validator));
+        let suspended = Self::all(genesis.validators()).iter().filter(|validator| !self.contains(*validator));
         suspended.fold(self, |voters, validator| {
             let more = voters.with(validator, genesis);
             if more.quorum(genesis).votes() == needed { more } else { voters }
@@ -73,9 +73,9 @@ impl Members {
     /// R4: whether a member may be suspended. Enough are left, and fewer of them are needed then, or will be when more are
     /// suspended: else nobody gains anything, and who comes back is missed until it is resumed.
     #[must_use]
-    pub fn may_lose(self, validator: ValidatorIndex, genesis: &Genesis) -> bool {
+    pub fn may_lose(self, validator: ValidatorIndex, genesis: &impl Devices) -> bool {
         let Quorum { n, f } = self.quorum(genesis);
-        let fewest = Self::all(genesis.validators.len()).count() / 2 + 1;
+        let fewest = Self::all(genesis.validators()).count() / 2 + 1;
         let gains = |left: usize| {
             let less = Quorum { n: left, f };
             less.votes() <= left && less.votes() < Quorum { n, f }.votes()
@@ -85,8 +85,8 @@ impl Members {
 
     /// Whether this can be the set of some height: a part of the full set, and not below a majority of it (R4).
     #[must_use]
-    pub fn is_sound(self, genesis: &Genesis) -> bool {
-        let all = Self::all(genesis.validators.len());
+    pub fn is_sound(self, genesis: &impl Devices) -> bool {
+        let all = Self::all(genesis.validators());
         self.0 & !all.0 == 0 && self.count() > all.count() / 2
     }
 }

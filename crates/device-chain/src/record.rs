@@ -1,12 +1,13 @@
 //! What a validator makes durable, and how it comes back from it (P1 to P5).
 
-use heapless::{Deque, Vec};
+use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::VoteKind;
 use crate::codec;
-use crate::genesis::Genesis;
-use crate::limits::{MAX_HISTORY, MAX_ROUNDS, MAX_TX, MAX_VALUES};
+use crate::limits::{HISTORY_BYTES, MAX_HISTORY, MAX_ROUNDS, MAX_TX, MAX_VALUES};
+use crate::packed::Packed;
+use crate::registry::Devices;
 use crate::state::State;
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, MeshId, Round};
@@ -101,12 +102,12 @@ impl Named {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadRecord;
 
-/// Adds the newest; the oldest gives way.
-pub(crate) fn push_newest(history: &mut Deque<TxBytes, MAX_HISTORY>, tx: TxBytes) {
-    if history.is_full() {
-        history.pop_front();
-    }
-    let _ = history.push_back(tx);
+/// The last decisions, up to the state's height: up to [`MAX_HISTORY`], oldest first.
+pub type History = Packed<HISTORY_BYTES>;
+
+/// Adds the newest; the oldest give way.
+pub(crate) fn push_newest(history: &mut History, tx: &[u8]) {
+    history.push_newest([tx, &[]], MAX_HISTORY);
 }
 
 /// Own votes of one height, and the values that they name.
@@ -114,8 +115,8 @@ pub(crate) fn push_newest(history: &mut Deque<TxBytes, MAX_HISTORY>, tx: TxBytes
 pub struct OwnVotes {
     /// The values.
     pub values: Vec<TxBytes, MAX_VALUES>,
-    /// The votes: round, kind and value.
-    pub votes: Vec<(Round, VoteKind, Hash), { 3 * MAX_ROUNDS }>,
+    /// The votes: round, kind and the place of the value; `None` is nil.
+    pub votes: Vec<(Round, VoteKind, Option<u8>), { 3 * MAX_ROUNDS }>,
 }
 
 impl OwnVotes {
@@ -123,9 +124,13 @@ impl OwnVotes {
     fn records(&self, mesh: MeshId, height: Height, parent: Hash) -> impl Iterator<Item = Record> {
         let mut before: Vec<Hash, MAX_VALUES> = Vec::new();
         self.votes.iter().map(move |&(round, kind, value)| {
-            let content = self.values.iter().find(|tx| decision_hash(&mesh, height, &parent, tx) == value);
-            let name = content.map_or(Named::Nil, |content| Named::new(&value, content, &before));
-            note_named(&mut before, value);
+            let content = value.and_then(|at| self.values.get(usize::from(at)));
+            let name = content.map_or(Named::Nil, |content| {
+                let hash = decision_hash(&mesh, height, &parent, content);
+                let name = Named::new(&hash, content, &before);
+                note_named(&mut before, hash);
+                name
+            });
             Record::Vote(VoteRecord { height, round, kind, value: name })
         })
     }
@@ -133,31 +138,32 @@ impl OwnVotes {
     /// A rewritten journal may already hold what is appended behind it.
     fn take(&mut self, vote: VoteRecord, mesh: &MeshId, parent: &Hash) -> Result<(), BadRecord> {
         let value = match &vote.value {
-            Named::Nil => Hash::NIL,
-            Named::Content(content) => {
-                if !self.values.contains(content) {
+            Named::Nil => None,
+            Named::Content(content) => match self.values.iter().position(|known| known == content) {
+                Some(at) => Some(at),
+                None => {
                     self.values.push(content.clone()).map_err(|_| BadRecord)?;
+                    Some(self.values.len() - 1)
                 }
-                decision_hash(mesh, vote.height, parent, content)
-            }
+            },
             // a vote for something unknown would be forgotten, and could be contradicted (P1)
-            Named::Hint(hint) => self.hinted(*hint, mesh, vote.height, parent).ok_or(BadRecord)?.0,
+            Named::Hint(hint) => Some(self.hinted(*hint, mesh, vote.height, parent).ok_or(BadRecord)?),
         };
         if usize::from(vote.round) >= MAX_ROUNDS {
             return Err(BadRecord);
         }
-        let own = (vote.round, vote.kind, value);
+        let own = (vote.round, vote.kind, value.map(|at| at as u8));
         if self.votes.contains(&own) {
             return Ok(());
         }
         self.votes.push(own).map_err(|_| BadRecord)
     }
 
-    /// The one value that a hint means.
-    fn hinted(&self, hint: [u8; 2], mesh: &MeshId, height: Height, parent: &Hash) -> Option<(Hash, &TxBytes)> {
-        let hashed = self.values.iter().map(|tx| (decision_hash(mesh, height, parent, tx), tx));
-        let mut alike = hashed.filter(|(hash, _)| hash.hint().to_le_bytes() == hint);
-        alike.next().filter(|_| alike.next().is_none())
+    /// The place of the one value that a hint means.
+    fn hinted(&self, hint: [u8; 2], mesh: &MeshId, height: Height, parent: &Hash) -> Option<usize> {
+        let hashes = self.values.iter().map(|tx| decision_hash(mesh, height, parent, tx));
+        let mut alike = hashes.enumerate().filter(|(_, hash)| hash.hint().to_le_bytes() == hint);
+        alike.next().filter(|_| alike.next().is_none()).map(|(at, _)| at)
     }
 }
 
@@ -177,7 +183,7 @@ pub struct Recovered {
     /// Listen only until readmitted.
     pub amnesiac: bool,
     /// The last decisions, up to the state's height.
-    pub history: Deque<TxBytes, MAX_HISTORY>,
+    pub history: History,
     /// Own votes of the height after the state's.
     pub current: OwnVotes,
     /// The head before the state's, and own votes of the state's height: others may still need them (L6).
@@ -187,12 +193,12 @@ pub struct Recovered {
 impl Recovered {
     /// A car that has decided nothing yet.
     #[must_use]
-    pub fn new(genesis: &Genesis) -> Self {
+    pub fn new(genesis: &impl Devices) -> Self {
         Self {
             state: State::new(genesis),
             boot: 0,
             amnesiac: false,
-            history: Deque::new(),
+            history: History::new(),
             current: OwnVotes::default(),
             previous: None,
         }
@@ -203,7 +209,7 @@ impl Recovered {
     /// # Errors
     /// [`BadRecord`]: the record is no record or contradicts those before it. The caller gives up the store and starts
     /// as an amnesiac.
-    pub fn replay(&mut self, kind: RecordKind, bytes: &[u8], genesis: &Genesis) -> Result<(), BadRecord> {
+    pub fn replay(&mut self, kind: RecordKind, bytes: &[u8], genesis: &impl Devices) -> Result<(), BadRecord> {
         match kind {
             RecordKind::State => {
                 self.state = State::decode(bytes, genesis).ok_or(BadRecord)?;
@@ -214,7 +220,7 @@ impl Recovered {
                 Record::Boot(boot) => self.boot = boot,
                 Record::Amnesiac => self.amnesiac = true,
                 Record::Readmitted => self.amnesiac = false,
-                Record::Past(tx) => push_newest(&mut self.history, tx),
+                Record::Past(tx) => push_newest(&mut self.history, &tx),
                 Record::Parent(parent) => self.previous = Some((parent, OwnVotes::default())),
                 Record::Vote(vote) => self.replay_vote(vote, genesis)?,
                 Record::Decided(height, name) => self.replay_decision(height, &name, genesis)?,
@@ -227,7 +233,7 @@ impl Recovered {
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let (mesh, height) = (*self.state.mesh(), self.state.height());
         let facts = [Some(Record::Boot(self.boot)), self.amnesiac.then_some(Record::Amnesiac)];
-        let past = self.history.iter().cloned().map(Record::Past);
+        let past = self.history.iter().filter_map(|tx| Some(Record::Past(TxBytes::from_slice(tx).ok()?)));
         let previous = self.previous.iter().flat_map(move |(parent, votes)| {
             [Record::Parent(*parent)].into_iter().chain(votes.records(mesh, height, *parent))
         });
@@ -235,7 +241,7 @@ impl Recovered {
         facts.into_iter().flatten().chain(past).chain(previous).chain(current)
     }
 
-    fn replay_vote(&mut self, vote: VoteRecord, genesis: &Genesis) -> Result<(), BadRecord> {
+    fn replay_vote(&mut self, vote: VoteRecord, genesis: &impl Devices) -> Result<(), BadRecord> {
         let (head, height) = (*self.state.head(), self.state.height());
         if vote.height == height + 1 {
             return self.current.take(vote, &genesis.mesh(), &head);
@@ -246,7 +252,7 @@ impl Recovered {
         }
     }
 
-    fn replay_decision(&mut self, height: Height, name: &Named, genesis: &Genesis) -> Result<(), BadRecord> {
+    fn replay_decision(&mut self, height: Height, name: &Named, genesis: &impl Devices) -> Result<(), BadRecord> {
         if height <= self.state.height() {
             return Ok(()); // a rewritten journal holds it already
         }
@@ -257,12 +263,15 @@ impl Recovered {
         let bytes = match name {
             Named::Nil => return Err(BadRecord),
             Named::Content(content) => content,
-            Named::Hint(hint) => self.current.hinted(*hint, &genesis.mesh(), height, &parent).ok_or(BadRecord)?.1,
+            Named::Hint(hint) => {
+                let at = self.current.hinted(*hint, &genesis.mesh(), height, &parent).ok_or(BadRecord)?;
+                &self.current.values[at]
+            }
         };
         let bytes = bytes.clone();
         let tx = Transaction::decode(&bytes).ok_or(BadRecord)?;
         self.state.apply(&bytes, &tx, genesis).map_err(|_| BadRecord)?;
-        push_newest(&mut self.history, bytes);
+        push_newest(&mut self.history, &bytes);
         self.previous = Some((parent, core::mem::take(&mut self.current)));
         Ok(())
     }
@@ -308,7 +317,6 @@ mod tests {
     #[test]
     fn votes_come_back_for_what_they_were() {
         let (first, twin) = twins();
-        let (hash, other) = (hash_of(&first), hash_of(&twin));
         let mut before: Vec<Hash, MAX_VALUES> = Vec::new();
         let mut records = std::vec::Vec::new();
         for (round, value) in [&first, &first, &twin, &first, &twin].into_iter().enumerate() {
@@ -319,8 +327,9 @@ mod tests {
         }
         records.push(Record::Vote(vote(5, Named::Nil)));
         let votes = replayed(records).expect("own records");
-        let values: std::vec::Vec<_> = votes.votes.iter().map(|(.., value)| *value).collect();
-        assert_eq!(values, [hash, hash, other, hash, other, Hash::NIL]);
+        let named: std::vec::Vec<_> =
+            votes.votes.iter().map(|(.., value)| value.map(|at| &votes.values[usize::from(at)])).collect();
+        assert_eq!(named, [Some(&first), Some(&first), Some(&twin), Some(&first), Some(&twin), None]);
         assert_eq!(replayed(votes.records(MESH, HEIGHT, PARENT)).as_ref(), Ok(&votes), "in a journal begun anew");
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::Finality;
 use crate::codec;
-use crate::genesis::{Genesis, RawIdentifier};
+use crate::genesis::RawIdentifier;
 use crate::grant::{GrantRefusal, GrantUse, UsedSerials};
 use crate::hash::{Domain, hash_of};
 use crate::limits::{
@@ -14,6 +14,7 @@ use crate::limits::{
 };
 use crate::members::Members;
 use crate::merkle::Frontier;
+use crate::registry::Devices;
 use crate::tx::{Transaction, decision_hash};
 use crate::types::{Hash, Height, MeshId, ValidatorIndex};
 
@@ -94,7 +95,7 @@ pub struct State {
 impl State {
     /// The state of a car that has decided nothing yet.
     #[must_use]
-    pub fn new(genesis: &Genesis) -> Self {
+    pub fn new(genesis: &impl Devices) -> Self {
         let mesh = genesis.mesh();
         let mut state = Self {
             mesh,
@@ -105,20 +106,20 @@ impl State {
             alarms: Vec::new(),
             readmissions: Vec::new(),
             sequences: Vec::new(),
-            members: Members::all(genesis.validators.len()),
+            members: Members::all(genesis.validators()),
             changes: Vec::new(),
         };
         // all have the genesis's own bounds
-        let _ = state.used_grants.resize_default(genesis.authorities.len());
-        let _ = state.readmissions.resize_default(genesis.validators.len());
-        let _ = state.sequences.resize_default(genesis.endpoints.len());
-        let _ = state.changes.resize_default(genesis.validators.len());
+        let _ = state.used_grants.resize_default(genesis.authorities());
+        let _ = state.readmissions.resize_default(genesis.validators());
+        let _ = state.sequences.resize_default(genesis.endpoints());
+        let _ = state.changes.resize_default(genesis.validators());
         state
     }
 
     /// Every list full and every number at its longest: the bound that [`MAX_STATE`] has to hold.
     #[cfg(test)]
-    pub(crate) fn largest(genesis: &Genesis) -> Self {
+    pub(crate) fn largest(genesis: &impl Devices) -> Self {
         let mut state = Self::new(genesis);
         state.tree = Frontier::largest();
         state.head = Hash([255; 32]);
@@ -138,14 +139,14 @@ impl State {
     /// From bytes that came from a peer or a journal; `None` unless canonical and of this genesis's shape.
     /// Whether it is *the* state is for f + 1 DECIDED to say (DC-33).
     #[must_use]
-    pub fn decode(bytes: &[u8], genesis: &Genesis) -> Option<Self> {
+    pub fn decode(bytes: &[u8], genesis: &impl Devices) -> Option<Self> {
         let state: Self = codec::decode(bytes)?;
         let sound = state.mesh == genesis.mesh()
             && state.tree.is_sound()
-            && state.used_grants.len() == genesis.authorities.len()
-            && state.readmissions.len() == genesis.validators.len()
-            && state.sequences.len() == genesis.endpoints.len()
-            && state.changes.len() == genesis.validators.len()
+            && state.used_grants.len() == genesis.authorities()
+            && state.readmissions.len() == genesis.validators()
+            && state.sequences.len() == genesis.endpoints()
+            && state.changes.len() == genesis.validators()
             && state.members.is_sound(genesis)
             && state.event.tree_size <= state.height();
         sound.then_some(state)
@@ -219,7 +220,7 @@ impl State {
 
     /// Whose votes counted at the state's own height, which `last` decided.
     #[must_use]
-    pub fn members_before(&self, last: &Transaction, genesis: &Genesis) -> Members {
+    pub fn members_before(&self, last: &Transaction, genesis: &impl Devices) -> Members {
         match last {
             Transaction::Suspend { validator } => self.members.with(*validator, genesis),
             Transaction::Resume { validator } => self.members.without(*validator),
@@ -237,7 +238,7 @@ impl State {
     ///
     /// # Errors
     /// The rule that it breaks.
-    pub fn check(&self, tx: &Transaction, genesis: &Genesis) -> Result<(), Refusal> {
+    pub fn check(&self, tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
         self.check_backlog(tx)?;
         match tx {
             Transaction::UseGrant(order) => self.check_grant(order).map_err(Refusal::Grant),
@@ -299,8 +300,8 @@ impl State {
         }
     }
 
-    fn check_alarm(&self, identifier: RawIdentifier, genesis: &Genesis) -> Result<(), Refusal> {
-        if !genesis.identifiers().any(|(_, known)| known == identifier) {
+    fn check_alarm(&self, identifier: RawIdentifier, genesis: &impl Devices) -> Result<(), Refusal> {
+        if !genesis.has_identifier(identifier) {
             return Err(Refusal::UnknownIdentifier);
         }
         let last = self.alarms.iter().find(|alarm| alarm.identifier == identifier);
@@ -341,7 +342,7 @@ impl State {
     ///
     /// # Errors
     /// What [`Self::check`] says; the state is then unchanged.
-    pub fn apply(&mut self, bytes: &[u8], tx: &Transaction, genesis: &Genesis) -> Result<(), Refusal> {
+    pub fn apply(&mut self, bytes: &[u8], tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
         self.check(tx, genesis)?;
         let height = self.height() + 1;
         self.head = decision_hash(&self.mesh, height, &self.head, bytes);

@@ -12,6 +12,8 @@ use crate::types::{Hash, Height, Round};
 
 /// Bytes of the header.
 pub const HEADER: usize = 16;
+/// Bytes of a frame: every message but proposals and those on the bulk identifier fits one.
+pub const MAX_FRAME: usize = 64;
 /// Value of `hint_proposer` in a vote for nil.
 pub const NIL_PROPOSER: u8 = 0xff;
 /// Value of `hint_proposer` in a VALUE that says: this was decided.

@@ -317,9 +317,9 @@ impl Run {
         let Some((_, newest)) = validators().max_by_key(|(_, validator)| validator.state().height()) else {
             return false;
         };
-        let voters = newest.state().members().voters(newest.genesis());
+        let voters = newest.state().members().voters(newest.registry());
         let can_vote = validators().filter(|(at, validator)| voters.contains(*at) && !validator.is_amnesiac());
-        can_vote.count() >= voters.quorum(newest.genesis()).votes()
+        can_vote.count() >= voters.quorum(newest.registry()).votes()
     }
 
     fn late(&self, what: &str, limit_ns: u64) -> Violation {

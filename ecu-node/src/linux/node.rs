@@ -59,6 +59,7 @@ impl NodePaths {
 
 /// A node that is ready to [run](super::runtime::run).
 pub struct Node {
+    pub(super) genesis: Arc<Genesis>,
     pub(super) ecu: Box<Ecu<SoftKeys>>,
     pub(super) store: Store<FileFlash, FileCounter>,
     pub(super) identity: Arc<SigningKey>,
@@ -110,19 +111,19 @@ impl Node {
         let boot = Boot { nonce: u64::from_le_bytes(nonce) };
         let recovered = &opened.recovered;
         let first = recovered.state.height() + 1 - recovered.history.len() as Height;
-        let history = (first..).zip(recovered.history.iter().cloned()).collect();
-        let validator = Validator::new(genesis, me, device.keys, recovered, boot, Micros(0))
+        let history = (first..).zip(recovered.history.iter().filter_map(|tx| TxBytes::from_slice(tx).ok())).collect();
+        let validator = Validator::new(&genesis, me, device.keys, recovered, boot, Micros(0))
             .map_err(|_| anyhow!("{}: it has no place for this node", paths.genesis.display()))?;
         let ecu = Box::new(Ecu::new(validator));
-        let status = watch::Sender::new(Status::new(&ecu, opened.diagnosis));
-        let (diagnosis, identity) = (opened.diagnosis, Arc::new(device.identity));
-        Ok(Self { ecu, store: opened.store, identity, status, epoch, diagnosis, history })
+        let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
+        let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(device.identity), Arc::new(genesis));
+        Ok(Self { genesis, ecu, store: opened.store, identity, status, epoch, diagnosis, history })
     }
 
     /// The genesis.
     #[must_use]
     pub fn genesis(&self) -> &Genesis {
-        self.ecu.validator().genesis()
+        &self.genesis
     }
 
     /// The node's entry in the genesis.

@@ -17,7 +17,7 @@ use device_chain::genesis::Genesis;
 use device_chain::grant::{GrantRefusal, SignedGrant};
 use device_chain::hash::Domain;
 use device_chain::keys::SoftKeys;
-use device_chain::limits::{MAX_GRANTS, MAX_HISTORY, MAX_MESSAGE};
+use device_chain::limits::{MAX_GRANTS, MAX_MESSAGE, MIN_HISTORY};
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
 use device_chain::types::{Hash, Micros};
@@ -35,10 +35,10 @@ use crate::{Ecu, Effect, Input};
 /// Reports that wait for somebody to take them.
 pub const MAX_REPORTS: usize = 64;
 /// Most events that the channel to whoever takes them may hold.
-pub const MAX_EVENTS: usize = MAX_HISTORY / 2;
+pub const MAX_EVENTS: usize = MIN_HISTORY / 2;
 /// Events that wait for room in that channel before the node gives up.
-pub const MAX_BACKLOG: usize = MAX_HISTORY / 2;
-const _: () = assert!(MAX_EVENTS + MAX_BACKLOG <= MAX_HISTORY, "a restart hands out again what was not taken");
+pub const MAX_BACKLOG: usize = MIN_HISTORY / 2;
+const _: () = assert!(MAX_EVENTS + MAX_BACKLOG <= MIN_HISTORY, "a restart hands out again what was not taken");
 /// Signatures made or checked at a time.
 const MAX_ASYMMETRIC: usize = 2 * MAX_GRANTS;
 /// How often the status is renewed.
@@ -105,7 +105,7 @@ pub async fn run<B: Bus>(
 ) -> Result<(), RunError> {
     let writer = Writer::start(node.store).map_err(|error| RunError::Journal(journal::Error::Io(error)))?;
     let mut runtime = Runtime {
-        genesis: Arc::new(node.ecu.validator().genesis().clone()),
+        genesis: node.genesis,
         ecu: node.ecu,
         bus,
         writer,
@@ -221,7 +221,7 @@ impl<B: Bus> Runtime<B> {
         let digest = signed.grant.digest();
         if self.asymmetric.len() < MAX_ASYMMETRIC {
             let genesis = self.genesis.clone();
-            self.asymmetric.spawn_blocking(move || Input::GrantChecked(digest, signed.is_genuine(&genesis)));
+            self.asymmetric.spawn_blocking(move || Input::GrantChecked(digest, signed.is_genuine(&*genesis)));
         } else {
             // somebody floods: refused, so that it may be sent again
             self.asymmetric.spawn(async move { Input::GrantChecked(digest, false) });
@@ -243,8 +243,8 @@ impl<B: Bus> Runtime<B> {
     }
 
     fn publish(&mut self) {
-        let (ecu, tally) = (&self.ecu, &self.tally);
-        self.status.send_modify(|status| status.renew(ecu, tally));
+        let (genesis, ecu, tally) = (&self.genesis, &self.ecu, &self.tally);
+        self.status.send_modify(|status| status.renew(genesis, ecu, tally));
     }
 }
 

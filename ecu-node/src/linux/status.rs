@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use can_bus::port::ErrorState;
+use device_chain::genesis::Genesis;
 use device_chain::keys::KeyStore;
 use device_chain::types::ValidatorIndex;
 use device_chain::validator::{Counters, Decision, Mode, Report, Workings};
@@ -180,11 +181,11 @@ fn push_newest<T>(list: &mut VecDeque<T>, limit: usize, item: T) {
 
 impl Status {
     /// Of a node that has not run yet.
-    pub(super) fn new<K: KeyStore>(ecu: &Ecu<K>, diagnosis: Diagnosis) -> Self {
+    pub(super) fn new<K: KeyStore>(genesis: &Genesis, ecu: &Ecu<K>, diagnosis: Diagnosis) -> Self {
         let validator = ecu.validator();
-        let entry = &validator.genesis().validators[usize::from(validator.index())];
+        let entry = &genesis.validators[usize::from(validator.index())];
         let mut status = Self {
-            vehicle: validator.genesis().vehicle.to_string(),
+            vehicle: genesis.vehicle.to_string(),
             name: entry.name.to_string(),
             role: format!("{:?}", entry.role).to_lowercase(),
             mesh: validator.mesh().0.to_string(),
@@ -209,11 +210,11 @@ impl Status {
             door: None,
             written_at_ms: 0,
         };
-        status.renew(ecu, &Tally::default());
+        status.renew(genesis, ecu, &Tally::default());
         status
     }
 
-    pub(super) fn renew<K: KeyStore>(&mut self, ecu: &Ecu<K>, tally: &Tally) {
+    pub(super) fn renew<K: KeyStore>(&mut self, genesis: &Genesis, ecu: &Ecu<K>, tally: &Tally) {
         let validator = ecu.validator();
         self.mode = match validator.mode() {
             Mode::Trusted => "trusted",
@@ -225,7 +226,7 @@ impl Status {
         self.head = validator.state().head().to_string();
         self.amnesiac = validator.is_amnesiac();
         self.suspended = !validator.state().members().contains(validator.index());
-        let entries = (0..).zip(&validator.genesis().validators).filter(|(at, _)| *at != validator.index());
+        let entries = (0..).zip(&genesis.validators).filter(|(at, _)| *at != validator.index());
         self.peers = entries.map(|(at, entry)| peer(ecu, at, &entry.name)).collect();
         self.messages = message_counters(validator.counters());
         self.rules = rule_counters(validator.workings());

@@ -192,7 +192,7 @@ mod tests {
 
     fn small_store(folder: &Path, ecu: &Ecu<SoftKeys>) -> Store<FileFlash, FileCounter> {
         let (flash, counter) = (folder.join("small"), folder.join("small.counter"));
-        let genesis = ecu.validator().genesis();
+        let genesis = ecu.validator().registry();
         store::format::<_, FileCounter>(&mut FileFlash::create(&flash, SMALL).unwrap(), genesis).unwrap();
         FileCounter::create(&counter).unwrap();
         let mut reopen = || Ok((FileFlash::open(&flash, SMALL)?, FileCounter::open(&counter)?));

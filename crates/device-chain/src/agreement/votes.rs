@@ -4,8 +4,27 @@ use super::{ValueId, VoteKind};
 use crate::limits::{MAX_VALIDATORS, MAX_VALUES};
 use crate::types::ValidatorIndex;
 
-/// A vote slot: nothing, nil, or a value.
-type Slot = Option<Option<ValueId>>;
+/// A vote: nil, or a value.
+type Vote = Option<ValueId>;
+
+/// A slot of a vote in one byte, for there are many rounds: nothing, nil, or the value's place and two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Slot(u8);
+
+impl Slot {
+    const NOTHING: Self = Self(0);
+
+    const fn of(vote: Vote) -> Self {
+        match vote {
+            None => Self(1),
+            Some(id) => Self(id.saturating_add(2)),
+        }
+    }
+
+    fn vote(self) -> Option<Vote> {
+        Some(self.0.checked_sub(1)?.checked_sub(1))
+    }
+}
 
 /// The votes of one round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,16 +50,20 @@ impl Ballot {
                 return true;
             }
         };
-        slots.get_mut(voter).is_none_or(|slot| *slot.get_or_insert(value) == value)
+        let Some(slot) = slots.get_mut(voter) else { return true };
+        if *slot == Slot::NOTHING {
+            *slot = Slot::of(value);
+        }
+        *slot == Slot::of(value)
     }
 
     /// A voter's vote of a kind. Of several READYs the first value.
     #[must_use]
-    pub fn of(&self, kind: VoteKind, voter: ValidatorIndex) -> Slot {
+    pub fn of(&self, kind: VoteKind, voter: ValidatorIndex) -> Option<Vote> {
         let voter = usize::from(voter);
         match kind {
-            VoteKind::Prevote => self.prevotes.get(voter).copied().flatten(),
-            VoteKind::Precommit => self.precommits.get(voter).copied().flatten(),
+            VoteKind::Prevote => self.prevotes.get(voter)?.vote(),
+            VoteKind::Precommit => self.precommits.get(voter)?.vote(),
             VoteKind::Ready => {
                 let mask = self.readies.get(voter).copied().unwrap_or(0);
                 (mask != 0).then(|| Some(mask.trailing_zeros() as ValueId))
@@ -51,23 +74,23 @@ impl Ballot {
     /// Prevotes for `value`; a precommit for a value counts as its sender's prevote (C2).
     #[must_use]
     pub fn prevotes(&self, value: Option<ValueId>) -> usize {
-        let votes = self.prevotes.iter().zip(&self.precommits).map(|(prevote, precommit)| match precommit {
-            Some(Some(id)) => Some(Some(*id)),
-            _ => *prevote,
+        let votes = self.prevotes.iter().zip(&self.precommits).map(|(prevote, precommit)| match precommit.vote() {
+            Some(Some(_)) => precommit,
+            _ => prevote,
         });
-        votes.filter(|vote| *vote == Some(value)).count()
+        votes.filter(|vote| **vote == Slot::of(value)).count()
     }
 
     /// Precommits for `value`.
     #[must_use]
     pub fn precommits(&self, value: Option<ValueId>) -> usize {
-        self.precommits.iter().filter(|vote| **vote == Some(value)).count()
+        self.precommits.iter().filter(|vote| **vote == Slot::of(value)).count()
     }
 
     /// READYs for `value`; a precommit in a round from 1 on implies READY (L2).
     #[must_use]
     pub fn readies(&self, value: ValueId) -> usize {
-        let ready = |(mask, precommit): (&u16, &Slot)| mask & (1 << value) != 0 || *precommit == Some(Some(value));
+        let ready = |(mask, precommit): (&u16, &Slot)| mask & (1 << value) != 0 || *precommit == Slot::of(Some(value));
         self.readies.iter().zip(&self.precommits).filter(|pair| ready(*pair)).count()
     }
 
@@ -81,7 +104,7 @@ impl Ballot {
     #[must_use]
     pub fn is_for(&self, voter: ValidatorIndex, value: ValueId) -> bool {
         let at = usize::from(voter);
-        let voted = |slots: &[Slot; MAX_VALIDATORS]| slots.get(at).is_some_and(|slot| *slot == Some(Some(value)));
+        let voted = |slots: &[Slot; MAX_VALIDATORS]| slots.get(at) == Some(&Slot::of(Some(value)));
         voted(&self.prevotes) || voted(&self.precommits) || self.is_ready(voter, value)
     }
 
@@ -89,14 +112,16 @@ impl Ballot {
     #[must_use]
     pub fn has_vote(&self, voter: ValidatorIndex) -> bool {
         let at = usize::from(voter);
-        let voted = |slots: &[Slot; MAX_VALIDATORS]| slots.get(at).is_some_and(Option::is_some);
+        let voted = |slots: &[Slot; MAX_VALIDATORS]| slots.get(at).is_some_and(|slot| *slot != Slot::NOTHING);
         voted(&self.prevotes) || voted(&self.precommits) || self.readies.get(at).is_some_and(|mask| *mask != 0)
     }
 
     /// Erases all votes for the value.
     pub fn forget(&mut self, value: ValueId) {
         for slot in self.prevotes.iter_mut().chain(&mut self.precommits) {
-            slot.take_if(|vote| *vote == Some(value));
+            if *slot == Slot::of(Some(value)) {
+                *slot = Slot::NOTHING;
+            }
         }
         for mask in &mut self.readies {
             *mask &= !(1 << value);

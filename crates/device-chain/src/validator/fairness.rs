@@ -82,7 +82,7 @@ impl<K: KeyStore> Validator<K> {
             && self.voters().contains(rival)
             && !self.has_won(rival)
             && !self.is_ignored(rival, height + 1)
-            && Transaction::decode(bytes).is_some_and(|tx| self.state.check(&tx, &self.genesis).is_ok())
+            && Transaction::decode(bytes).is_some_and(|tx| self.state.check(&tx, &self.registry).is_ok())
     }
 
     /// What the end of a height says about its proposers. Called before the state moves on.

@@ -23,7 +23,7 @@ impl<K: KeyStore> Validator<K> {
             self.hello_due = None;
             self.hello_sent = Some(self.now);
             if self.others().any(|peer| !self.sessions[usize::from(peer)].is_confirmed()) {
-                let wait = u64::from(self.genesis.policy.heartbeat_us) << self.hello_backoff;
+                let wait = u64::from(self.registry.policy().heartbeat_us) << self.hello_backoff;
                 self.hello_backoff = (self.hello_backoff + 1).min(MAX_HELLO_BACKOFF);
                 self.hello_due = Some(self.now.plus(wait));
             }
@@ -34,7 +34,7 @@ impl<K: KeyStore> Validator<K> {
             self.send_durable(Message::Confirm);
         }
         if self.heartbeat_due <= self.now {
-            self.heartbeat_due = self.now.plus(u64::from(self.genesis.policy.heartbeat_us));
+            self.heartbeat_due = self.now.plus(u64::from(self.registry.policy().heartbeat_us));
             self.send_durable(Message::Decided);
             self.review_members();
             if self.amnesiac {
@@ -65,7 +65,7 @@ impl<K: KeyStore> Validator<K> {
             }
             return;
         }
-        let patience = SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
+        let patience = SILENCE_HEARTBEATS * u64::from(self.registry.policy().heartbeat_us);
         if !session.admits(boot, nonce, self.now, patience) {
             self.counters.replayed += 1;
             return;
@@ -80,7 +80,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Who says a new HELLO may have been away when this node said it; at most four times a heartbeat.
     fn hello_again(&mut self) {
-        let pause = u64::from(self.genesis.policy.heartbeat_us) / 4;
+        let pause = u64::from(self.registry.policy().heartbeat_us) / 4;
         if self.hello_sent.is_some_and(|sent| self.now.since(sent) >= pause) {
             self.hello_soon();
         }
@@ -93,7 +93,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Answers of several HELLOs go into one CONFIRM.
     pub(super) fn confirm_soon(&mut self) {
-        let pause = u64::from(self.genesis.policy.heartbeat_us) / 4;
+        let pause = u64::from(self.registry.policy().heartbeat_us) / 4;
         let free = self.confirm_sent.map_or(Micros(0), |sent| sent.plus(pause));
         self.confirm_due.get_or_insert(self.now.plus(self.phase_us()).max(free));
     }

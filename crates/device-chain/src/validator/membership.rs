@@ -16,15 +16,15 @@ impl<K: KeyStore> Validator<K> {
     /// The agreement on a height for which `members` are not suspended.
     pub(super) fn instance_among(&self, members: Members, height: Height, parent: Hash) -> Instance {
         let mut instance = Instance::new(height, parent, self.me, self.full, self.timeouts());
-        let voters = members.voters(&self.genesis);
-        instance.set_members(voters, voters.quorum(&self.genesis));
+        let voters = members.voters(&self.registry);
+        instance.set_members(voters, voters.quorum(&self.registry));
         instance.set_may_vote(!self.amnesiac && voters.contains(self.me));
         instance
     }
 
     /// Whose votes count at the present height.
     pub(super) fn voters(&self) -> Members {
-        self.state.members().voters(&self.genesis)
+        self.state.members().voters(&self.registry)
     }
 
     /// The place of this node among those who vote, counted from `first` on: who does first what one has to do. `None` if
@@ -38,14 +38,14 @@ impl<K: KeyStore> Validator<K> {
 
     /// DC-35: whether this node has not heard a word of the peer for a long time.
     pub(super) fn is_silent(&self, peer: ValidatorIndex) -> bool {
-        let limit = SUSPEND_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
+        let limit = SUSPEND_HEARTBEATS * u64::from(self.registry.policy().heartbeat_us);
         let heard = self.session(peer).and_then(|session| session.heard);
         peer != self.me && self.now.since(heard.unwrap_or_default().max(self.started)) > limit
     }
 
     /// DC-35: whether the peer is back: heard again, at the present, with its memory.
     pub(super) fn is_back(&self, peer: ValidatorIndex) -> bool {
-        let limit = SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
+        let limit = SILENCE_HEARTBEATS * u64::from(self.registry.policy().heartbeat_us);
         self.session(peer).is_some_and(|session| {
             let present = session.present.is_some_and(|last| self.now.since(last) <= limit);
             present && !session.amnesiac

@@ -12,7 +12,7 @@ mod receive;
 mod status;
 mod sync;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod voting;
 mod workings;
 
@@ -23,18 +23,20 @@ pub use outbox::{Cancel, Effect};
 pub use receive::Source;
 pub use workings::Workings;
 
-use crate::agreement::{Instance, Timeouts, Value};
-use crate::genesis::{Genesis, RawIdentifier, Role};
+use crate::agreement::{Instance, Timeouts, Value, ValueId};
+use crate::genesis::{RawIdentifier, Role};
 use crate::grant::{GrantRefusal, SignedGrant};
 use crate::keys::KeyStore;
-use crate::limits::{MAX_GRANTS, MAX_HELD, MAX_HISTORY, MAX_PENDING, MAX_RECORDS, MAX_VALIDATORS};
+use crate::limits::{HELD_BYTES, MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_TX, MAX_VALIDATORS, MAX_VALUES};
+use crate::packed::Packed;
 use crate::quorum::Quorum;
-use crate::record::{OwnVotes, Record, Recovered};
+use crate::record::{History, OwnVotes, Record, Recovered};
+use crate::registry::{Devices, Registry};
 use crate::session::Session;
 use crate::state::{Refusal, State};
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, MeshId, Micros, Round, Signature, ValidatorIndex};
-use crate::wire::Class;
+use crate::wire::{Class, HEADER, MAX_FRAME};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -100,9 +102,9 @@ pub struct Decision {
     pub live: bool,
 }
 
-/// Worth a line in a log.
+/// Worth a line in a log. `T` is what was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum Report<T = Transaction> {
     /// The mode changed.
     Mode(Mode),
     /// A session with a peer is confirmed.
@@ -110,7 +112,7 @@ pub enum Report {
     /// First-hand proof that a validator voted twice in one slot (C1).
     Equivocation(ValidatorIndex),
     /// An own transaction is not, or no longer, valid.
-    Refused(Transaction, Refusal),
+    Refused(T, Refusal),
     /// A grant was refused.
     GrantRefused(Hash, GrantRefusal),
     /// A grant is verified and may be used.
@@ -119,6 +121,22 @@ pub enum Report {
     CaughtUp(Height),
     /// This node may vote again.
     Readmitted(Height),
+}
+
+impl Report<()> {
+    /// With the transaction, if it is about one.
+    fn about(self, tx: impl FnOnce() -> Option<Transaction>) -> Option<Report> {
+        Some(match self {
+            Self::Mode(mode) => Report::Mode(mode),
+            Self::Met(peer) => Report::Met(peer),
+            Self::Equivocation(peer) => Report::Equivocation(peer),
+            Self::Refused((), refusal) => Report::Refused(tx()?, refusal),
+            Self::GrantRefused(digest, refusal) => Report::GrantRefused(digest, refusal),
+            Self::GrantReady(digest) => Report::GrantReady(digest),
+            Self::CaughtUp(height) => Report::CaughtUp(height),
+            Self::Readmitted(height) => Report::Readmitted(height),
+        })
+    }
 }
 
 /// Messages counted by what became of them.
@@ -150,7 +168,6 @@ pub struct Counters {
 
 /// A transaction that this node wants decided.
 struct Pending {
-    tx: Transaction,
     bytes: TxBytes,
     /// Not proposed before: who is further back in line waits for those in front.
     due: Micros,
@@ -159,6 +176,12 @@ struct Pending {
     asked: Micros,
     /// Asked for at this node, so that a refusal is told.
     own: bool,
+}
+
+impl Pending {
+    fn tx(&self) -> Option<Transaction> {
+        Transaction::decode(&self.bytes)
+    }
 }
 
 /// A grant, and whether its signature was checked.
@@ -180,18 +203,15 @@ struct HeldRecord {
     data: Vec<u8, { crate::limits::MAX_RECORD_DATA }>,
 }
 
-/// Bytes of a message that may be kept for later: a vote or a proposal.
-type Held = Vec<u8, 256>;
-
-/// A message kept for later, and since when.
-struct HeldMessage {
-    since: Micros,
-    bytes: Held,
-}
+/// Longest message that may be kept for later: a proposal.
+const MAX_HELD_MESSAGE: usize = HEADER + MAX_TX + 8 * (MAX_VALIDATORS - 1);
+/// Messages of a sender kept for later, each behind the time since when: they are votes but for one or two.
+type Held = Packed<HELD_BYTES>;
+const _: () = assert!(HELD_BYTES >= (1 + 8 + MAX_HELD_MESSAGE) + (MAX_HELD - 1) * (1 + 8 + MAX_FRAME));
 
 /// A validator.
 pub struct Validator<K> {
-    genesis: Genesis,
+    registry: Registry,
     mesh: MeshId,
     me: ValidatorIndex,
     gateway: ValidatorIndex,
@@ -213,19 +233,23 @@ pub struct Validator<K> {
     previous: Option<Instance>,
     decided_at: Micros,
     /// The last decisions, for those who were away.
-    history: Deque<TxBytes, MAX_HISTORY>,
+    history: History,
     /// Own votes of these values are durable with content.
-    stored: Vec<Hash, { crate::limits::MAX_VALUES }>,
+    stored: Vec<Hash, MAX_VALUES>,
 
     sessions: [Session; MAX_VALIDATORS],
     counter: u32,
-    held: [Deque<HeldMessage, MAX_HELD>; MAX_VALIDATORS],
+    held: [Held; MAX_VALIDATORS],
+    /// What is held may be checkable now.
+    release: bool,
     pending: Deque<Pending, MAX_PENDING>,
     grants: Deque<HeldGrant, MAX_GRANTS>,
     records: Deque<HeldRecord, MAX_RECORDS>,
     impostors: Vec<(RawIdentifier, u32), 4>,
 
     outbox: outbox::Outbox,
+    /// The own seal of a block, until it has left.
+    seal: Option<(u32, Signature)>,
     hello_due: Option<Micros>,
     hello_sent: Option<Micros>,
     hello_backoff: u32,
@@ -253,28 +277,30 @@ impl<K: KeyStore> Validator<K> {
     ///
     /// # Errors
     /// [`NotAValidator`] if `me` is no place in the genesis.
+    #[inline(always)] // it is large: where it is made is where it stays, as far as the compiler can
     pub fn new(
-        genesis: Genesis,
+        registry: impl Into<Registry>,
         me: ValidatorIndex,
         keys: K,
         recovered: &Recovered,
         boot: Boot,
         now: Micros,
     ) -> Result<Self, NotAValidator> {
-        let gateway = genesis.with_role(Role::Gateway).ok_or(NotAValidator)?;
-        if usize::from(me) >= genesis.validators.len() {
+        let registry = registry.into();
+        let gateway = registry.with_role(Role::Gateway).ok_or(NotAValidator)?;
+        if registry.identifiers(me).is_none() {
             return Err(NotAValidator);
         }
-        let full = genesis.quorum();
+        let full = registry.quorum();
         let state = recovered.state.clone();
-        let timeouts = Timeouts { phase_us: genesis.policy.phase_us };
+        let timeouts = Timeouts { phase_us: registry.policy().phase_us };
         let current = Instance::new(state.height() + 1, *state.head(), me, full, timeouts);
         let mut validator = Self {
-            mesh: genesis.mesh(),
+            mesh: registry.mesh(),
             me,
             gateway,
             full,
-            tag_len: genesis.tag_len(),
+            tag_len: registry.tag_len(),
             keys,
             boot: recovered.boot.wrapping_add(1),
             nonce: boot.nonce,
@@ -291,18 +317,20 @@ impl<K: KeyStore> Validator<K> {
             stored: Vec::new(),
             sessions: core::array::from_fn(|_| Session::default()),
             counter: 0,
-            held: core::array::from_fn(|_| Deque::new()),
+            held: [const { Held::new() }; MAX_VALIDATORS],
+            release: false,
             pending: Deque::new(),
             grants: Deque::new(),
             records: Deque::new(),
             impostors: Vec::new(),
             outbox: outbox::Outbox::default(),
+            seal: None,
             hello_due: Some(now),
             hello_sent: None,
             hello_backoff: 0,
             confirm_due: None,
             confirm_sent: None,
-            heartbeat_due: now.plus(u64::from(genesis.policy.heartbeat_us)),
+            heartbeat_due: now.plus(u64::from(registry.policy().heartbeat_us)),
             retransmit_due: None,
             retransmits: 0,
             helped_at: now,
@@ -312,7 +340,7 @@ impl<K: KeyStore> Validator<K> {
             fairness: fairness::Fairness::default(),
             counters: Counters::default(),
             workings: Workings::default(),
-            genesis,
+            registry,
         };
         validator.restore(recovered);
         if validator.amnesiac {
@@ -329,13 +357,14 @@ impl<K: KeyStore> Validator<K> {
     /// Puts own votes and the values they name back (P1 to P3).
     fn restore(&mut self, recovered: &Recovered) {
         self.current = self.next_instance();
-        for tx in &recovered.current.values {
-            let id = self.learn_value(self.me, tx, true);
-            let Some((id, hash)) = id.and_then(|id| Some((id, self.current.value(id)?.hash))) else { continue };
+        let mut ids = [None; MAX_VALUES];
+        for (tx, known) in recovered.current.values.iter().zip(&mut ids) {
+            *known = self.learn_value(self.me, tx, true);
+            let Some((id, hash)) = known.and_then(|id| Some((id, self.current.value(id)?.hash))) else { continue };
             self.current.set_own_proposal(id);
             let _ = self.stored.push(hash);
         }
-        restore_votes(&mut self.current, &recovered.current);
+        restore_votes(&mut self.current, &recovered.current, &ids);
         if !recovered.current.votes.is_empty() {
             self.arm_retransmit();
         }
@@ -346,21 +375,22 @@ impl<K: KeyStore> Validator<K> {
     fn restore_previous(&self, recovered: &Recovered) -> Option<Instance> {
         let (parent, own) = recovered.previous.as_ref()?;
         let height = self.state.height();
-        let decided = recovered.history.back()?;
-        let members = self.state.members_before(&Transaction::decode(decided)?, &self.genesis);
+        let decided = &TxBytes::from_slice(recovered.history.newest()?).ok()?;
+        let members = self.state.members_before(&Transaction::decode(decided)?, &self.registry);
         let mut instance = self.instance_among(members, height, *parent);
-        for tx in own.values.iter().chain([decided]) {
+        let mut ids = [None; MAX_VALUES + 1];
+        for (tx, id) in own.values.iter().chain([decided]).zip(&mut ids) {
             let hash = decision_hash(&self.mesh, height, parent, tx);
             let value = Value { hash, tx: tx.clone(), proposer: self.me, allowed_from: Some(0), evident: true };
-            instance.add_value(value)?;
+            *id = Some(instance.add_value(value)?);
         }
-        restore_votes(&mut instance, own);
+        restore_votes(&mut instance, own, &ids);
         instance.adopt(instance.find(self.state.head())?);
         Some(instance)
     }
 
     fn timeouts(&self) -> Timeouts {
-        Timeouts { phase_us: self.genesis.policy.phase_us }
+        Timeouts { phase_us: self.registry.policy().phase_us }
     }
 
     /// Takes an input. Never blocks, never fails on what a peer sent.
@@ -377,6 +407,7 @@ impl<K: KeyStore> Validator<K> {
             Input::Grant(signed) => self.on_grant(signed, None),
             Input::Submit(tx) => self.submit(tx),
         }
+        self.release_held();
         self.ignite();
         self.catch_up();
         self.vote();
@@ -417,7 +448,7 @@ impl<K: KeyStore> Validator<K> {
     fn hears_quorum(&self) -> bool {
         let voters = self.voters();
         let there = voters.iter().filter(|voter| *voter == self.me || self.is_heard(*voter)).count();
-        there >= voters.quorum(&self.genesis).votes()
+        there >= voters.quorum(&self.registry).votes()
     }
 
     fn update_mode(&mut self) {
@@ -430,7 +461,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Bound Δ of one phase, microseconds.
     fn phase_us(&self) -> u64 {
-        u64::from(self.genesis.policy.phase_us)
+        u64::from(self.registry.policy().phase_us)
     }
 
     fn others(&self) -> impl Iterator<Item = ValidatorIndex> + use<K> {
@@ -439,9 +470,9 @@ impl<K: KeyStore> Validator<K> {
     }
 }
 
-fn restore_votes(instance: &mut Instance, own: &OwnVotes) {
+/// `ids` are the places in the instance of the values that the votes are for.
+fn restore_votes(instance: &mut Instance, own: &OwnVotes, ids: &[Option<ValueId>]) {
     for (round, kind, value) in &own.votes {
-        // the journal names no value that it does not hold
-        instance.restore_vote(*kind, *round, instance.find(value));
+        instance.restore_vote(*kind, *round, value.and_then(|at| ids.get(usize::from(at)).copied().flatten()));
     }
 }

@@ -25,23 +25,23 @@ impl<K: KeyStore> Validator<K> {
     /// A transaction that this node wants decided.
     pub(super) fn submit(&mut self, tx: Transaction) {
         let nothing = if tx == Transaction::Skip { Err(Refusal::Nothing) } else { Ok(()) };
-        if let Err(refusal) = nothing.and(self.state.check(&tx, &self.genesis)) {
-            return self.report(Report::Refused(tx, refusal));
+        if let Err(refusal) = nothing.and(self.state.check(&tx, &self.registry)) {
+            return self.refuse(&tx, refusal);
         }
         if matches!(tx, Transaction::EventBlock(_)) {
-            self.pending.retain(|pending| !matches!(pending.tx, Transaction::EventBlock(_)));
+            self.pending.retain(|pending| !matches!(pending.tx(), Some(Transaction::EventBlock(_))));
         }
-        self.push_pending(tx, 0, true);
+        self.push_pending(&tx, 0, true);
     }
 
     /// A transaction that several nodes want decided: who is further back in line waits.
     pub(super) fn want(&mut self, tx: Transaction, wait_us: u64) {
-        if self.state.check(&tx, &self.genesis).is_ok() {
-            self.push_pending(tx, wait_us, false);
+        if self.state.check(&tx, &self.registry).is_ok() {
+            self.push_pending(&tx, wait_us, false);
         }
     }
 
-    fn push_pending(&mut self, tx: Transaction, wait_us: u64, own: bool) {
+    fn push_pending(&mut self, tx: &Transaction, wait_us: u64, own: bool) {
         let Some(bytes) = tx.encode() else { return };
         if self.pending.iter().any(|pending| pending.bytes == bytes) {
             return;
@@ -50,7 +50,7 @@ impl<K: KeyStore> Validator<K> {
             // what others want, too, must not keep this node's own orders out
             drop_first(&mut self.pending, |pending| !pending.own);
         }
-        let pending = Pending { tx, bytes, due: self.now.plus(wait_us), failures: 0, asked: self.now, own };
+        let pending = Pending { bytes, due: self.now.plus(wait_us), failures: 0, asked: self.now, own };
         if self.pending.push_back(pending).is_err() && own {
             self.counters.dropped += 1;
         }
@@ -87,12 +87,12 @@ impl<K: KeyStore> Validator<K> {
         let pending = proposed.and_then(|value| self.pending.iter_mut().find(|pending| pending.bytes == value.tx));
         if let Some(pending) = pending {
             pending.failures = (pending.failures + 1).min(MAX_BACK_OFF);
-            pending.due = self.now.plus(u64::from(self.genesis.policy.heartbeat_us) << pending.failures);
+            pending.due = self.now.plus(u64::from(self.registry.policy().heartbeat_us) << pending.failures);
         }
     }
 
     fn postpone(&mut self, bytes: &TxBytes) {
-        let later = self.now.plus(u64::from(self.genesis.policy.heartbeat_us));
+        let later = self.now.plus(u64::from(self.registry.policy().heartbeat_us));
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.bytes == *bytes) {
             pending.due = later;
         }
@@ -116,13 +116,14 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn review_pending(&mut self) {
         for _ in 0..self.pending.len() {
             let Some(pending) = self.pending.pop_front() else { break };
-            match self.state.check(&pending.tx, &self.genesis) {
+            let Some(tx) = pending.tx() else { continue };
+            match self.state.check(&tx, &self.registry) {
                 // what only others can know must still be so: a peer may have rebooted since
-                Ok(()) if pending.own || self.is_evident(&pending.tx, self.me) => {
+                Ok(()) if pending.own || self.is_evident(&tx, self.me) => {
                     let _ = self.pending.push_back(pending);
                 }
                 Ok(()) => {}
-                Err(refusal) if pending.own => self.report(Report::Refused(pending.tx, refusal)),
+                Err(refusal) if pending.own => self.refuse(&tx, refusal),
                 Err(_) => {}
             }
         }
@@ -140,11 +141,7 @@ impl<K: KeyStore> Validator<K> {
                 .iter()
                 .any(|held| (held.endpoint, held.sequence, &held.data) == (*endpoint, *sequence, data)),
             // only the owner can tell its own frames from others'
-            Transaction::Alarm { identifier, .. } => self
-                .genesis
-                .validators
-                .get(usize::from(proposer))
-                .is_some_and(|owner| owner.identifiers.all().contains(identifier)),
+            Transaction::Alarm { identifier, .. } => self.owns(proposer, *identifier),
             Transaction::EventBlock(_) => proposer == self.gateway,
             Transaction::Readmit { validator, nonce } => {
                 let session = self.sessions.get(usize::from(*validator));
@@ -164,7 +161,7 @@ impl<K: KeyStore> Validator<K> {
             return self.report(Report::GrantRefused(digest, refusal));
         }
         let order = Transaction::UseGrant(signed.grant.usage());
-        if let Err(Refusal::Grant(refusal)) = self.state.check(&order, &self.genesis) {
+        if let Err(Refusal::Grant(refusal)) = self.state.check(&order, &self.registry) {
             return self.report(Report::GrantRefused(digest, refusal));
         }
         if let Some(held) = self.grants.iter_mut().find(|held| held.digest == digest) {
@@ -186,8 +183,8 @@ impl<K: KeyStore> Validator<K> {
         if self.grants.is_full() {
             self.grants.pop_front();
         }
-        let _ = self.grants.push_back(HeldGrant { signed: signed.clone(), digest, genuine: false, from, relay });
-        self.ask_grant_check(signed);
+        let _ = self.grants.push_back(HeldGrant { signed, digest, genuine: false, from, relay });
+        self.ask_grant_check(digest);
     }
 
     pub(super) fn on_grant_message(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
@@ -272,10 +269,14 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
+    fn owns(&self, validator: ValidatorIndex, identifier: RawIdentifier) -> bool {
+        self.registry.identifiers(validator).is_some_and(|owned| owned.all().contains(&identifier))
+    }
+
     /// DC-44: the owner of an identifier says that somebody else sends on it. No device is accused.
     pub(super) fn on_impostor(&mut self, identifier: RawIdentifier) {
         self.counters.impostor += 1;
-        if !self.genesis.validators[usize::from(self.me)].identifiers.all().contains(&identifier) {
+        if !self.owns(self.me, identifier) {
             return;
         }
         let count = match self.impostors.iter_mut().find(|(known, _)| *known == identifier) {
@@ -288,8 +289,8 @@ impl<K: KeyStore> Validator<K> {
                 1
             }
         };
-        let pending =
-            self.pending.iter().any(|p| matches!(p.tx, Transaction::Alarm { identifier: i, .. } if i == identifier));
+        let is_its_alarm = |tx: Transaction| matches!(tx, Transaction::Alarm { identifier: i, .. } if i == identifier);
+        let pending = self.pending.iter().filter_map(Pending::tx).any(is_its_alarm);
         if count >= IMPOSTOR_FRAMES && !pending {
             self.want(Transaction::Alarm { identifier, count }, 0);
         }
@@ -322,11 +323,12 @@ impl<K: KeyStore> Validator<K> {
         if event.hash != *digest {
             return; // a newer block has been approved: its tree holds this one's
         }
-        let (number, seal) = (event.number, Seal { validator: self.me, signature: *signature });
+        let number = event.number;
         if self.me == self.gateway {
-            self.hand_seal(number, seal);
+            self.hand_seal(number, Seal { validator: self.me, signature: *signature });
         } else {
-            self.send_durable(Message::Seal(number, seal));
+            self.seal = Some((number, *signature));
+            self.send_durable(Message::Seal(number));
         }
     }
 
@@ -350,7 +352,7 @@ impl<K: KeyStore> Validator<K> {
             return Err(GrantRefusal::Early);
         }
         let tx = Transaction::UseGrant(grant.usage());
-        match self.state.check(&tx, &self.genesis) {
+        match self.state.check(&tx, &self.registry) {
             Err(Refusal::Grant(refusal)) => Err(refusal),
             _ => Ok(tx),
         }

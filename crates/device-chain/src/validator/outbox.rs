@@ -1,6 +1,7 @@
 //! What waits to leave: durable before sent, urgent before patient, sealed with fresh tags at the last moment.
 
 use heapless::{Deque, Vec};
+use serde::{Deserialize, Serialize};
 
 use super::workings::count;
 use super::{Decision, Report, Validator};
@@ -11,8 +12,11 @@ use crate::flaw::Flaw;
 use crate::grant::SignedGrant;
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
-use crate::limits::{MAX_MESSAGE, MAX_OUTBOX};
-use crate::record::{Record, RecordKind, note_named};
+use crate::limits::{MAX_MESSAGE, MAX_OUTBOX, MAX_TX, MAX_VALIDATORS};
+use crate::packed::Packed;
+use crate::record::{MAX_RECORD, Record, RecordKind, note_named};
+use crate::state::Refusal;
+use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
 use crate::wire::{self, Class, DECIDED_VALUE, HEADER, Header, Kind};
 
@@ -74,19 +78,38 @@ pub(super) enum Message {
     Decision(ValidatorIndex, Height),
     Grant(Hash),
     Ack(u8, Height, u64),
-    Seal(u32, Seal),
+    Seal(u32),
 }
 
-/// What waits for durability.
+/// What waits for durability. What is long lies beside it, in the order of the entries that speak of it.
 enum Waiting {
     Send(Message),
     Cancel(Cancel),
-    Decided(Decision),
+    Decided,
     Sign(Hash),
-    CheckGrant(SignedGrant),
-    Sealed(u32, Seal),
-    Report(Report),
+    CheckGrant(Hash),
+    Sealed,
+    Report(Report<()>),
 }
+
+/// What a [`Decision`] says besides its transaction.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Concluded {
+    pub(super) height: Height,
+    pub(super) hash: Hash,
+    pub(super) round: Round,
+    pub(super) latency_us: Option<u64>,
+    pub(super) live: bool,
+}
+
+/// Longest encoding of it.
+const MAX_CONCLUDED: usize = 5 + 32 + 1 + 1 + 10 + 1;
+/// Bytes of decisions that wait until they are durable.
+const DECIDED_BYTES: usize = 1024;
+/// Bytes of refused transactions that wait to be told.
+const REFUSED_BYTES: usize = 768;
+/// Bytes of records that wait to be written.
+const RECORD_BYTES: usize = 3072;
 
 impl Message {
     fn class(&self) -> Class {
@@ -102,7 +125,7 @@ impl Message {
             Self::State(..) => Kind::State,
             Self::Grant(..) => Kind::Grant,
             Self::Ack(..) => Kind::Ack,
-            Self::Seal(..) => Kind::Seal,
+            Self::Seal(_) => Kind::Seal,
         };
         kind.class()
     }
@@ -110,15 +133,21 @@ impl Message {
 
 /// Effects that one input may add while there is room ([`Validator::can_persist`]).
 const ROOM: usize = 3 * MAX_ACTIONS;
+/// The same for records: a vote for each action, one of a decision, and a few short ones.
+const ROOM_BYTES: usize = (MAX_ACTIONS + 1) * MAX_RECORD;
 /// Messages of one class that may wait for the bus.
 const MAX_WAITING: usize = 24;
 const _: () = assert!(2 * MAX_WAITING + ROOM < MAX_OUTBOX, "votes and answers to peers together must not stop voting");
 
 #[derive(Default)]
 pub(super) struct Outbox {
-    /// `None` is the state: large, so encoded only when its turn comes. By then it may hold decisions whose records
-    /// follow.
-    persists: Deque<Option<Record>, MAX_OUTBOX>,
+    /// Encoded. Nothing is the state: large, so encoded only when its turn comes. By then it may hold decisions whose
+    /// records follow.
+    persists: Packed<RECORD_BYTES>,
+    /// Each the encoding of [`Concluded`] behind its length, and the transaction.
+    decided: Packed<DECIDED_BYTES>,
+    refused: Packed<REFUSED_BYTES>,
+    seals: Deque<(u32, Seal), MAX_VALIDATORS>,
     token: u64,
     durable: u64,
     handed_out: u64,
@@ -138,6 +167,21 @@ impl Outbox {
         Some(self.waiting.remove(at).1)
     }
 
+    fn take_decided(&mut self) -> Option<Decision> {
+        let (length, rest) = self.decided.oldest()?.split_first()?;
+        let (concluded, bytes) = rest.split_at_checked(usize::from(*length))?;
+        let Concluded { height, hash, round, latency_us, live } = codec::decode(concluded)?;
+        let (bytes, tx) = (TxBytes::from_slice(bytes).ok()?, Transaction::decode(bytes)?);
+        self.decided.drop_oldest();
+        Some(Decision { height, hash, bytes, tx, round, latency_us, live })
+    }
+
+    fn take_refused(&mut self) -> Option<Transaction> {
+        let tx = Transaction::decode(self.refused.oldest()?)?;
+        self.refused.drop_oldest();
+        Some(tx)
+    }
+
     fn waiting_messages(&self) -> impl Iterator<Item = &Message> {
         self.waiting
             .iter()
@@ -148,12 +192,12 @@ impl Outbox {
 impl<K: KeyStore> Validator<K> {
     /// Makes a record durable; what is queued from now on with `durable` waits for it.
     pub(super) fn persist(&mut self, record: Record) {
-        self.write(Some(record));
+        self.write(Some(&record));
     }
 
     /// Makes a decision durable, and lets DECIDED wait for it (P4).
     pub(super) fn persist_head(&mut self, decision: Record) {
-        self.write(Some(decision));
+        self.write(Some(&decision));
         self.hold_back_head();
     }
 
@@ -163,8 +207,10 @@ impl<K: KeyStore> Validator<K> {
         self.hold_back_head();
     }
 
-    fn write(&mut self, write: Option<Record>) {
-        if self.outbox.persists.push_back(write).is_ok() {
+    fn write(&mut self, write: Option<&Record>) {
+        let mut buffer = [0; MAX_RECORD];
+        let bytes = write.map_or(Some(&[][..]), |record| codec::encode(record, &mut buffer));
+        if bytes.is_some_and(|bytes| self.outbox.persists.push([bytes, &[]])) {
             self.outbox.token += 1;
         } else {
             self.counters.dropped += 1;
@@ -183,7 +229,9 @@ impl<K: KeyStore> Validator<K> {
 
     /// Whether what one input adds finds room: a vote is cast, a decision taken only if it can be made durable.
     pub(super) fn can_persist(&self) -> bool {
-        self.outbox.persists.len() + ROOM <= MAX_OUTBOX && self.outbox.waiting.len() + ROOM <= MAX_OUTBOX
+        self.outbox.persists.has_room(ROOM_BYTES, ROOM)
+            && self.outbox.decided.has_room(1 + MAX_CONCLUDED + MAX_TX, 1)
+            && self.outbox.waiting.len() + ROOM <= MAX_OUTBOX
     }
 
     fn queue(&mut self, after: u64, waiting: Waiting) {
@@ -229,23 +277,43 @@ impl<K: KeyStore> Validator<K> {
         self.queue(0, Waiting::Cancel(cancel));
     }
 
-    pub(super) fn decided_durable(&mut self, decision: Decision) {
-        self.queue(self.outbox.token, Waiting::Decided(decision));
+    pub(super) fn decided_durable(&mut self, concluded: &Concluded, tx: &[u8]) {
+        let mut buffer = [0; 1 + MAX_CONCLUDED];
+        let Some(length) = codec::encode(concluded, &mut buffer[1..]).map(<[u8]>::len) else { return };
+        buffer[0] = length as u8;
+        self.queue_beside(self.outbox.token, Waiting::Decided, |outbox| outbox.decided.push([&buffer[..=length], tx]));
+    }
+
+    /// An own order is not, or no longer, valid.
+    pub(super) fn refuse(&mut self, tx: &Transaction, refusal: Refusal) {
+        let Some(bytes) = tx.encode() else { return };
+        self.queue_beside(0, Waiting::Report(Report::Refused((), refusal)), |outbox| {
+            outbox.refused.push([&bytes, &[]])
+        });
+    }
+
+    /// Queues what has a part that lies beside it.
+    fn queue_beside(&mut self, after: u64, waiting: Waiting, put: impl FnOnce(&mut Outbox) -> bool) {
+        if !self.outbox.waiting.is_full() && put(&mut self.outbox) {
+            self.queue(after, waiting);
+        } else {
+            self.counters.dropped += 1;
+        }
     }
 
     pub(super) fn ask_signature(&mut self, digest: Hash) {
         self.queue(self.outbox.token, Waiting::Sign(digest));
     }
 
-    pub(super) fn ask_grant_check(&mut self, signed: SignedGrant) {
-        self.queue(0, Waiting::CheckGrant(signed));
+    pub(super) fn ask_grant_check(&mut self, digest: Hash) {
+        self.queue(0, Waiting::CheckGrant(digest));
     }
 
     pub(super) fn hand_seal(&mut self, number: u32, seal: Seal) {
-        self.queue(0, Waiting::Sealed(number, seal));
+        self.queue_beside(0, Waiting::Sealed, |outbox| outbox.seals.push_back((number, seal)).is_ok());
     }
 
-    pub(super) fn report(&mut self, report: Report) {
+    pub(super) fn report(&mut self, report: Report<()>) {
         self.queue(0, Waiting::Report(report));
     }
 
@@ -264,20 +332,30 @@ impl<K: KeyStore> Validator<K> {
                     None => continue, // what it spoke of is gone
                 },
                 Waiting::Cancel(cancel) => Effect::Cancel(cancel),
-                Waiting::Decided(decision) => Effect::Decided(decision),
+                Waiting::Decided => Effect::Decided(self.outbox.take_decided()?),
                 Waiting::Sign(digest) => Effect::Sign(digest),
-                Waiting::CheckGrant(signed) => Effect::CheckGrant(signed),
-                Waiting::Sealed(number, seal) => Effect::Sealed(number, seal),
-                Waiting::Report(report) => Effect::Report(report),
+                Waiting::CheckGrant(digest) => match self.grants.iter().find(|held| held.digest == digest) {
+                    Some(held) => Effect::CheckGrant(held.signed.clone()),
+                    None => continue, // it gave way to others
+                },
+                Waiting::Sealed => {
+                    let (number, seal) = self.outbox.seals.pop_front()?;
+                    Effect::Sealed(number, seal)
+                }
+                Waiting::Report(report) => Effect::Report(report.about(|| self.outbox.take_refused())?),
             });
         }
     }
 
     fn next_record(&mut self, buffer: &mut [u8]) -> Option<(u64, RecordKind, usize)> {
-        let (kind, length) = match self.outbox.persists.pop_front()? {
-            None => (RecordKind::State, codec::encode(&self.state, buffer)?.len()),
-            Some(record) => (RecordKind::Fact, codec::encode(&record, buffer)?.len()),
+        let (kind, length) = match self.outbox.persists.oldest()? {
+            [] => (RecordKind::State, codec::encode(&self.state, buffer)?.len()),
+            record => {
+                buffer.get_mut(..record.len())?.copy_from_slice(record);
+                (RecordKind::Fact, record.len())
+            }
         };
+        self.outbox.persists.drop_oldest();
         self.outbox.handed_out += 1;
         Some((self.outbox.handed_out, kind, length))
     }
@@ -288,7 +366,7 @@ impl<K: KeyStore> Validator<K> {
             keep(RecordKind::State, state);
         }
         let facts = [Some(Record::Boot(self.boot)), self.amnesiac.then_some(Record::Amnesiac)].into_iter().flatten();
-        let past = self.history.iter().cloned().map(Record::Past);
+        let past = self.history.iter().filter_map(|tx| Some(Record::Past(TxBytes::from_slice(tx).ok()?)));
         let parent = self.previous.as_ref().map(|previous| Record::Parent(*previous.parent()));
         for record in facts.chain(past).chain(parent) {
             if let Some(bytes) = codec::encode(&record, buffer) {
@@ -345,11 +423,11 @@ impl<K: KeyStore> Validator<K> {
                 (header, self.digest, 0)
             }
             Message::Decision(to, height) => {
-                let tx = self.decision_at(*height)?.clone();
-                let body = put_body(buffer, &tx)?;
+                let tx = self.decision_at(*height)?;
+                let body = put_body(buffer, tx)?;
                 let mut header = Header::new(Kind::Value, *height).round(*to);
                 header.hint_proposer = DECIDED_VALUE;
-                (header, hash(Domain::Body, &[&tx]), body)
+                (header, hash(Domain::Body, &[tx]), body)
             }
             Message::Hello => (Header::new(Kind::Hello, self.boot).with_nonce(self.nonce), nil, 0),
             Message::Confirm => {
@@ -379,17 +457,18 @@ impl<K: KeyStore> Validator<K> {
                 let subject = hash(Domain::Body, &[&sequence.to_le_bytes()]);
                 (Header::new(Kind::Ack, *height).round(*endpoint), subject, body)
             }
-            Message::Seal(number, seal) => {
+            Message::Seal(number) => {
+                let (_, signature) = self.seal.filter(|(newest, _)| newest == number)?;
                 let mut bytes = [0; 68];
                 bytes[..4].copy_from_slice(&number.to_le_bytes());
-                bytes[4..].copy_from_slice(&seal.signature.to_bytes());
+                bytes[4..].copy_from_slice(&signature.to_bytes());
                 let body = put_body(buffer, &bytes)?;
                 let subject = hash(Domain::Body, &[&bytes]);
                 (Header::new(Kind::Seal, self.state.height()).round(self.gateway), subject, body)
             }
         };
         header.mesh = self.mesh.short();
-        header.suite = self.genesis.suite.code();
+        header.suite = self.registry.suite().code();
         header.sender = self.me;
         if header.kind != Kind::Hello {
             self.counter = self.counter.checked_add(1)?;

@@ -1,12 +1,14 @@
 //! What comes in: split, attributed, verified, counted; then handed to whom it concerns.
 
-use super::{Held, HeldMessage, Validator};
+use super::{MAX_HELD_MESSAGE, Validator};
 use crate::agreement::Instance;
 use crate::flaw::Flaw;
 use crate::genesis::WIRE_VERSION;
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
-use crate::types::{Hash, Height, ValidatorIndex};
+use crate::limits::MAX_HELD;
+use crate::registry::Devices;
+use crate::types::{Hash, Height, Micros, ValidatorIndex};
 use crate::wire::{self, Class, ENDPOINT_SENDER, Kind, Parts};
 
 /// Phases for which a message is kept that cannot be checked yet.
@@ -41,7 +43,7 @@ impl<K: KeyStore> Validator<K> {
         let header = &parts.header;
         if header.mesh != self.mesh.short() {
             self.counters.foreign += 1;
-        } else if header.version != WIRE_VERSION || header.suite != self.genesis.suite.code() {
+        } else if header.version != WIRE_VERSION || header.suite != self.registry.suite().code() {
             self.counters.version += 1;
         } else if header.kind.class() != source.class || !self.is_from(&parts, source.device) {
             self.counters.malformed += 1;
@@ -67,7 +69,7 @@ impl<K: KeyStore> Validator<K> {
             Device::Endpoint(owner) => {
                 parts.header.sender == ENDPOINT_SENDER
                     && parts.header.round == owner
-                    && usize::from(owner) < self.genesis.endpoints.len()
+                    && usize::from(owner) < self.registry.endpoints()
             }
         }
     }
@@ -165,34 +167,39 @@ impl<K: KeyStore> Validator<K> {
     /// kept is a replay.
     pub(super) fn hold(&mut self, peer: ValidatorIndex, bytes: &[u8]) {
         let held = &mut self.held[usize::from(peer)];
-        if held.iter().any(|known| known.bytes.as_slice() == bytes) {
+        if held.iter().any(|known| timed(known).1 == bytes) {
             self.counters.replayed += 1;
-            return;
-        }
-        let Ok(bytes) = Held::from_slice(bytes) else {
+        } else if bytes.len() <= MAX_HELD_MESSAGE && held.push_newest([&self.now.0.to_le_bytes(), bytes], MAX_HELD) {
+            self.counters.held += 1;
+        } else {
             self.counters.malformed += 1;
-            return;
-        };
-        if held.is_full() {
-            held.pop_front();
         }
-        let _ = held.push_back(HeldMessage { since: self.now, bytes });
-        self.counters.held += 1;
     }
 
-    /// Tries everything that was kept again: the height or the known values have changed.
+    /// Tries everything that was kept again, if the height or the known values have changed; and once more if they change
+    /// by that. Not from within a message's handling: what is kept could call itself again as often as there are messages.
     pub(super) fn release_held(&mut self) {
-        self.expire_held();
-        for peer in self.others() {
-            for _ in 0..self.held[usize::from(peer)].len() {
-                let Some(HeldMessage { since, bytes }) = self.held[usize::from(peer)].pop_front() else { break };
-                if let Some(parts) = Parts::split(&bytes, self.full.n, self.tag_len) {
-                    self.dispatch(peer, &parts, &bytes);
-                }
-                if let Some(again) = self.held[usize::from(peer)].back_mut().filter(|held| held.bytes == bytes) {
-                    again.since = since;
+        while core::mem::take(&mut self.release) {
+            self.expire_held();
+            for peer in self.others() {
+                for _ in 0..self.held[usize::from(peer)].len() {
+                    self.release_oldest(peer);
                 }
             }
+        }
+    }
+
+    fn release_oldest(&mut self, peer: ValidatorIndex) {
+        let held = &mut self.held[usize::from(peer)];
+        let Some((since, message)) = held.oldest().map(timed) else { return };
+        let Ok(message) = heapless::Vec::<u8, MAX_HELD_MESSAGE>::from_slice(message) else { return };
+        held.drop_oldest(); // it is put back if it still cannot be checked
+        if let Some(parts) = Parts::split(&message, self.full.n, self.tag_len) {
+            self.dispatch(peer, &parts, &message);
+        }
+        let again = self.held[usize::from(peer)].newest_mut().filter(|held| timed(held).1 == message);
+        if let Some((time, _)) = again.and_then(|held| held.split_first_chunk_mut()) {
+            *time = since.0.to_le_bytes();
         }
     }
 
@@ -200,7 +207,9 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn expire_held(&mut self) {
         let limit = HELD_PHASES * self.phase_us();
         for held in &mut self.held {
-            held.retain(|message| self.now.since(message.since) <= limit);
+            while held.oldest().is_some_and(|message| self.now.since(timed(message).0) > limit) {
+                held.drop_oldest();
+            }
         }
     }
 
@@ -220,4 +229,9 @@ impl<K: KeyStore> Validator<K> {
             self.previous.as_mut().filter(|previous| previous.height() == height)
         }
     }
+}
+
+/// A message that is kept, behind the time since when.
+pub(super) fn timed(held: &[u8]) -> (Micros, &[u8]) {
+    held.split_first_chunk().map_or((Micros(0), held), |(time, message)| (Micros(u64::from_le_bytes(*time)), message))
 }

@@ -1,18 +1,18 @@
 //! What can be seen of a validator.
 
 use super::{Counters, Mode, Validator, Workings, ignition};
-use crate::genesis::Genesis;
 use crate::keys::KeyStore;
+use crate::registry::Registry;
 use crate::session::Session;
 use crate::state::State;
 use crate::types::{Hash, MeshId, Micros, Round, ValidatorIndex};
 
 /// What a status display shows.
 impl<K: KeyStore> Validator<K> {
-    /// The genesis.
+    /// What it knows of the genesis.
     #[must_use]
-    pub const fn genesis(&self) -> &Genesis {
-        &self.genesis
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The place of this node.
@@ -92,7 +92,7 @@ impl<K: KeyStore> Validator<K> {
     /// Whether a verified message of the peer came in within three heartbeats.
     #[must_use]
     pub fn is_heard(&self, peer: ValidatorIndex) -> bool {
-        let limit = ignition::SILENCE_HEARTBEATS * u64::from(self.genesis.policy.heartbeat_us);
+        let limit = ignition::SILENCE_HEARTBEATS * u64::from(self.registry.policy().heartbeat_us);
         self.session(peer).and_then(|session| session.heard).is_some_and(|heard| self.now.since(heard) <= limit)
     }
 

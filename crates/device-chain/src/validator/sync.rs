@@ -2,7 +2,8 @@
 
 use super::outbox::Message;
 use super::receive::Verdict;
-use super::{Held, Report, Validator};
+use super::receive::timed;
+use super::{Report, Validator};
 use crate::hash::{Domain, hash};
 use crate::keys::KeyStore;
 use crate::limits::{HISTORY_BATCH, MAX_VALIDATORS};
@@ -10,7 +11,7 @@ use crate::record::Record;
 use crate::state::State;
 use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
-use crate::wire::{Header, Parts};
+use crate::wire::{Header, MAX_FRAME, Parts};
 
 /// Phases in which a peer gets one VALUE, or one batch of decisions: the answer is longer than its question, and a liar asks at will.
 pub(super) const VALUE_PHASES: u64 = 8;
@@ -30,11 +31,14 @@ impl Fetch {
     }
 }
 
+/// A DECIDED, which fits a frame.
+type Claim = heapless::Vec<u8, MAX_FRAME>;
+
 /// Catching up with heights that the others have decided.
 #[derive(Default)]
 pub(super) struct CatchUp {
     /// The last DECIDED of each peer about a height that this node has not reached, unverified.
-    claims: [Option<Held>; MAX_VALIDATORS],
+    claims: [Option<Claim>; MAX_VALIDATORS],
     /// Since when somebody claims to be ahead.
     since: Option<Micros>,
     /// Whom the present was asked of, when, and from which height.
@@ -84,7 +88,7 @@ impl<K: KeyStore> Validator<K> {
         };
         let kept = (0..).zip(&self.held).flat_map(|(peer, held)| held.iter().map(move |message| (peer, message)));
         kept.filter_map(move |(peer, message)| {
-            Header::parse(&message.bytes).filter(unknown).map(|header| (peer, header.hint))
+            Header::parse(timed(message).1).filter(unknown).map(|header| (peer, header.hint))
         })
     }
 
@@ -119,7 +123,7 @@ impl<K: KeyStore> Validator<K> {
         // a claim that proves the state in hand is not replaced by one that does not: it may be forged
         let kept = self.proves(peer) && !self.proves_by(peer, bytes);
         if !kept {
-            self.catch_up.claims[usize::from(peer)] = Held::from_slice(bytes).ok();
+            self.catch_up.claims[usize::from(peer)] = Claim::from_slice(bytes).ok();
         }
         self.catch_up.since.get_or_insert(self.now);
         self.ask_for_the_present();
@@ -154,7 +158,7 @@ impl<K: KeyStore> Validator<K> {
     /// Asks one of those who claim to be ahead, each in turn, at most once in two heartbeats. A claim is unverified:
     /// it costs no more than that.
     fn ask_for_the_present(&mut self) {
-        let pause = 2 * u64::from(self.genesis.policy.heartbeat_us);
+        let pause = 2 * u64::from(self.registry.policy().heartbeat_us);
         // when a whole batch has come, the next is asked for as soon as anybody may answer, whatever the clocks and the bus make of it
         let next_batch = (VALUE_PHASES + 1) * self.phase_us();
         let last = match self.catch_up.asked {
@@ -179,9 +183,10 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// The decision of a height that this node still remembers.
-    pub(super) fn decision_at(&self, height: Height) -> Option<&TxBytes> {
+    pub(super) fn decision_at(&self, height: Height) -> Option<&[u8]> {
         let back = self.state.height().checked_sub(height)? as usize;
-        self.history.iter().rev().nth(back)
+        let front = self.history.len().checked_sub(1)?.checked_sub(back)?;
+        self.history.iter().nth(front)
     }
 
     pub(super) fn on_sync(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
@@ -193,7 +198,7 @@ impl<K: KeyStore> Validator<K> {
         let remembered = self.decision_at(behind + 1).is_some();
         // a state is long: a liar's requests must not fill the bus
         let onwards = last.is_some_and(|(_, from)| behind >= from + HISTORY_BATCH);
-        let heartbeat = u64::from(self.genesis.policy.heartbeat_us);
+        let heartbeat = u64::from(self.registry.policy().heartbeat_us);
         let pause = if remembered && onwards { heartbeat.min(VALUE_PHASES * self.phase_us()) } else { heartbeat };
         if last.is_some_and(|(last, _)| self.now.since(last) < pause) {
             return;
@@ -249,7 +254,7 @@ impl<K: KeyStore> Validator<K> {
         if !asked || !self.verify_body(peer, parts) {
             return;
         }
-        match State::decode(parts.body, &self.genesis) {
+        match State::decode(parts.body, &self.registry) {
             Some(state) if state.height() > self.state.height() => {
                 let digest = state.digest();
                 self.catch_up.state = Some((state, digest));

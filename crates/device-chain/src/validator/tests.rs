@@ -6,7 +6,7 @@ mod attacks;
 mod backlog;
 mod blocks;
 mod bounds;
-mod car;
+pub(crate) mod car;
 mod catch_up;
 mod fairness;
 mod ignition;

@@ -1,9 +1,10 @@
 //! Proposals, votes and decisions: between the rules of [`crate::agreement`] and the wire.
 
+use super::outbox::Concluded;
 use super::outbox::{Cancel, Message};
 use super::receive::Verdict;
 use super::workings::count;
-use super::{Decision, Report, Validator};
+use super::{Report, Validator};
 use crate::agreement::{Action, Actions, Instance, Value, ValueId, VoteKind};
 use crate::keys::KeyStore;
 use crate::limits::MAX_BACKLOG;
@@ -44,7 +45,7 @@ impl<K: KeyStore> Validator<K> {
         }
         if let Some(id) = self.learn_value(peer, parts.body, false) {
             self.current.on_proposal(round, peer, id);
-            self.release_held();
+            self.release = true;
         }
     }
 
@@ -67,7 +68,7 @@ impl<K: KeyStore> Validator<K> {
         // who serves a value is not believed about who proposed it: evidence may hang on that
         if let Some(id) = self.learn_value(peer, parts.body, false) {
             self.current.on_served(id);
-            self.release_held();
+            self.release = true;
         }
     }
 
@@ -83,7 +84,7 @@ impl<K: KeyStore> Validator<K> {
             tx: crate::tx::TxBytes::from_slice(bytes).ok()?,
             proposer,
             // V3: a height may end with nothing only when a round has failed
-            allowed_from: self.state.check(&tx, &self.genesis).is_ok().then_some(u8::from(tx == Transaction::Skip)),
+            allowed_from: self.state.check(&tx, &self.registry).is_ok().then_some(u8::from(tx == Transaction::Skip)),
             evident: mine || self.is_evident(&tx, proposer),
         };
         self.current.add_value(value)
@@ -162,6 +163,7 @@ impl<K: KeyStore> Validator<K> {
         }
         // a decision opens the next height, where votes and own proposals may be waiting
         loop {
+            self.release_held();
             let height = self.current.height();
             self.propose_pending();
             self.progress(height);
@@ -285,12 +287,12 @@ impl<K: KeyStore> Validator<K> {
         let live = live && self.is_recent();
         let Some(tx) = Transaction::decode(&bytes) else { return };
         self.judge_proposers();
-        if let Err(refusal) = self.state.apply(&bytes, &tx, &self.genesis) {
+        if let Err(refusal) = self.state.apply(&bytes, &tx, &self.registry) {
             // more than f liars: stand still rather than leave the chain's rules
-            return self.report(Report::Refused(tx, refusal));
+            return self.refuse(&tx, refusal);
         }
         self.digest = self.state.digest();
-        push_newest(&mut self.history, bytes.clone());
+        push_newest(&mut self.history, &bytes);
         if tx == Transaction::Skip {
             self.back_off();
         }
@@ -305,7 +307,7 @@ impl<K: KeyStore> Validator<K> {
         self.cancel_if_settled(height);
         let latency_us = self.settle_pending(&bytes);
         let hash = *self.state.head();
-        self.decided_durable(Decision { height, hash, bytes, tx: tx.clone(), round, latency_us, live });
+        self.decided_durable(&Concluded { height, hash, round, latency_us, live }, &bytes);
         self.follow_up(height, &tx);
         self.begin_height();
     }
@@ -341,7 +343,7 @@ impl<K: KeyStore> Validator<K> {
         self.forget_claims();
         self.review_standings();
         self.review_pending();
-        self.release_held();
+        self.release = true;
     }
 
     /// What this node saw has changed: values may have become valid.

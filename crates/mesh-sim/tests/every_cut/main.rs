@@ -15,6 +15,8 @@ use common::{GATEWAY, SECOND_US};
 use device_chain::agreement::VoteKind;
 use device_chain::genesis::Genesis;
 use device_chain::record::OwnVotes;
+use device_chain::state::State;
+use device_chain::tx::decision_hash;
 use device_chain::types::{Hash, Height};
 use device_chain::wire::Kind;
 use ecu_node::Input;
@@ -55,14 +57,19 @@ fn open_ports(ports: &(SharedFlash, SharedCounter), genesis: &Genesis) -> (Diagn
         amnesiac: recovered.amnesiac,
         height,
         head: *recovered.state.head(),
-        votes: slots(height + 1, &recovered.current),
-        previous: recovered.previous.as_ref().map_or(Vec::new(), |(_, own)| slots(height, own)),
+        votes: slots(&recovered.state, height + 1, recovered.state.head(), &recovered.current),
+        previous: recovered
+            .previous
+            .as_ref()
+            .map_or(Vec::new(), |(parent, own)| slots(&recovered.state, height, parent, own)),
     };
     (opened.diagnosis, found)
 }
 
-fn slots(height: Height, own: &OwnVotes) -> Vec<(Slot, Hash)> {
-    own.votes.iter().map(|(round, kind, value)| ((height, *round, Kind::from(*kind) as u8), *value)).collect()
+fn slots(state: &State, height: Height, parent: &Hash, own: &OwnVotes) -> Vec<(Slot, Hash)> {
+    let hash = |at: u8| decision_hash(state.mesh(), height, parent, &own.values[usize::from(at)]);
+    let slot = |round, kind| (height, round, Kind::from(kind) as u8);
+    own.votes.iter().map(|&(round, kind, value)| (slot(round, kind), value.map_or(Hash::NIL, hash))).collect()
 }
 
 /// As the wire names it.

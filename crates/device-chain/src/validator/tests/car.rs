@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US};
 use super::*;
+use crate::genesis::Genesis;
 use crate::genesis::{
     Authority, AuthorityEntry, EndpointEntry, Identifiers, Name, Policy, ValidatorEntry, WIRE_VERSION,
 };

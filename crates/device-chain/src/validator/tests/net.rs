@@ -7,6 +7,7 @@ use super::car::{self, signer};
 use super::*;
 use crate::block::Seal;
 use crate::codec;
+use crate::genesis::Genesis;
 use crate::keys::{Device, SoftKeys};
 use crate::limits::MAX_MESSAGE;
 use crate::record::RecordKind;

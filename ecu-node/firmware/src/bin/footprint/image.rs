@@ -1,106 +1,147 @@
-//! The image: everything in static memory, every input reachable.
+//! The image: what lies in static memory, and the scenario.
 
 use core::hint::black_box;
 
-use can_bus::Frame;
-use can_bus::port::BusEvent;
-use device_chain::genesis::{Genesis, SignedGenesis};
-use device_chain::keys::{Device, SoftKeys};
+use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
+use cortex_m_semihosting::hio;
+use device_chain::block::{BlockHeader, Finality};
+use device_chain::grant::{Action, Grant, SignedGrant};
 use device_chain::limits::MAX_MESSAGE;
-use device_chain::mac::{Key, Suite};
-use device_chain::types::{Micros, PublicKey};
-use device_chain::validator::{Boot, Validator};
-use ecu_node::store::{self, Store, Upkeep};
-use ecu_node::{Ecu, Effect, Input};
-use journal::{Counter, Flash, Geometry};
+use device_chain::registry::Devices;
+use device_chain::tx::Transaction;
+use device_chain::types::Hash;
+use device_chain::validator::Mode;
+use ecu_node::Input;
 use panic_halt as _;
-use static_cell::StaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
-/// A flash and a counter that only the optimiser believes in.
-struct Memory;
+use crate::car::{Around, Car, N};
+use crate::node::{Node, signer};
 
-impl Flash for Memory {
-    type Error = ();
+/// The ECUs. What one takes of RAM is an eighth of this, and the buffer.
+static NODES: [StaticCell<Node>; N] = [const { StaticCell::new() }; N];
+static BUFFER: ConstStaticCell<[u8; MAX_MESSAGE]> = ConstStaticCell::new([0; MAX_MESSAGE]);
+static AROUND: ConstStaticCell<Around> = ConstStaticCell::new(Around::NEW);
 
-    fn geometry(&self) -> Geometry {
-        Geometry { erase_size: 2048, write_size: 8, capacity: 128 * 1024 }
-    }
-
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ()> {
-        bytes.fill(black_box(offset as u8));
-        Ok(())
-    }
-
-    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ()> {
-        black_box((offset, bytes));
-        Ok(())
-    }
-
-    fn erase(&mut self, offset: u32, length: u32) -> Result<(), ()> {
-        black_box((offset, length));
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), ()> {
-        Ok(())
-    }
-}
-
-impl Counter for Memory {
-    type Error = ();
-
-    fn value(&self) -> u64 {
-        black_box(0)
-    }
-
-    fn raise(&mut self, to: u64) -> Result<(), ()> {
-        black_box(to);
-        Ok(())
-    }
-}
-
-static GENESIS: [u8; 4096] = [0; 4096];
-static ECU: StaticCell<Ecu<SoftKeys>> = StaticCell::new();
-static STORE: StaticCell<Store<Memory, Memory>> = StaticCell::new();
-static BUFFER: StaticCell<[u8; MAX_MESSAGE]> = StaticCell::new();
-
-fn start() -> Option<(&'static mut Ecu<SoftKeys>, &'static mut Store<Memory, Memory>)> {
-    let genesis: Genesis = SignedGenesis::open(black_box(&GENESIS), &PublicKey(black_box([1; 32]))).ok()?;
-    let opened = store::open(&mut || Ok((Memory, Memory)), &genesis).ok()?;
-    let mut keys = SoftKeys::new(black_box(Suite::Cmac));
-    keys.load(Device::Validator(1), Key::new(black_box([2; 32])));
-    let boot = Boot { nonce: black_box(7) };
-    let validator = Validator::new(genesis, 0, keys, &opened.recovered, boot, Micros(0)).ok()?;
-    Some((ECU.init(Ecu::new(validator)), STORE.init(opened.store)))
-}
+/// Who asks for approvals, and who loses its power.
+const ASKER: usize = 1;
+const VICTIM: usize = 7;
+const GATEWAY: usize = 0;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let buffer = BUFFER.init([0; MAX_MESSAGE]);
-    if let Some((ecu, store)) = start() {
-        for tick in 0.. {
-            let now = Micros(tick);
-            let id = can_bus::frame::id_from_raw(black_box(0x090));
-            if let Some(Ok(frame)) = id.map(|id| Frame::fd(id, black_box(&[0; 64]))) {
-                ecu.handle(now, Input::Bus(BusEvent::Received { segment: 0, at_us: tick, frame }));
-            }
-            ecu.handle(now, Input::Tick);
-            while let Some(effect) = ecu.poll(buffer) {
-                if let Effect::Persist { token, kind, bytes } = effect {
-                    if store.append([(kind, bytes)]).is_ok() {
-                        ecu.handle(now, Input::Persisted(token));
-                    }
-                } else {
-                    black_box(&effect);
-                }
-            }
-            let kept = match store.upkeep(ecu.is_quiet(now)) {
-                Some(Upkeep::Prepare) => store.prepare(),
-                Some(Upkeep::Rewrite) => store.rewrite(|keep| ecu.validator().live_records(buffer, keep)),
-                None => Ok(()),
-            };
-            black_box(kept.is_ok());
-        }
+    let done = Car::provisioned(&NODES, BUFFER.take(), AROUND.take()).and_then(|car| live(car));
+    debug::exit(if done.is_some() { EXIT_SUCCESS } else { EXIT_FAILURE });
+    loop {
+        cortex_m::asm::wfi();
     }
-    loop {}
+}
+
+fn say(line: &str) {
+    if let Ok(mut out) = hio::hstdout() {
+        let _ = out.write_all(line.as_bytes());
+    }
+}
+
+/// `None` where something does not come as it should.
+fn live(mut car: Car) -> Option<()> {
+    say("provisioned\n");
+    (0..N).try_for_each(|at| car.boot(at))?;
+    say("booted\n");
+    car.run_until(10, |car| {
+        car.powered()
+            .all(|node| node.ecu.validator().mode() == Mode::Trusted && node.ecu.validator().peers_heard() == N - 1)
+    })?;
+    say("ignition\n");
+    let mut serial = 0;
+    for _ in 0..10 {
+        approve(&mut car, &mut serial)?;
+    }
+    block(&mut car, true)?;
+    say("approvals, a block and its seals\n");
+
+    car.kill(VICTIM);
+    for _ in 0..6 {
+        approve(&mut car, &mut serial)?;
+    }
+    car.boot(VICTIM)?;
+    together(&mut car)?;
+    if car.run_until(1, |car| car.seen[VICTIM].caught_up.is_some()).is_some() {
+        return None; // it was to come by decisions
+    }
+    say("a reboot, its journal, and the decisions that it missed\n");
+
+    car.kill(VICTIM);
+    for _ in 0..70 {
+        block(&mut car, false)?;
+    }
+    car.boot(VICTIM)?;
+    together(&mut car)?;
+    car.run_until(1, |car| car.seen[VICTIM].caught_up.is_some())?;
+    say("a longer absence: the state as a whole\n");
+
+    car.wipe(VICTIM)?;
+    car.boot(VICTIM)?;
+    car.run_until(60, |car| car.seen[VICTIM].readmitted)?;
+    approve(&mut car, &mut serial)?;
+    together(&mut car)?;
+    say("a wiped journal, and readmission\n");
+    car.seen.iter().all(|seen| black_box(seen).grants > 0).then_some(())
+}
+
+/// Until all are at the same height.
+fn together(car: &mut Car) -> Option<()> {
+    car.run_until(60, |car| (0..N).all(|at| !car.on[at] || car.height(at) == car.height(GATEWAY)))
+}
+
+/// A grant comes, is passed on and checked, and is used.
+fn approve(car: &mut Car, serial: &mut u64) -> Option<()> {
+    *serial += 1;
+    let grant = Grant {
+        mesh: car.powered().nth(ASKER)?.ecu.validator().registry().mesh(),
+        issuer: 0,
+        serial: *serial,
+        action: Action::Unlock,
+        holder: Hash([7; 32]),
+        not_before: 0,
+        not_after: u32::MAX,
+    };
+    let order = Transaction::UseGrant(grant.usage());
+    let digest = grant.digest();
+    car.tell(ASKER, Input::Grant(SignedGrant::sign(grant, &signer(3, 0))))?;
+    car.run_until(10, |car| car.powered().all(|node| node.ecu.validator().use_of(&digest).is_ok()))?;
+    decide(car, ASKER, order)
+}
+
+/// The gateway closes a block; its seals are waited for if they are wanted. It tries again if something else is decided first.
+fn block(car: &mut Car, sealed: bool) -> Option<()> {
+    let number = car.state(GATEWAY)?.event().number + 1;
+    (0..5).find_map(|_| close(car, number))?;
+    let seals = N as u32 - 1;
+    if sealed { car.run_until(10, |car| car.seen[GATEWAY].seals >= seals) } else { Some(()) }
+}
+
+fn close(car: &mut Car, number: u32) -> Option<()> {
+    let state = car.state(GATEWAY)?;
+    let header = BlockHeader {
+        number,
+        previous: state.event().hash,
+        tree_size: state.height(),
+        tree_root: state.tree().root(),
+        attested_root: Hash::NIL,
+        attested_count: 0,
+        finality: Finality::Final,
+        members: state.members(),
+        time_ms: state.event().time_ms + 1,
+    };
+    car.tell(GATEWAY, Input::Submit(Transaction::EventBlock(header)))?;
+    let closed = |car: &Car, at| car.state(at).is_some_and(|state| state.event().number >= number);
+    car.run_until(2, |car| (0..N).all(|at| !car.on[at] || closed(car, at)))
+}
+
+/// Everybody who has power decides it.
+fn decide(car: &mut Car, at: usize, tx: Transaction) -> Option<()> {
+    let height = car.height(at) + 1;
+    car.tell(at, Input::Submit(tx))?;
+    car.run_until(10, |car| (0..N).all(|at| !car.on[at] || car.height(at) >= height))
 }

@@ -1,0 +1,112 @@
+"""What one ECU takes of a chip, against its budgets: footprint.py NAME=IMAGE=RAM...
+
+IMAGE is ecu-firmware's `footprint` and RAM the goal for its RAM in KiB. The image is read (sections, symbols, calls of what panics) and run
+in QEMU with painted RAM: eight ECUs ignite, approve, seal, come back from their journals, catch up by decisions and by the state, and are
+readmitted. RAM is what one of them has in static memory, and the deepest stack of all that. Fails if more is taken than `REACHED` says,
+which is what was reached: it must not get worse.
+"""
+
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+
+from sizes import sizes
+
+RAM_BASE, RAM_BYTES = 0x2100_0000, 16 << 20  # of mps2-an386 and of ecu-node/firmware/build.rs
+STACK_BYTES = 1 << 20  # looked at
+PAINT = b"\xcc" * 4
+KIB = 1024
+FLASH_GOAL = 128 * KIB
+ECUS = 8
+# Flash, RAM and calls of what panics: no image may take more.
+# Another compiler may take a little more.
+REACHED = {"registry in SRAM": (139_000, 366_000, 126), "registry in mapped flash": (139_000, 330_000, 126)}
+# In the image for the scenario alone, or in every ECU's flash whatever the firmware: the genesis and the keys.
+AROUND = r"footprint::image::AROUND$"
+PROVISIONED = r"footprint::node::(GENESIS|MAKER|endpoint_keys::KEYS)$"
+PANICS = r"core::panicking::|core::(option|result)::.*(expect|unwrap)_failed|slice_.*_fail|core::slice::index|core::str::slice_error"
+
+
+def symbols(image):
+    """Address, size, kind and name of each symbol."""
+    listing = subprocess.run(["nm", "-S", "-C", image], stdout=subprocess.PIPE, check=True, text=True).stdout
+    found = (re.match(r"(\w+) (\w+) (\w) (.+)$", line) for line in listing.splitlines())
+    return [(int(f[1], 16), int(f[2], 16), f[3], re.sub(r"::h[0-9a-f]{16}$", "", f[4])) for f in found if f]
+
+
+def text(image):
+    """Address and bytes of the code."""
+    listing = subprocess.run(["readelf", "-SW", image], stdout=subprocess.PIPE, check=True, text=True).stdout
+    address, offset, size = re.search(r"\] \.text +PROGBITS +(\w+) (\w+) (\w+)", listing).groups()
+    with open(image, "rb") as file:
+        file.seek(int(offset, 16))
+        return int(address, 16), file.read(int(size, 16))
+
+
+def calls(image, functions):
+    """Addresses of the branches to one of these addresses: BL (T1) and B.W (T4) of the Thumb instruction set."""
+    base, code = text(image)
+    halves = struct.unpack(f"<{len(code) // 2}H", code[: len(code) // 2 * 2])
+    for at, (high, low) in enumerate(zip(halves, halves[1:])):
+        if high & 0xF800 != 0xF000 or low & 0x9000 != 0x9000:
+            continue
+        sign = high >> 10 & 1
+        i1, i2 = 1 ^ (low >> 13 & 1) ^ sign, 1 ^ (low >> 11 & 1) ^ sign
+        offset = (i1 << 23 | i2 << 22 | (high & 0x3FF) << 12 | (low & 0x7FF) << 1) - (sign << 24)
+        if base + 2 * at + 4 + offset in functions:
+            yield base + 2 * at
+
+
+def stack(image):
+    """The deepest stack of the scenario."""
+    with tempfile.NamedTemporaryFile() as ram:
+        ram.write(PAINT * (RAM_BYTES // len(PAINT)))
+        ram.flush()
+        backend = f"memory-backend-file,id=ram,size={RAM_BYTES},mem-path={ram.name},share=on"
+        command = ["qemu-system-arm", "-M", "mps2-an386,memory-backend=ram", "-object", backend, "-cpu", "cortex-m4"]
+        command += ["-nographic", "-semihosting-config", "enable=on,target=native", "-kernel", image]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"error: {image} does not come to an end in QEMU: it panics or hangs")
+        if done.returncode:
+            sys.exit(f"error: {image} fails in QEMU; it came so far:\n{done.stdout}{done.stderr}")
+        ram.seek(RAM_BYTES - STACK_BYTES)
+        seen = ram.read()
+    return STACK_BYTES - next(at for at in range(0, STACK_BYTES, len(PAINT)) if seen[at : at + len(PAINT)] != PAINT)
+
+
+def largest(listed, kinds, count, share=lambda name: 1):
+    """The largest symbols of these kinds."""
+    chosen = sorted(((size // share(name), name) for _, size, kind, name in listed if kind in kinds), reverse=True)
+    return "\n".join(f"  {size:>8}  {name}" for size, name in chosen[:count])
+
+
+def measure(name, image, goal):
+    """Prints what an image takes; whether that is no more than was reached."""
+    listed = symbols(image)
+    def taken(pattern):
+        return sum(size for _, size, _, symbol in listed if re.search(pattern, symbol))
+
+    code, constants, static = sizes(image)
+    flash = code + constants - taken(PROVISIONED)
+    nodes = taken(r"footprint::image::NODES$")
+    ram = static - taken(AROUND) - nodes * (ECUS - 1) // ECUS
+    deepest = stack(image)
+    panics = {address & ~1 for address, _, kind, symbol in listed if kind in "tT" and re.search(PANICS, symbol)}
+    panicking = len(list(calls(image, panics)))
+    print(f"{name}: flash {flash}, goal {FLASH_GOAL}; RAM {ram + deepest}, goal {goal * KIB}: "
+          f"{ram} static and {deepest} stack; calls of what panics: {panicking}")
+    print("flash, largest:", largest(listed, "tTrR", 12), sep="\n")
+    print("RAM, largest:", largest(listed, "bBdD", 4, lambda symbol: ECUS if symbol.endswith("::NODES") else 1), sep="\n")
+    worse = [what for what, is_now, was in zip(("flash", "RAM", "calls of what panics"), (flash, ram + deepest, panicking), REACHED[name]) if is_now > was]
+    for what in worse:
+        print(f"error: {name}: more {what} than was reached: {REACHED[name]}", file=sys.stderr)
+    return not worse
+
+
+if __name__ == "__main__":
+    results = [measure(name, image, int(goal)) for name, image, goal in (argument.split("=") for argument in sys.argv[1:])]
+    sys.exit(not all(results))
