@@ -39,11 +39,11 @@ impl Asker {
 
 impl Liar for Asker {
     fn edit(&mut self, _seat: &mut Seat<'_>, frame: Frame) -> Vec<Frame> {
-        if self.voice.has_spoken() { Vec::new() } else { vec![frame] }
+        self.voice.edit(frame)
     }
 
     fn due_ns(&self) -> Option<u64> {
-        Some(self.voice.due_ns())
+        self.voice.due_ns()
     }
 
     fn act(&mut self, now_ns: u64, seat: &mut Seat<'_>) -> Vec<Frame> {

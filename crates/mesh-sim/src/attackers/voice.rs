@@ -1,5 +1,7 @@
 //! The own voice of a liar: from some moment on it speaks instead of the ECU in its seat.
 
+use can_bus::Frame;
+
 /// Counters of what it says: far above what the ECU in its seat has used, so that each is new.
 const COUNTERS: u32 = 1 << 24;
 
@@ -17,16 +19,17 @@ impl Voice {
         Self { interval_ns, due_ns: from_ns, counter: COUNTERS }
     }
 
-    /// Whether it has spoken: nobody would take what the ECU in its seat says, whose counters are old by now.
+    /// What leaves in place of a frame of the ECU in its seat ([`Liar::edit`](super::Liar::edit)): once it has spoken nobody would take that
+    /// ECU's frames, whose counters are old by now.
     #[must_use]
-    pub const fn has_spoken(&self) -> bool {
-        self.counter > COUNTERS
+    pub fn edit(&self, frame: Frame) -> Vec<Frame> {
+        if self.counter > COUNTERS { Vec::new() } else { vec![frame] }
     }
 
-    /// When it speaks next, ns.
+    /// When it speaks next, ns ([`Liar::due_ns`](super::Liar::due_ns)).
     #[must_use]
-    pub const fn due_ns(&self) -> u64 {
-        self.due_ns
+    pub const fn due_ns(&self) -> Option<u64> {
+        Some(self.due_ns)
     }
 
     /// It speaks; the counter of what it says first.
