@@ -47,8 +47,13 @@ impl Grant {
     /// What a transaction says of it.
     #[must_use]
     pub fn usage(&self) -> GrantUse {
+        self.usage_named(self.digest())
+    }
+
+    /// The same where the digest is known.
+    pub(crate) const fn usage_named(&self, digest: Hash) -> GrantUse {
         let Self { issuer, serial, action, not_after, .. } = *self;
-        GrantUse { digest: self.digest(), issuer, serial, action, not_after }
+        GrantUse { digest, issuer, serial, action, not_after }
     }
 }
 

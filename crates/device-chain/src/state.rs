@@ -343,11 +343,15 @@ impl State {
     /// # Errors
     /// What [`Self::check`] says; the state is then unchanged.
     pub fn apply(&mut self, bytes: &[u8], tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
+        self.apply_named(decision_hash(&self.mesh, self.height() + 1, &self.head, bytes), tx, genesis)
+    }
+
+    /// The same where the decision hash is known.
+    pub(crate) fn apply_named(&mut self, hash: Hash, tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
         self.check(tx, genesis)?;
         let height = self.height() + 1;
-        self.head = decision_hash(&self.mesh, height, &self.head, bytes);
-        let head = self.head;
-        self.tree.push(&head.0);
+        self.head = hash;
+        self.tree.push(&hash.0);
         match tx {
             Transaction::UseGrant(order) => {
                 if let Some(used) = self.used_grants.get_mut(usize::from(order.issuer)) {

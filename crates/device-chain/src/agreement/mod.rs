@@ -11,6 +11,8 @@ mod rules;
 mod tests;
 mod votes;
 
+use core::cell::OnceCell;
+
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -118,8 +120,8 @@ pub struct AtHeight {
 pub struct Instance {
     height: Height,
     parent: Hash,
-    /// What tags of votes for nil cover.
-    nil: Hash,
+    /// What tags of votes for nil cover, once there is one.
+    nil: OnceCell<Hash>,
     me: ValidatorIndex,
     quorum: Quorum,
     /// Whose votes and proposals count (R1).
@@ -169,7 +171,7 @@ impl Instance {
         Self {
             height,
             parent,
-            nil: nil_subject(&parent),
+            nil: OnceCell::new(),
             me,
             quorum,
             members: Members::all(quorum.n),
@@ -215,7 +217,7 @@ impl Instance {
     /// What the tag of a vote for `value` covers; [`Hash::NIL`] is nil (M2).
     #[must_use]
     pub fn subject(&self, value: &Hash) -> Hash {
-        if *value == Hash::NIL { self.nil } else { *value }
+        if *value == Hash::NIL { *self.nil.get_or_init(|| nil_subject(&self.parent)) } else { *value }
     }
 
     /// When something was first heard of this height here; `None` also if its votes come from the journal.

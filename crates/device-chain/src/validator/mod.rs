@@ -16,6 +16,8 @@ pub(crate) mod tests;
 mod voting;
 mod workings;
 
+use core::cell::OnceCell;
+
 use heapless::{Deque, Vec};
 
 pub use orders::record_sequence;
@@ -25,7 +27,7 @@ pub use workings::Workings;
 
 use crate::agreement::{Instance, Timeouts, Value, ValueId};
 use crate::genesis::{RawIdentifier, Role};
-use crate::grant::{GrantRefusal, SignedGrant};
+use crate::grant::{GrantRefusal, GrantUse, SignedGrant};
 use crate::keys::KeyStore;
 use crate::limits::{HELD_BYTES, MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_TX, MAX_VALIDATORS, MAX_VALUES};
 use crate::packed::Packed;
@@ -195,6 +197,12 @@ struct HeldGrant {
     relay: bool,
 }
 
+impl HeldGrant {
+    const fn usage(&self) -> GrantUse {
+        self.signed.grant.usage_named(self.digest)
+    }
+}
+
 /// An endpoint's record that this node has verified.
 #[derive(PartialEq, Eq)]
 struct HeldRecord {
@@ -227,7 +235,8 @@ pub struct Validator<K> {
     mode: Mode,
 
     state: State,
-    digest: Hash,
+    /// Digest of the state, once somebody needs it.
+    digest: OnceCell<Hash>,
     current: Instance,
     /// The height before, helped along until n − f are known to have decided it (L6).
     previous: Option<Instance>,
@@ -308,7 +317,7 @@ impl<K: KeyStore> Validator<K> {
             started: now,
             now,
             mode: Mode::Isolated,
-            digest: state.digest(),
+            digest: OnceCell::new(),
             state,
             current,
             previous: None,
@@ -457,6 +466,11 @@ impl<K: KeyStore> Validator<K> {
             self.mode = mode;
             self.report(Report::Mode(mode));
         }
+    }
+
+    /// What DECIDED commits to (DC-33).
+    fn digest(&self) -> &Hash {
+        self.digest.get_or_init(|| self.state.digest())
     }
 
     /// Bound Δ of one phase, microseconds.

@@ -134,7 +134,7 @@ impl<K: KeyStore> Validator<K> {
         match tx {
             Transaction::UseGrant(order) => self.grants.iter().any(|held| {
                 let grant = &held.signed.grant;
-                held.genuine && grant.usage() == *order && grant.not_before <= self.current.height()
+                held.genuine && held.usage() == *order && grant.not_before <= self.current.height()
             }),
             Transaction::Record { endpoint, sequence, data } => self
                 .records
@@ -160,7 +160,7 @@ impl<K: KeyStore> Validator<K> {
         if let Err(refusal) = signed.check_vehicle(&self.mesh) {
             return self.report(Report::GrantRefused(digest, refusal));
         }
-        let order = Transaction::UseGrant(signed.grant.usage());
+        let order = Transaction::UseGrant(signed.grant.usage_named(digest));
         if let Err(Refusal::Grant(refusal)) = self.state.check(&order, &self.registry) {
             return self.report(Report::GrantRefused(digest, refusal));
         }
@@ -351,7 +351,7 @@ impl<K: KeyStore> Validator<K> {
         if grant.not_before > self.current.height() {
             return Err(GrantRefusal::Early);
         }
-        let tx = Transaction::UseGrant(grant.usage());
+        let tx = Transaction::UseGrant(held.usage());
         match self.state.check(&tx, &self.registry) {
             Err(Refusal::Grant(refusal)) => Err(refusal),
             _ => Ok(tx),

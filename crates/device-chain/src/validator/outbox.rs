@@ -420,7 +420,7 @@ impl<K: KeyStore> Validator<K> {
             }
             Message::Decided => {
                 let header = Header::new(Kind::Decided, self.state.height()).hint(Some((0, self.state.head())));
-                (header, self.digest, 0)
+                (header, *self.digest(), 0)
             }
             Message::Decision(to, height) => {
                 let tx = self.decision_at(*height)?;

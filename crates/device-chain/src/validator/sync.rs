@@ -9,7 +9,7 @@ use crate::keys::KeyStore;
 use crate::limits::{HISTORY_BATCH, MAX_VALIDATORS};
 use crate::record::Record;
 use crate::state::State;
-use crate::tx::{Transaction, TxBytes};
+use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
 use crate::wire::{Header, MAX_FRAME, Parts};
 
@@ -114,7 +114,7 @@ impl<K: KeyStore> Validator<K> {
             return self.count_stale(peer, parts.header.counter);
         }
         if height == self.state.height() {
-            let digest = self.digest;
+            let digest = *self.digest();
             if self.verify(peer, parts, &digest) == Verdict::New {
                 self.sessions[usize::from(peer)].present = Some(self.now);
             }
@@ -242,7 +242,8 @@ impl<K: KeyStore> Validator<K> {
         let Ok(tx) = TxBytes::from_slice(parts.body) else { return };
         if agreeing >= self.full.one_correct() && self.can_persist() {
             self.catch_up.fruitless = 0;
-            self.conclude(tx, 0, false);
+            let hash = decision_hash(&self.mesh, height, self.current.parent(), &tx);
+            self.conclude(hash, &tx, 0, false);
             self.ask_for_the_present();
         }
     }
@@ -281,7 +282,7 @@ impl<K: KeyStore> Validator<K> {
         let CatchUp { served, valued, .. } = self.catch_up;
         self.catch_up = CatchUp { served, valued, ..CatchUp::default() };
         self.state = state;
-        self.digest = digest;
+        self.digest = digest.into();
         self.history.clear();
         self.persist_state();
         self.remember();

@@ -43,7 +43,7 @@ impl<K: KeyStore> Validator<K> {
             count(&mut self.workings.second_proposals, usize::from(round == 0 && !known));
             return;
         }
-        if let Some(id) = self.learn_value(peer, parts.body, false) {
+        if let Some(id) = self.learn_named(peer, hash, parts.body, false) {
             self.current.on_proposal(round, peer, id);
             self.release = true;
         }
@@ -66,7 +66,7 @@ impl<K: KeyStore> Validator<K> {
         }
         self.fetch = None;
         // who serves a value is not believed about who proposed it: evidence may hang on that
-        if let Some(id) = self.learn_value(peer, parts.body, false) {
+        if let Some(id) = self.learn_named(peer, hash, parts.body, false) {
             self.current.on_served(id);
             self.release = true;
         }
@@ -74,14 +74,19 @@ impl<K: KeyStore> Validator<K> {
 
     /// Remembers a value of the current height, judged by the chain (V1) and by what this node saw itself (V2).
     pub(super) fn learn_value(&mut self, proposer: ValidatorIndex, bytes: &[u8], mine: bool) -> Option<ValueId> {
+        let hash = decision_hash(&self.mesh, self.current.height(), self.current.parent(), bytes);
+        self.learn_named(proposer, hash, bytes, mine)
+    }
+
+    /// The same where its decision hash is known.
+    fn learn_named(&mut self, proposer: ValidatorIndex, hash: Hash, bytes: &[u8], mine: bool) -> Option<ValueId> {
         let Some(tx) = Transaction::decode(bytes) else {
             self.counters.malformed += 1;
             return None;
         };
-        let (height, parent) = (self.current.height(), *self.current.parent());
         let value = Value {
-            hash: decision_hash(&self.mesh, height, &parent, bytes),
-            tx: crate::tx::TxBytes::from_slice(bytes).ok()?,
+            hash,
+            tx: TxBytes::from_slice(bytes).ok()?,
             proposer,
             // V3: a height may end with nothing only when a round has failed
             allowed_from: self.state.check(&tx, &self.registry).is_ok().then_some(u8::from(tx == Transaction::Skip)),
@@ -269,8 +274,9 @@ impl<K: KeyStore> Validator<K> {
 
     /// C2, P4: a quorum has decided. Durable before anything that follows from it.
     fn decide(&mut self, round: Round, id: ValueId) {
-        if let Some(value) = self.current.value(id).cloned() {
-            self.conclude(value.tx, round, true);
+        if let Some(value) = self.current.value(id) {
+            let (hash, bytes) = (value.hash, value.tx.clone());
+            self.conclude(hash, &bytes, round, true);
         }
     }
 
@@ -281,23 +287,24 @@ impl<K: KeyStore> Validator<K> {
         self.current.begun().is_some_and(|begun| self.now.since(begun) <= limit)
     }
 
-    /// Ends the current height: by a quorum of precommits (`live`), or by f + 1 who decided it (C5).
-    pub(super) fn conclude(&mut self, bytes: TxBytes, round: Round, live: bool) {
+    /// Ends the current height: by a quorum of precommits (`live`), or by f + 1 who decided it (C5). `hash` is the decision
+    /// hash.
+    pub(super) fn conclude(&mut self, hash: Hash, bytes: &TxBytes, round: Round, live: bool) {
         let height = self.current.height();
         let live = live && self.is_recent();
-        let Some(tx) = Transaction::decode(&bytes) else { return };
+        let Some(tx) = Transaction::decode(bytes) else { return };
         self.judge_proposers();
-        if let Err(refusal) = self.state.apply(&bytes, &tx, &self.registry) {
+        if let Err(refusal) = self.state.apply_named(hash, &tx, &self.registry) {
             // more than f liars: stand still rather than leave the chain's rules
             return self.refuse(&tx, refusal);
         }
-        self.digest = self.state.digest();
-        push_newest(&mut self.history, &bytes);
+        self.digest.take();
+        push_newest(&mut self.history, bytes);
         if tx == Transaction::Skip {
             self.back_off();
         }
-        self.persist_head(Record::Decided(height, Named::new(self.state.head(), &bytes, &self.stored)));
-        if !live && let Some(id) = self.learn_value(self.me, &bytes, true) {
+        self.persist_head(Record::Decided(height, Named::new(&hash, bytes, &self.stored)));
+        if !live && let Some(id) = self.learn_named(self.me, hash, bytes, true) {
             self.current.adopt(id);
         }
         self.decided_at = self.now;
@@ -305,9 +312,8 @@ impl<K: KeyStore> Validator<K> {
         let next = self.next_instance();
         self.previous = Some(core::mem::replace(&mut self.current, next)).filter(|past| past.decided().is_some());
         self.cancel_if_settled(height);
-        let latency_us = self.settle_pending(&bytes);
-        let hash = *self.state.head();
-        self.decided_durable(&Concluded { height, hash, round, latency_us, live }, &bytes);
+        let latency_us = self.settle_pending(bytes);
+        self.decided_durable(&Concluded { height, hash, round, latency_us, live }, bytes);
         self.follow_up(height, &tx);
         self.begin_height();
     }

@@ -179,7 +179,7 @@ fn nobody_is_suspended_by_liars_nor_by_an_impersonator() {
         // the liars are heard, so that they are not suspended themselves
         for liar in [5, 6] {
             let (height, head) = (net.height(liar), *net.ecu(liar).validator.state().head());
-            let digest = net.ecu(liar).validator.digest;
+            let digest = *net.ecu(liar).validator.digest();
             let header = crate::wire::Header::new(Kind::Decided, height).hint(Some((0, &head)));
             let decided = net.forge(liar, header, &digest, &[], |_| true);
             net.replay(&decided);
