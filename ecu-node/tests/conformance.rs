@@ -132,6 +132,8 @@ enum FlashFault {
     FirstUnitOnly,
     /// The second bank is the first one again.
     HalfTheSize,
+    /// Behind the end it begins again.
+    WrapsAround,
 }
 
 impl Flash for BrokenFlash {
@@ -146,6 +148,7 @@ impl Flash for BrokenFlash {
         match self.fault {
             FlashFault::AlignsReads => self.flash.read(offset / 4 * 4, bytes),
             FlashFault::HalfTheSize if offset >= half => self.flash.read(offset - half, bytes),
+            FlashFault::WrapsAround => self.flash.read(offset % GEOMETRY.capacity, bytes),
             _ => self.flash.read(offset, bytes),
         }
     }
@@ -181,6 +184,7 @@ fn a_flash_that_does_otherwise_is_found() {
         (FlashFault::FirstUnitOnly, "flash: units are programmed in a row"),
         (FlashFault::ErasesTheRest, "flash: an erase touches its pages only"),
         (FlashFault::HalfTheSize, "flash: a program touches its units only"),
+        (FlashFault::WrapsAround, "flash: what is not all inside is refused"),
     ] {
         let mut broken = BrokenFlash { flash: MemFlash::new(GEOMETRY), fault };
         is_found(&format!("{fault:?}"), promise, |results| conformance::flash(&mut broken, results));

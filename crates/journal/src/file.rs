@@ -5,12 +5,13 @@ use std::path::Path;
 
 use crate::counter::{Counter, SLOT_DISTANCE, SLOT_SIZE, slot_of, value_of};
 use crate::flash::{Flash, Geometry};
+use crate::region::Region;
 
 /// A flash in a file, for Linux. One process at a time has it open.
 #[derive(Debug)]
 pub struct FileFlash {
     file: File,
-    geometry: Geometry,
+    region: Region,
 }
 
 impl FileFlash {
@@ -19,8 +20,8 @@ impl FileFlash {
     /// # Errors
     /// The file exists already, cannot be made, or `geometry` suits no journal.
     pub fn create(path: &Path, geometry: Geometry) -> io::Result<Self> {
-        check(geometry)?;
-        let mut flash = Self { file: create_locked(path)?, geometry };
+        let region = whole_file(geometry)?;
+        let mut flash = Self { file: create_locked(path)?, region };
         flash.erase(0, geometry.capacity)?;
         flash.file.sync_all()?;
         sync_folder_of(path)?;
@@ -32,14 +33,14 @@ impl FileFlash {
     /// # Errors
     /// There is no such file, it has another size, or another process has it open.
     pub fn open(path: &Path, geometry: Geometry) -> io::Result<Self> {
-        check(geometry)?;
+        let region = whole_file(geometry)?;
         let file = open_locked(path)?;
         let length = file.metadata()?.len();
         if length != u64::from(geometry.capacity) {
             let what = format!("{}: {length} bytes long, expected {}", path.display(), geometry.capacity);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        Ok(Self { file, geometry })
+        Ok(Self { file, region })
     }
 }
 
@@ -47,23 +48,23 @@ impl Flash for FileFlash {
     type Error = io::Error;
 
     fn geometry(&self) -> Geometry {
-        self.geometry
+        self.region.geometry()
     }
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(bytes, offset.into())
+        let place = self.region.to_read(offset, bytes.len()).ok_or_else(outside)?;
+        self.file.read_exact_at(bytes, place.start.into())
     }
 
     fn program(&mut self, offset: u32, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset.into())
+        let place = self.region.to_program(offset, bytes.len()).ok_or_else(outside)?;
+        self.file.write_all_at(bytes, place.start.into())
     }
 
     fn erase(&mut self, offset: u32, length: u32) -> io::Result<()> {
-        let page = vec![0xFF; self.geometry.erase_size as usize];
-        for start in (offset..offset + length).step_by(page.len()) {
-            self.file.write_all_at(&page, start.into())?;
-        }
-        Ok(())
+        let page = vec![0xFF; self.geometry().erase_size as usize];
+        let mut pages = self.region.to_erase(offset, length).ok_or_else(outside)?.step_by(page.len());
+        pages.try_for_each(|start| self.file.write_all_at(&page, start.into()))
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -140,11 +141,14 @@ fn read_slot(file: &File, slot: u64) -> io::Result<Option<u64>> {
     Ok(value_of(&bytes))
 }
 
-fn check(geometry: Geometry) -> io::Result<()> {
-    if geometry.is_valid() {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no journal fits into {geometry:?}")))
+/// The journal has the file to itself.
+fn whole_file(geometry: Geometry) -> io::Result<Region> {
+    let unfit = || io::Error::new(io::ErrorKind::InvalidInput, format!("no journal fits into {geometry:?}"));
+    Region::new(0, geometry).ok_or_else(unfit)
+}
+
+fn outside() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "outside the journal's flash, or not whole units of it")
 }
 
 fn create_locked(path: &Path) -> io::Result<File> {

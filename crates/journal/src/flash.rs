@@ -31,9 +31,10 @@ impl Geometry {
 
 /// A NOR flash: erased bytes read 0xFF, and a unit of `write_size` is programmed at most once after each erase.
 ///
-/// Offsets count bytes from the start of the area that belongs to the journal. A power cut may leave any part of the
-/// last program or erase done, and a unit that reads differently each time. A unit that the device itself cannot read (an
-/// error of its ECC) reads as arbitrary bytes: were it an error, a torn unit would keep the journal shut for ever.
+/// Offsets count bytes from the start of the area that belongs to the journal; an access that leaves it is an error and touches
+/// nothing ([`Region`](crate::Region)). A power cut may leave any part of the last program or erase done, and a unit that reads
+/// differently each time. A unit that the device itself cannot read (an error of its ECC) reads as arbitrary bytes: were it an
+/// error, a torn unit would keep the journal shut for ever.
 pub trait Flash {
     /// What may go wrong below.
     type Error;

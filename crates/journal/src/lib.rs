@@ -38,6 +38,7 @@ mod medium;
 mod memory;
 #[cfg(feature = "std")]
 pub mod part;
+mod region;
 
 pub use counter::{Counter, SLOT_DISTANCE, SLOT_SIZE, slot_of, value_of};
 #[cfg(feature = "std")]
@@ -47,3 +48,4 @@ pub use format::{Identity, MAX_RECORD, VERSION, record_size};
 pub use journal::{Batch, Error, Journal, OpenError, Recovery, Stale};
 #[cfg(feature = "std")]
 pub use memory::{Defect, MemCounter, MemError, MemFlash, Operation, Tear};
+pub use region::Region;

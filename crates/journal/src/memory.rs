@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use crate::counter::Counter;
 use crate::flash::{Flash, Geometry};
 use crate::part::Part;
+use crate::region::Region;
 
 /// A NOR flash in memory for tests and simulations: strict about the rules, it counts the time that it takes, its power can
 /// be cut at any byte, and it can be worn.
 #[derive(Clone, Debug)]
 pub struct MemFlash {
     part: Part,
+    region: Region,
     bytes: Vec<u8>,
     /// For each unit, whether it was programmed since its last erase.
     programmed: Vec<bool>,
@@ -131,10 +133,12 @@ impl MemFlash {
     /// # Panics
     /// If its geometry is not valid.
     pub fn of(part: Part) -> Self {
-        assert!(part.geometry.is_valid(), "no journal fits into {:?}", part.geometry);
+        let region = Region::new(0, part.geometry);
+        let region = region.unwrap_or_else(|| panic!("no journal fits into {:?}", part.geometry));
         let size = part.geometry.capacity as usize;
         Self {
             part,
+            region,
             bytes: vec![0xFF; size],
             programmed: vec![false; size / part.geometry.write_size as usize],
             unstable: BTreeMap::new(),
@@ -214,14 +218,6 @@ impl MemFlash {
 
     fn check_power(&self) -> Result<(), MemError> {
         if self.power_left == Some(0) { Err(MemError::NoPower) } else { Ok(()) }
-    }
-
-    /// The range of `bytes` that an access means, if it is made of whole `unit`s.
-    fn range(&self, offset: u32, length: usize, unit: u32) -> Result<Range<usize>, MemError> {
-        let (start, unit) = (offset as usize, unit as usize);
-        let whole = start.is_multiple_of(unit) && length.is_multiple_of(unit);
-        let end = start + length;
-        if whole && end <= self.bytes.len() { Ok(start..end) } else { Err(MemError::OutOfBounds { offset }) }
     }
 
     fn has(&self, wanted: Defect, place: &Range<usize>) -> bool {
@@ -335,7 +331,7 @@ impl Flash for MemFlash {
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), MemError> {
         self.check_power()?;
-        let range = self.range(offset, bytes.len(), 1)?;
+        let range = bytes_of(self.region.to_read(offset, bytes.len()), offset)?;
         bytes.copy_from_slice(&self.bytes[range.clone()]);
         let unstable: Vec<_> = self.unstable.range(range.clone()).map(|(at, mask)| (*at, *mask)).collect();
         for (at, mask) in unstable {
@@ -353,7 +349,7 @@ impl Flash for MemFlash {
     fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), MemError> {
         self.check_power()?;
         let unit = self.part.geometry.write_size;
-        let range = self.range(offset, bytes.len(), unit)?;
+        let range = bytes_of(self.region.to_program(offset, bytes.len()), offset)?;
         let units = range.step_by(unit as usize).zip(bytes.chunks(unit as usize));
         units.into_iter().try_for_each(|(start, data)| self.program_unit(start..start + data.len(), data))
     }
@@ -361,7 +357,7 @@ impl Flash for MemFlash {
     fn erase(&mut self, offset: u32, length: u32) -> Result<(), MemError> {
         self.check_power()?;
         let page = self.part.geometry.erase_size;
-        let range = self.range(offset, length as usize, page)?;
+        let range = bytes_of(self.region.to_erase(offset, length), offset)?;
         range.step_by(page as usize).try_for_each(|start| self.erase_page(start..start + page as usize))
     }
 
@@ -370,6 +366,12 @@ impl Flash for MemFlash {
         self.busy_ns += self.part.sync_ns;
         Ok(())
     }
+}
+
+/// Where in `bytes` that is.
+fn bytes_of(addresses: Option<Range<u32>>, offset: u32) -> Result<Range<usize>, MemError> {
+    let range = addresses.ok_or(MemError::OutOfBounds { offset })?;
+    Ok(range.start as usize..range.end as usize)
 }
 
 impl fmt::Display for MemError {

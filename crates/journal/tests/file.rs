@@ -97,3 +97,27 @@ fn an_erased_page_reads_ff() {
     flash.read(4096, &mut bytes).unwrap();
     assert!(bytes.iter().all(|&byte| byte == 0xFF));
 }
+
+#[test]
+fn an_access_outside_is_refused_and_the_file_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let mut flash = FileFlash::create(&path, GEOMETRY).unwrap();
+    let Geometry { erase_size: page, write_size: unit, capacity } = GEOMETRY;
+    for (offset, length) in
+        [(capacity, unit), (capacity - unit, 2 * unit), (u32::MAX - unit + 1, unit), (1, unit), (0, 1)]
+    {
+        let error = flash.program(offset, &vec![0; length as usize]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{length} bytes from {offset} on");
+    }
+    for (offset, length) in
+        [(capacity, page), (capacity - page, 2 * page), (u32::MAX - page + 1, page), (unit, page), (0, unit)]
+    {
+        let error = flash.erase(offset, length).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{length} bytes from {offset} on");
+    }
+    for offset in [capacity, capacity - 1, u32::MAX] {
+        assert_eq!(flash.read(offset, &mut [0; 2]).unwrap_err().kind(), ErrorKind::InvalidInput, "from {offset} on");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), vec![0xFF; capacity as usize]);
+}

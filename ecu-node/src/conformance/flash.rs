@@ -43,6 +43,16 @@ fn program<F: Flash>(flash: &mut F, start: u32, end: u32, at_once: u32) -> bool 
     }) && flash.sync().is_ok()
 }
 
+/// Whether it refuses what begins or ends behind it or wraps around. What can do harm comes last, if the rest was refused.
+fn refuses_what_is_outside<F: Flash>(flash: &mut F) -> bool {
+    let Geometry { erase_size: page, write_size: unit, capacity } = flash.geometry();
+    let places = |size: u32| [(capacity, size), (capacity - size, 2 * size), (0_u32.wrapping_sub(size), 2 * size)];
+    let mut bytes = [ERASED; 2 * MAX_UNIT];
+    places(1).into_iter().all(|(offset, length)| flash.read(offset, &mut bytes[..length as usize]).is_err())
+        && places(unit).into_iter().all(|(offset, length)| flash.program(offset, &bytes[..length as usize]).is_err())
+        && places(page).into_iter().all(|(offset, length)| flash.erase(offset, length).is_err())
+}
+
 /// A flash, all of whose contents are lost.
 pub fn flash<F: Flash>(flash: &mut F, results: &mut Results) {
     let geometry = flash.geometry();
@@ -81,6 +91,7 @@ pub fn flash<F: Flash>(flash: &mut F, results: &mut Results) {
     let programmed = program(flash, page, page + unit, 1);
     results
         .add("flash: an erased unit can be programmed again", programmed && holds(flash, page, page + unit, pattern));
+    results.add("flash: what is not all inside is refused", refuses_what_is_outside(flash));
     results.add("flash: its geometry never changes", flash.geometry() == geometry);
 }
 

@@ -6,6 +6,7 @@ use core::num::{NonZeroU8, NonZeroU16};
 use embassy_stm32::can::config::{DataBitTiming, NominalBitTiming};
 use embassy_stm32::flash::FLASH_BASE;
 use embassy_stm32::{bind_interrupts, can, peripherals, rng};
+use journal::Region;
 
 use crate::bus::FromController;
 
@@ -57,5 +58,6 @@ pub fn provision() -> &'static [u8] {
     }
 }
 
-/// Where the journal is, from the start of the flash.
-pub(crate) const JOURNAL_OFFSET: u32 = JOURNAL_ADDRESS - FLASH_BASE as u32;
+/// Where the journal is, from the start of the flash, as the driver counts.
+pub(crate) const JOURNAL_REGION: Region =
+    Region::new(JOURNAL_ADDRESS - FLASH_BASE as u32, JOURNAL).expect("a constant");

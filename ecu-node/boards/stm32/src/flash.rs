@@ -22,15 +22,6 @@ impl JournalFlash {
     pub const fn new(flash: &'static Shared) -> Self {
         Self { flash }
     }
-
-    /// From the start of the flash.
-    fn place(offset: u32, length: usize) -> Result<u32, Error> {
-        let end = u32::try_from(length).ok().and_then(|length| offset.checked_add(length));
-        match end {
-            Some(end) if end <= chip::JOURNAL.capacity => Ok(chip::JOURNAL_OFFSET + offset),
-            _ => Err(Error::Size),
-        }
-    }
 }
 
 impl journal::Flash for JournalFlash {
@@ -42,20 +33,21 @@ impl journal::Flash for JournalFlash {
 
     /// A unit that was torn by a power cut has a wrong ECC: it reads as whatever comes.
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        let place = Self::place(offset, bytes.len())?;
+        let place = chip::JOURNAL_REGION.to_read(offset, bytes.len()).ok_or(Error::Size)?;
         let mut flash = self.flash.borrow_mut();
-        chip::without_ecc_faults(|| flash.blocking_read(place, bytes))
+        chip::without_ecc_faults(|| flash.blocking_read(place.start, bytes))
     }
 
     fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
+        let place = chip::JOURNAL_REGION.to_program(offset, bytes.len()).ok_or(Error::Size)?;
         chip::clear_flash_errors();
-        self.flash.borrow_mut().blocking_write(Self::place(offset, bytes.len())?, bytes)
+        self.flash.borrow_mut().blocking_write(place.start, bytes)
     }
 
     fn erase(&mut self, offset: u32, length: u32) -> Result<(), Error> {
+        let place = chip::JOURNAL_REGION.to_erase(offset, length).ok_or(Error::Size)?;
         chip::clear_flash_errors();
-        let start = Self::place(offset, length as usize)?;
-        self.flash.borrow_mut().blocking_erase(start, start + length)
+        self.flash.borrow_mut().blocking_erase(place.start, place.end)
     }
 
     /// A program is done when it returns.

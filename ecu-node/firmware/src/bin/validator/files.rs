@@ -1,12 +1,14 @@
 //! Flash and counter in files of the host: those that `ecu-node provision` has made. What the host has been told to write is there
 //! when the emulator is killed.
 
-use journal::{Counter, Flash, Geometry, SLOT_DISTANCE, SLOT_SIZE, slot_of, value_of};
+use journal::{Counter, Flash, Geometry, Region, SLOT_DISTANCE, SLOT_SIZE, slot_of, value_of};
 
 use crate::machine::{File, HostError};
 
 /// As `ecu-node` has it: two banks of 256 KiB in pages of 4 KiB, written 8 bytes at a time.
 const GEOMETRY: Geometry = Geometry { erase_size: 4096, write_size: 8, capacity: 2 * 256 * 1024 };
+/// The journal has the file to itself.
+const REGION: Region = Region::new(0, GEOMETRY).expect("a constant");
 /// Written at once when a page is erased.
 const ERASED: [u8; 512] = [0xFF; 512];
 
@@ -29,13 +31,15 @@ impl Flash for FileFlash {
     }
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), HostError> {
-        self.0.read_at(offset, bytes)
+        let place = REGION.to_read(offset, bytes.len()).ok_or(HostError)?;
+        self.0.read_at(place.start, bytes)
     }
 
     /// As NOR does: bits only fall.
     fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), HostError> {
         let mut unit = [0; GEOMETRY.write_size as usize];
-        for (at, bytes) in (offset..).step_by(unit.len()).zip(bytes.chunks_exact(unit.len())) {
+        let place = REGION.to_program(offset, bytes.len()).ok_or(HostError)?;
+        for (at, bytes) in place.step_by(unit.len()).zip(bytes.chunks_exact(unit.len())) {
             self.0.read_at(at, &mut unit)?;
             for (old, new) in unit.iter_mut().zip(bytes) {
                 *old &= new;
@@ -46,7 +50,8 @@ impl Flash for FileFlash {
     }
 
     fn erase(&mut self, offset: u32, length: u32) -> Result<(), HostError> {
-        (offset..offset + length).step_by(ERASED.len()).try_for_each(|at| self.0.write_at(at, &ERASED))
+        let mut pages = REGION.to_erase(offset, length).ok_or(HostError)?.step_by(ERASED.len());
+        pages.try_for_each(|at| self.0.write_at(at, &ERASED))
     }
 
     fn sync(&mut self) -> Result<(), HostError> {
