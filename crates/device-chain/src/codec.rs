@@ -45,7 +45,8 @@ pub fn encode_vec<T: Serialize, const N: usize>(value: &T) -> Option<heapless::V
 
 /// Decodes the one canonical encoding; `None` for anything else.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    take(bytes).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
+    let (value, rest) = postcard::take_from_bytes::<T>(bytes).ok()?;
+    (rest.is_empty() && is_encoding_of(&value, bytes)).then_some(value)
 }
 
 /// Decodes the one canonical encoding of a value in front, and gives back what stands behind it.

@@ -62,8 +62,12 @@ impl Members {
     /// without any more votes being needed. So who comes back can help to decide that it is resumed.
     #[must_use]
     pub fn voters(self, genesis: &impl Devices) -> Self {
+        let all = Self::all(genesis.validators());
+        if self == all {
+            return self;
+        }
         let needed = self.quorum(genesis).votes();
-        let suspended = Self::all(genesis.validators()).iter().filter(|validator| !self.contains(*validator));
+        let suspended = all.iter().filter(|validator| !self.contains(*validator));
         suspended.fold(self, |voters, validator| {
             let more = voters.with(validator, genesis);
             if more.quorum(genesis).votes() == needed { more } else { voters }

@@ -157,6 +157,8 @@ pub struct Instance {
     begun: Option<Micros>,
     /// Own votes came from the journal.
     restored: bool,
+    /// What the rules look at has changed since they were tried: set by whatever changes it.
+    news: bool,
     /// When to give up waiting for a proposal, prevotes or precommits of this round.
     propose_until: Option<Micros>,
     prevote_until: Option<Micros>,
@@ -195,6 +197,7 @@ impl Instance {
             stirred: false,
             begun: None,
             restored: false,
+            news: false,
             propose_until: None,
             prevote_until: None,
             precommit_until: None,
@@ -276,23 +279,23 @@ impl Instance {
 
     /// Who votes, if not all validators do (R1), and how many of them are enough.
     pub fn set_members(&mut self, members: Members, quorum: Quorum) {
-        (self.members, self.quorum) = (members, quorum);
+        (self.members, self.quorum, self.news) = (members, quorum, true);
     }
 
     /// Forbids or allows casting votes (P5).
     pub fn set_may_vote(&mut self, may_vote: bool) {
-        self.may_vote = may_vote;
+        (self.may_vote, self.news) = (may_vote, true);
     }
 
     /// How often the time is doubled for which few voters are left alone; `None` is for ever (L7).
     pub fn set_reluctance(&mut self, doublings: Option<u32>) {
-        self.reluctance = doublings;
+        (self.reluctance, self.news) = (doublings, true);
     }
 
     /// This node saw the evidence for a value.
     pub fn set_evident(&mut self, id: ValueId) {
         if let Some(value) = self.values.get_mut(usize::from(id)) {
-            value.evident = true;
+            (value.evident, self.news) = (true, true);
         }
     }
 
@@ -305,7 +308,9 @@ impl Instance {
             }
             return Some(id);
         }
-        if self.values.push(value.clone()).is_ok() {
+        self.news = true;
+        if !self.values.is_full() {
+            let _ = self.values.push(value);
             return Some((self.values.len() - 1) as ValueId);
         }
         let idle = (0..MAX_VALUES as ValueId).find(|id| !self.is_kept(*id))?;
@@ -355,7 +360,7 @@ impl Instance {
     }
 
     fn record(&mut self, kind: VoteKind, round: Round, voter: ValidatorIndex, value: Option<ValueId>) -> bool {
-        self.top = self.top.max(round);
+        (self.top, self.news) = (self.top.max(round), true);
         self.ballots[usize::from(round)].record(kind, voter, value)
     }
 
@@ -383,6 +388,7 @@ impl Instance {
     /// C5: f + 1 validators say that this was decided, or the journal does.
     pub fn adopt(&mut self, id: ValueId) {
         self.decided.get_or_insert((self.round, id));
+        self.news = true;
     }
 
     /// The designated proposer of a round from 1 on (L4).

@@ -39,17 +39,20 @@ impl Instance {
         } else {
             self.proposals[usize::from(round)] = Some(id);
         }
+        self.news = true;
     }
 
     /// A value that a voter served on request: in round 0 as good as heard from its proposer.
     pub fn on_served(&mut self, id: ValueId) {
         if !self.open.contains(&id) {
             let _ = self.open.push(id);
+            self.news = true;
         }
     }
 
     /// How proposals of round 0 are treated here (F1, F2).
     pub fn set_standings(&mut self, standings: Standings) {
+        self.news |= self.standings != standings;
         self.standings = standings;
     }
 

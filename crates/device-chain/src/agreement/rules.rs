@@ -9,8 +9,12 @@ use crate::types::{Micros, Round, ValidatorIndex};
 const LONELY_ROUND: Round = 5;
 
 impl Instance {
-    /// Does everything that the verified votes and the time now allow.
+    /// Does everything that the verified votes and the time now allow. Where nothing is new and no time is over, that is
+    /// nothing.
     pub fn progress(&mut self, now: Micros, out: &mut Actions) {
+        if !self.news && self.deadline().is_none_or(|due| due > now) {
+            return;
+        }
         // a height from the journal began at another time
         if self.begun.is_none()
             && !self.restored
@@ -32,6 +36,7 @@ impl Instance {
                 || self.give_up(now, out)
                 || self.next_round(now))
         {}
+        self.news = out.is_full(); // there may be more to do
     }
 
     fn cast(&mut self, kind: VoteKind, round: Round, value: Option<ValueId>, out: &mut Actions) -> bool {
@@ -231,7 +236,7 @@ impl Instance {
         if self.decided.is_some() {
             return false;
         }
-        let (round, ballot) = (self.round, self.ballots[usize::from(self.round)]);
+        let round = self.round;
         let over = |until: Option<Micros>| until.is_some_and(|until| until <= now);
         if !self.has_cast(VoteKind::Prevote, round) && !self.has_cast(VoteKind::Precommit, round) {
             return over(self.propose_until) && self.cast(VoteKind::Prevote, round, None, out);
@@ -246,7 +251,7 @@ impl Instance {
             let phases = if round == 0 { 1 } else { 2 };
             self.prevote_until = Some(now.plus(self.timeouts.of(round).saturating_mul(phases)));
         }
-        let hopeless = ballot.prevotes(None) >= self.quorum.votes();
+        let hopeless = self.ballots[usize::from(round)].prevotes(None) >= self.quorum.votes();
         (hopeless || over(self.prevote_until)) && self.cast(VoteKind::Precommit, round, None, out)
     }
 
@@ -265,8 +270,8 @@ impl Instance {
 
     /// A quorum of precommits without a decision in time: the next round.
     fn next_round(&mut self, now: Micros) -> bool {
-        let goes_on = self.has_heard_quorum(VoteKind::Precommit) && usize::from(self.round) + 1 < MAX_ROUNDS;
-        if self.decided.is_some() || !goes_on {
+        let is_last = usize::from(self.round) + 1 >= MAX_ROUNDS;
+        if self.decided.is_some() || is_last || !self.has_heard_quorum(VoteKind::Precommit) {
             self.precommit_until = None;
             return false;
         }

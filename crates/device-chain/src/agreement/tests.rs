@@ -63,9 +63,18 @@ impl Node {
             self.instance.progress(self.now, &mut out);
             did.extend(out.iter().map(|action| self.did(action)));
             if !out.is_full() {
+                self.has_nothing_left();
                 return did;
             }
         }
+    }
+
+    /// Also if it is not told that nothing is new.
+    fn has_nothing_left(&mut self) {
+        let (before, mut out) = (self.instance.deadline(), Actions::new());
+        self.instance.news = true;
+        self.instance.progress(self.now, &mut out);
+        assert_eq!((&out[..], self.instance.deadline()), (&[][..], before));
     }
 
     fn did(&self, action: &Action) -> Did {

@@ -456,8 +456,8 @@ impl<K: KeyStore> Validator<K> {
     /// Whether a quorum is there, this node among it if it votes.
     fn hears_quorum(&self) -> bool {
         let voters = self.voters();
-        let there = voters.iter().filter(|voter| *voter == self.me || self.is_heard(*voter)).count();
-        there >= voters.quorum(&self.registry).votes()
+        let mut there = voters.iter().filter(|voter| *voter == self.me || self.is_heard(*voter));
+        there.nth(voters.quorum(&self.registry).votes() - 1).is_some()
     }
 
     fn update_mode(&mut self) {

@@ -58,8 +58,9 @@ impl<K: KeyStore> Validator<K> {
 
     /// When the next own proposal is due; `None` while this height has its proposal, or there is nothing to propose.
     pub(super) fn next_proposal(&self) -> Option<Micros> {
+        let due = self.pending.iter().map(|pending| pending.due).min()?;
         let opens = self.current.opens_at().filter(|_| self.may_vote())?;
-        self.pending.iter().map(|pending| pending.due.max(opens)).min()
+        Some(due.max(opens))
     }
 
     /// Round 0: whoever has something to approve proposes at once (L4).

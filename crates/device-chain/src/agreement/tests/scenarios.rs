@@ -355,3 +355,59 @@ fn who_decides_without_a_vote_of_its_own_still_casts_one() {
     let mut node = Node::new(4, 0);
     assert_eq!(node.precommits(0, Some(P), 1..4), [Did::Decided(0, P), precommit(0, Some(P))]);
 }
+
+/// What makes the rules be tried again besides votes, proposals and time.
+#[test]
+fn whatever_is_new_is_looked_at() {
+    let seven = Members::all(7);
+    let asides = [Standing { has_won: false, set_aside: true }; MAX_VALIDATORS];
+
+    let mut node = Node::new(7, 0);
+    node.instance.add_value(value(P, 1));
+    assert_eq!(node.run(), []);
+    node.instance.on_served(0);
+    assert_eq!(node.run(), [prevote(0, Some(P))], "a value that was served");
+
+    let mut node = Node::new(7, 0);
+    node.instance.add_value(Value { evident: false, ..value(P, 1) });
+    node.instance.on_served(0);
+    assert_eq!(node.run(), []);
+    node.instance.set_evident(0);
+    assert_eq!(node.run(), [prevote(0, Some(P))], "its evidence");
+
+    let mut node = Node::new(4, 0);
+    node.instance.add_value(value(P, 1));
+    assert_eq!(node.prevotes(1, NIL, [1, 3]), []);
+    node.instance.on_proposal(1, 2, 0);
+    assert_eq!(node.run(), [prevote(1, Some(P))], "that it is proposed in a later round");
+
+    let mut node = Node::new(7, 0);
+    node.instance.set_may_vote(false);
+    assert_eq!(node.proposed(0, 1, P), []);
+    node.instance.set_may_vote(true);
+    assert_eq!(node.run(), [prevote(0, Some(P))], "that this node is readmitted");
+
+    let mut node = Node::new(7, 0);
+    node.instance.set_standings(asides);
+    assert_eq!(node.proposed(0, 1, P), []);
+    node.instance.set_standings(Standings::default());
+    assert_eq!(node.run(), [prevote(0, Some(P))], "how its proposer stands");
+
+    let mut node = Node::new(7, 0);
+    node.proposed(0, 1, P);
+    assert_eq!(node.prevotes(0, Some(P), 1..4), []);
+    node.instance.set_members(seven.without(6), Quorum { n: 5, f: 2 });
+    assert_eq!(node.run(), [precommit(0, Some(P))], "how many are enough");
+
+    let mut node = Node::new(7, 0);
+    assert_eq!(node.prevotes(0, Some(P), [1]), []);
+    node.instance.adopt(0);
+    assert_eq!(node.run(), [precommit(0, Some(P))], "what was decided elsewhere");
+
+    let mut node = Node::new(7, 0);
+    node.instance.set_reluctance(None);
+    assert_eq!((node.prevotes(0, Some(P), [1]), node.instance.deadline()), (std::vec![], None));
+    node.instance.set_reluctance(Some(0));
+    node.run();
+    assert!(node.instance.deadline().is_some(), "how long few are left alone");
+}
