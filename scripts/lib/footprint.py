@@ -10,13 +10,11 @@ import re
 import struct
 import subprocess
 import sys
-import tempfile
 
+import qemu
 from sizes import sizes
 
-RAM_BASE, RAM_BYTES = 0x2100_0000, 16 << 20  # of mps2-an386 and of ecu-node/firmware/build.rs
-STACK_BYTES = 1 << 20  # looked at
-PAINT = b"\xcc" * 4
+TIMEOUT_S = 900
 KIB = 1024
 FLASH_GOAL = 128 * KIB
 ECUS = 8
@@ -59,25 +57,6 @@ def calls(image, functions):
             yield base + 2 * at
 
 
-def stack(image):
-    """The deepest stack of the scenario."""
-    with tempfile.NamedTemporaryFile() as ram:
-        ram.write(PAINT * (RAM_BYTES // len(PAINT)))
-        ram.flush()
-        backend = f"memory-backend-file,id=ram,size={RAM_BYTES},mem-path={ram.name},share=on"
-        command = ["qemu-system-arm", "-M", "mps2-an386,memory-backend=ram", "-object", backend, "-cpu", "cortex-m4"]
-        command += ["-nographic", "-semihosting-config", "enable=on,target=native", "-kernel", image]
-        try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
-        except subprocess.TimeoutExpired:
-            sys.exit(f"error: {image} does not come to an end in QEMU: it panics or hangs")
-        if done.returncode:
-            sys.exit(f"error: {image} fails in QEMU; it came so far:\n{done.stdout}{done.stderr}")
-        ram.seek(RAM_BYTES - STACK_BYTES)
-        seen = ram.read()
-    return STACK_BYTES - next(at for at in range(0, STACK_BYTES, len(PAINT)) if seen[at : at + len(PAINT)] != PAINT)
-
-
 def largest(listed, kinds, count, share=lambda name: 1):
     """The largest symbols of these kinds."""
     chosen = sorted(((size // share(name), name) for _, size, kind, name in listed if kind in kinds), reverse=True)
@@ -94,7 +73,7 @@ def measure(name, image, goal):
     flash = code + constants - taken(PROVISIONED)
     nodes = taken(r"footprint::image::NODES$")
     ram = static - taken(AROUND) - nodes * (ECUS - 1) // ECUS
-    deepest = stack(image)
+    deepest = qemu.RAM_END - qemu.run(image, TIMEOUT_S)[1]  # of the scenario
     panics = {address & ~1 for address, _, kind, symbol in listed if kind in "tT" and re.search(PANICS, symbol)}
     panicking = len(list(calls(image, panics)))
     print(f"{name}: flash {flash}, goal {FLASH_GOAL}; RAM {ram + deepest}, goal {goal * KIB}: "

@@ -1,8 +1,8 @@
 """Run the images of scripts/measure in QEMU and print what they cost: measure.py [--json] NOTHING NO-MAC IMAGE...
 
-An image prints "OPERATION instructions=COUNT stack_pointer=ADDRESS". The emulated RAM is a file that is painted before the
-run, so what an operation did to the stack below its caller is seen from outside. From stack and flash those of an image
-that has the same around nothing are subtracted: NO-MAC for the MACs of a vote, NOTHING for the others.
+An image prints "OPERATION instructions=COUNT stack_pointer=ADDRESS". What an operation did to the stack below its caller
+is seen from outside (qemu.py). From stack and flash those of an image that has the same around nothing are subtracted: NO-MAC for
+the MACs of a vote, NOTHING for the others.
 """
 
 import json
@@ -10,14 +10,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 
+import qemu
 from sizes import sizes
 from votes import layouts
 
-RAM_BASE, RAM_BYTES = 0x2100_0000, 16 << 20  # of mps2-an386 and of ecu-node/firmware/build.rs
-STACK_BYTES = 64 << 10  # looked at; no operation needs more
-PAINT = b"\xcc" * 4
+TIMEOUT_S = 60
 MEGAHERTZ = (48, 168, 480)
 CPI = 1.3  # cycles per instruction, assumed: a Cortex-M4 that waits for its flash now and then
 # What stands one after the other on the way to an approval in round 0: a proposal, a PREVOTE and a PRECOMMIT.
@@ -26,25 +24,10 @@ MESSAGES_OF_AN_APPROVAL = 3
 
 def run(image):
     """Each operation of an image with its instructions and stack pointer, and the lowest address that the stack reached."""
-    with tempfile.NamedTemporaryFile() as ram:
-        ram.write(PAINT * (RAM_BYTES // len(PAINT)))
-        ram.flush()
-        backend = f"memory-backend-file,id=ram,size={RAM_BYTES},mem-path={ram.name},share=on"
-        command = ["qemu-system-arm", "-M", "mps2-an386,memory-backend=ram", "-object", backend, "-cpu", "cortex-m4"]
-        command += ["-nographic", "-semihosting-config", "enable=on,target=native", "-icount", "shift=0", "-kernel", image]
-        try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-        except subprocess.TimeoutExpired:
-            sys.exit(f"error: {image} does not come to an end in QEMU: it panics or hangs")
-        if done.returncode:
-            sys.exit(f"error: {image} fails in QEMU, a known answer may be wrong:\n{done.stdout}{done.stderr}")
-        ram.seek(RAM_BYTES - STACK_BYTES)
-        stack = ram.read()
-    lines = re.findall(r"^(\w+) instructions=(\d+) stack_pointer=(\d+)$", done.stdout, re.MULTILINE)
+    printed, lowest = qemu.run(image, TIMEOUT_S, "-icount", "shift=0")
+    lines = re.findall(r"^(\w+) instructions=(\d+) stack_pointer=(\d+)$", printed, re.MULTILINE)
     if not lines:
-        sys.exit(f"error: {image} printed no count:\n{done.stdout}{done.stderr}")
-    touched = next(at for at in range(0, STACK_BYTES, len(PAINT)) if stack[at : at + len(PAINT)] != PAINT)
-    lowest = RAM_BASE + RAM_BYTES - STACK_BYTES + touched
+        sys.exit(f"error: {image} printed no count:\n{printed}")
     return [(operation, int(count), int(pointer)) for operation, count, pointer in lines], lowest
 
 

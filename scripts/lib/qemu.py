@@ -1,0 +1,33 @@
+"""Run an image of ecu-firmware in QEMU, and see how deep its stack was.
+
+The emulated RAM is a file that is painted before the run, so what was done to the stack is seen from outside.
+"""
+
+import subprocess
+import sys
+import tempfile
+
+RAM_BASE, RAM_BYTES = 0x2100_0000, 16 << 20  # of mps2-an386 and of ecu-node/firmware/build.rs
+RAM_END = RAM_BASE + RAM_BYTES  # where the stack begins
+STACK_BYTES = 1 << 20  # looked at; what is static ends far below
+PAINT = b"\xcc" * 4
+
+
+def run(image, timeout_s, *options):
+    """What an image printed, and the lowest address that its stack reached. Ends the program if the image fails or hangs."""
+    with tempfile.NamedTemporaryFile() as ram:
+        ram.write(PAINT * (RAM_BYTES // len(PAINT)))
+        ram.flush()
+        backend = f"memory-backend-file,id=ram,size={RAM_BYTES},mem-path={ram.name},share=on"
+        command = ["qemu-system-arm", "-M", "mps2-an386,memory-backend=ram", "-object", backend, "-cpu", "cortex-m4"]
+        command += ["-nographic", "-semihosting-config", "enable=on,target=native", *options, "-kernel", image]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"error: {image} does not come to an end in QEMU: it panics or hangs")
+        if done.returncode:
+            sys.exit(f"error: {image} fails in QEMU; it came so far:\n{done.stdout}{done.stderr}")
+        ram.seek(RAM_BYTES - STACK_BYTES)
+        stack = ram.read()
+    untouched = next(at for at in range(0, STACK_BYTES, len(PAINT)) if stack[at : at + len(PAINT)] != PAINT)
+    return done.stdout, RAM_END - STACK_BYTES + untouched
