@@ -16,8 +16,9 @@ use device_chain::genesis::Genesis;
 use device_chain::keys::{Device, SoftKeys};
 use device_chain::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use device_chain::mac::Key;
+use device_chain::registry::Devices;
 use device_chain::sign::SigningKey;
-use device_chain::types::{Hash, MeshId, PublicKey};
+use device_chain::types::{Hash, MeshId, PublicKey, ValidatorIndex};
 
 pub(crate) const MAGIC: &[u8; 8] = b"RINGKEY\x01";
 pub(crate) const HEAD: usize = 8 + 32 + 32 + 2;
@@ -66,16 +67,17 @@ impl fmt::Display for KeyFileError {
 
 impl core::error::Error for KeyFileError {}
 
-/// All devices of a genesis with their public keys, in the order of the key file.
+/// All devices of a genesis with their public keys.
 fn devices(genesis: &Genesis) -> impl Iterator<Item = (Device, &PublicKey)> {
     let validators = (0..).map(Device::Validator).zip(genesis.validators.iter().map(|entry| &entry.key));
     validators.chain((0..).map(Device::Endpoint).zip(genesis.endpoints.iter().map(|entry| &entry.key)))
 }
 
-/// Those a device talks to: a validator to everybody, an endpoint to the validators.
-pub(crate) fn peers(genesis: &Genesis, own: Device) -> impl Iterator<Item = (Device, &PublicKey)> {
-    let both_endpoints = move |peer| matches!((own, peer), (Device::Endpoint(_), Device::Endpoint(_)));
-    devices(genesis).filter(move |(peer, _)| *peer != own && !both_endpoints(*peer))
+/// Those a device talks to, in the order of the key file: a validator to everybody, an endpoint to the validators.
+pub(crate) fn peers<G: Devices>(genesis: &G, own: Device) -> impl Iterator<Item = Device> + use<G> {
+    let validators = (0..genesis.validators() as ValidatorIndex).map(Device::Validator);
+    let endpoints = if matches!(own, Device::Validator(_)) { genesis.endpoints() as u8 } else { 0 };
+    validators.chain((0..endpoints).map(Device::Endpoint)).filter(move |peer| *peer != own)
 }
 
 /// How a device is written before its key.
@@ -100,6 +102,22 @@ pub fn device_of(genesis: &Genesis, identity: &SigningKey) -> Result<Device, Key
 /// # Errors
 /// What is wrong with it.
 pub fn parse(bytes: &[u8], genesis: &Genesis) -> Result<DeviceKeys, KeyFileError> {
+    let mut keys = SoftKeys::new(genesis.suite);
+    let (device, identity) = load(bytes, genesis, |identity| device_of(genesis, identity).ok(), &mut keys)?;
+    Ok(DeviceKeys { device, identity, keys })
+}
+
+/// Reads the key file of a device into a store that lies where it stays, on a chip whose stack is small. `find` tells the
+/// device with an identity. Returns that of the file.
+///
+/// # Errors
+/// What is wrong with it. Some of the keys may be loaded then.
+pub fn load(
+    bytes: &[u8],
+    genesis: &impl Devices,
+    find: impl FnOnce(&SigningKey) -> Option<Device>,
+    keys: &mut SoftKeys,
+) -> Result<(Device, SigningKey), KeyFileError> {
     let (body, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(KeyFileError::Form)?;
     let rest = body.strip_prefix(MAGIC).ok_or(KeyFileError::Form)?;
     if CRC.checksum(body).to_le_bytes() != *checksum {
@@ -115,10 +133,9 @@ pub fn parse(bytes: &[u8], genesis: &Genesis) -> Result<DeviceKeys, KeyFileError
         return Err(KeyFileError::Form);
     }
     let identity = SigningKey::from_seed(*seed);
-    let device = device_of(genesis, &identity)?;
-    let mut keys = SoftKeys::new(genesis.suite);
+    let device = find(&identity).ok_or(KeyFileError::Unknown)?;
     let mut entries = entries.chunks_exact(ENTRY);
-    for (peer, _) in peers(genesis, device) {
+    for peer in peers(genesis, device) {
         let entry = entries.next().ok_or(KeyFileError::Keys)?;
         let (place, key) = entry.split_first_chunk::<2>().ok_or(KeyFileError::Form)?;
         let key = Key::new(key.try_into().map_err(|_| KeyFileError::Form)?);
@@ -126,5 +143,5 @@ pub fn parse(bytes: &[u8], genesis: &Genesis) -> Result<DeviceKeys, KeyFileError
             return Err(KeyFileError::Keys);
         }
     }
-    if entries.next().is_some() { Err(KeyFileError::Keys) } else { Ok(DeviceKeys { device, identity, keys }) }
+    if entries.next().is_some() { Err(KeyFileError::Keys) } else { Ok((device, identity)) }
 }

@@ -101,6 +101,22 @@ pub struct FrameCounters {
     pub overrun: u32,
 }
 
+impl FrameCounters {
+    const ZERO: Self = Self {
+        received: 0,
+        other: 0,
+        foreign: 0,
+        malformed: 0,
+        segments: 0,
+        sent_votes: 0,
+        sent_proposals: 0,
+        sent_other: 0,
+        cancelled: 0,
+        dropped: 0,
+        overrun: 0,
+    };
+}
+
 /// Reassembly of records: a few at a time, for there may be 200 endpoints.
 struct RecordPool {
     slots: [(u8, Reassembler<RECORD_MESSAGE>); MAX_RECORDS_UNDER_WAY],
@@ -131,23 +147,31 @@ pub struct Ecu<K> {
     bus_state: ErrorState,
 }
 
-impl<K: KeyStore> Ecu<K> {
-    /// The ECU around a validator.
+impl<K> Ecu<K> {
+    /// An ECU that knows no car yet: [its validator](Self::validator_mut) has to be installed and started. As
+    /// [`Validator::new`], it is all zeros but for its keys.
     #[must_use]
-    #[inline(always)] // as the validator
-    pub fn new(validator: Validator<K>) -> Self {
+    pub const fn new(keys: K) -> Self {
         Self {
-            validator,
-            transmit: Transmit::default(),
+            validator: Validator::new(keys),
+            transmit: Transmit::IDLE,
             proposals: [const { Reassembler::new() }; MAX_VALIDATORS],
             bulk: [const { Reassembler::new() }; MAX_VALIDATORS],
             long: (0, Reassembler::new()),
             records: RecordPool { slots: [const { (0, Reassembler::new()) }; MAX_RECORDS_UNDER_WAY], next: 0 },
-            counters: FrameCounters::default(),
+            counters: FrameCounters::ZERO,
             bus_state: ErrorState::Active,
         }
     }
 
+    /// The validator inside, to be installed, given its memory ([`crate::store::open`]) and started. Inputs then go through
+    /// [`Self::handle`].
+    pub const fn validator_mut(&mut self) -> &mut Validator<K> {
+        &mut self.validator
+    }
+}
+
+impl<K: KeyStore> Ecu<K> {
     /// The validator inside.
     #[must_use]
     pub const fn validator(&self) -> &Validator<K> {

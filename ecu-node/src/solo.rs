@@ -102,17 +102,17 @@ impl<F: Flash, C: Counter<Error = F::Error>> Writer<F, C> {
 }
 
 /// An ECU with its journal.
-pub struct Solo<K, F, C> {
-    ecu: Ecu<K>,
+pub struct Solo<'e, K, F, C> {
+    ecu: &'e mut Ecu<K>,
     writer: Writer<F, C>,
     work: Deque<Work, MAX_WORK>,
     buffer: [u8; MAX_MESSAGE],
 }
 
-impl<K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<K, F, C> {
-    /// The ECU with what belongs to it.
+impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> {
+    /// An ECU whose validator has started, with what belongs to it.
     #[must_use]
-    pub const fn new(ecu: Ecu<K>, store: Store<F, C>) -> Self {
+    pub const fn new(ecu: &'e mut Ecu<K>, store: Store<F, C>) -> Self {
         let writer = Writer { store, owed: None, abstains: false };
         Self { ecu, writer, work: Deque::new(), buffer: [0; MAX_MESSAGE] }
     }
@@ -120,7 +120,7 @@ impl<K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<K, F, C> {
     /// The ECU.
     #[must_use]
     pub const fn ecu(&self) -> &Ecu<K> {
-        &self.ecu
+        self.ecu
     }
 
     /// Whether nothing can be made durable any more: the flash has failed, and the ECU is silent about all that would have
@@ -175,7 +175,7 @@ impl<K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<K, F, C> {
 
     /// Looks after the journal, when [`Self::poll`] has returned `None`. Poll again if it is true.
     pub fn keep(&mut self, now: Micros) -> bool {
-        let Some(token) = self.writer.keep(&self.ecu, now, &mut self.buffer) else { return false };
+        let Some(token) = self.writer.keep(self.ecu, now, &mut self.buffer) else { return false };
         self.ecu.handle(now, Input::Persisted(token));
         true
     }

@@ -1,9 +1,11 @@
 //! The ECU's journal: what it must not forget, and how it knows that it has.
 
+use device_chain::keys::KeyStore;
 use device_chain::limits::{MAX_MESSAGE, MAX_STATE, MAX_VALIDATORS};
-use device_chain::record::{MAX_RECORD, MAX_VOTE_RECORD, RecordKind, Recovered};
+use device_chain::record::{MAX_RECORD, MAX_VOTE_RECORD, RecordKind};
 use device_chain::registry::Devices;
 use device_chain::types::{Height, ValidatorIndex};
+use device_chain::validator::Validator;
 use journal::{Counter, Error, Flash, Journal, OpenError, record_size};
 
 /// Most bytes on a flash with units of 8 bytes of a vote, a lock or a decision whose value this ECU has named before at that
@@ -76,8 +78,6 @@ pub struct Store<F, C> {
 pub struct Opened<F, C> {
     /// The journal, ready for appending.
     pub store: Store<F, C>,
-    /// What it holds.
-    pub recovered: Recovered,
     /// What was found.
     pub diagnosis: Diagnosis,
 }
@@ -93,17 +93,17 @@ pub fn format<F: Flash, C: Counter<Error = F::Error>>(
     Journal::<_, C>::format(flash, genesis.mesh().0.0)
 }
 
-/// Opens the journal and folds it. Whatever it cannot trust makes the node an amnesiac, never a boot loop: the journal
-/// is then begun anew with that fact.
+/// Opens the journal and gives a validator that has its place what it holds. Whatever cannot be trusted makes the node an
+/// amnesiac, never a boot loop: the journal is then begun anew with that fact.
 ///
 /// # Errors
 /// [`OpenError::Io`], [`OpenError::Worn`], [`OpenError::Geometry`] and [`OpenError::Unsupported`] only: nothing that a node
 /// could heal. The ECU then takes no part in the mesh, and goes on with everything else that it does (P6).
-pub fn open<F: Flash, C: Counter<Error = F::Error>>(
+pub fn open<K: KeyStore, F: Flash, C: Counter<Error = F::Error>>(
     reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
-    genesis: &impl Devices,
+    validator: &mut Validator<K>,
 ) -> Result<Opened<F, C>, OpenError<F::Error>> {
-    let identity = genesis.mesh().0.0;
+    let identity = validator.mesh().0.0;
     let (flash, counter) = reopen().map_err(OpenError::Io)?;
     let (mut journal, mut diagnosis) = match Journal::open(flash, counter, identity) {
         Ok((journal, recovery)) => {
@@ -124,40 +124,25 @@ pub fn open<F: Flash, C: Counter<Error = F::Error>>(
         Err(other) => return Err(other),
     };
 
-    let mut recovered = Recovered::new(genesis);
     let mut sound = true;
     let replayed = journal.for_each(|_, kind, payload| {
-        sound =
-            sound && RecordKind::from_code(kind).is_some_and(|kind| recovered.replay(kind, payload, genesis).is_ok());
+        sound = sound && RecordKind::from_code(kind).is_some_and(|kind| validator.replay(kind, payload).is_ok());
     });
     if (replayed.is_err() || !sound) && !diagnosis.is_amnesia() {
         diagnosis = Diagnosis::Damaged;
     }
-    recovered.amnesiac |= diagnosis.is_amnesia();
+    if diagnosis.is_amnesia() {
+        validator.forget();
+    }
     let mut store = Store { journal, alone: false };
     if diagnosis != Diagnosis::Intact {
-        store.begin_anew(&recovered)?;
+        let mut buffer = [0; MAX_MESSAGE];
+        store.rewrite(|keep| validator.live_records(&mut buffer, keep))?;
     }
-    Ok(Opened { store, recovered, diagnosis })
+    Ok(Opened { store, diagnosis })
 }
 
 impl<F: Flash, C: Counter<Error = F::Error>> Store<F, C> {
-    /// Writes what was recovered as the whole of a new journal.
-    fn begin_anew(&mut self, recovered: &Recovered) -> Result<(), Error<F::Error>> {
-        let mut buffer = [0; MAX_MESSAGE];
-        self.journal.rewrite(|writer| {
-            if let Some(state) = device_chain::codec::encode(&recovered.state, &mut buffer) {
-                writer.append(RecordKind::State as u8, state)?;
-            }
-            for record in recovered.records() {
-                if let Some(bytes) = device_chain::codec::encode(&record, &mut buffer) {
-                    writer.append(RecordKind::Fact as u8, bytes)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
     /// Appends records in one durable step.
     ///
     /// # Errors

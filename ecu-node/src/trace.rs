@@ -9,9 +9,8 @@ use device_chain::codec;
 use device_chain::genesis::Genesis;
 use device_chain::keys::{Device, SoftKeys};
 use device_chain::mac::Key;
-use device_chain::record::Recovered;
 use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
-use device_chain::validator::{Boot, Validator};
+use device_chain::validator::Boot;
 
 use crate::{Ecu, Input};
 
@@ -169,9 +168,10 @@ impl Player {
             }
             Step::Boot(place, nonce) => {
                 let (genesis, keys) = (self.genesis.take()?, self.keys.take()?);
-                let recovered = Recovered::new(&genesis);
-                let validator = Validator::new(genesis, place, keys, &recovered, Boot { nonce }, now).ok()?;
-                Some(Ecu::new(validator))
+                let mut ecu = Ecu::new(keys);
+                ecu.validator_mut().install(genesis, place).ok()?;
+                ecu.validator_mut().start(Boot { nonce }, now);
+                Some(ecu)
             }
             _ => None,
         }

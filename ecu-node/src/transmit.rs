@@ -10,6 +10,7 @@ use can_bus::frame::{Frame, MAX_FD};
 use can_bus::port::BusCommand;
 use can_bus::segment::{self, Prefix};
 use device_chain::limits::MAX_MESSAGE;
+use device_chain::slot::Slot;
 use device_chain::types::{Height, Round};
 use device_chain::validator::Cancel;
 use device_chain::wire::{Class, Header, Kind};
@@ -49,29 +50,25 @@ struct Waiting {
 /// The lane of one identifier, for messages of up to `N` bytes.
 struct Lane<const N: usize> {
     message: Vec<u8, N>,
-    waiting: Option<Waiting>,
+    waiting: Slot<Waiting>,
     /// At the controller: its token, and whether it was told to drop it.
-    busy: Option<(u32, Mark)>,
+    busy: Slot<(u32, Mark)>,
     abort: bool,
 }
 
-impl<const N: usize> Default for Lane<N> {
-    fn default() -> Self {
-        Self { message: Vec::new(), waiting: None, busy: None, abort: false }
-    }
-}
-
 impl<const N: usize> Lane<N> {
+    const IDLE: Self = Self { message: Vec::new(), waiting: Slot::Empty, busy: Slot::Empty, abort: false };
+
     fn push(&mut self, waiting: Waiting, message: &[u8]) -> bool {
         self.message.clear();
         let fits = self.message.extend_from_slice(message).is_ok();
-        self.waiting = Some(waiting).filter(|_| fits);
+        self.waiting = if fits { Slot::Full(waiting) } else { Slot::Empty };
         fits
     }
 
     /// The next frame, and whether it ends the message.
     fn cut(&mut self) -> Option<(Mark, Frame)> {
-        let waiting = self.waiting.as_mut()?;
+        let waiting = self.waiting.get_mut()?;
         let (frame, last) = match waiting.transfer {
             None => (Frame::fd_padded(waiting.id, &self.message).ok(), true),
             Some(transfer) => {
@@ -84,21 +81,21 @@ impl<const N: usize> Lane<N> {
         };
         let mark = Mark { last, ..waiting.mark };
         if last || frame.is_none() {
-            self.waiting = None;
+            self.waiting.clear();
         }
         Some((mark, frame?))
     }
 
     fn command(&mut self, token: &mut u32) -> Option<BusCommand> {
-        if let (true, Some((token, _))) = (core::mem::take(&mut self.abort), self.busy) {
+        if let (true, Some(&(token, _))) = (core::mem::take(&mut self.abort), self.busy.get()) {
             return Some(BusCommand::Abort { token });
         }
-        if self.busy.is_some() {
+        if self.busy.get().is_some() {
             return None;
         }
         let (mark, frame) = self.cut()?;
         *token = token.wrapping_add(1);
-        self.busy = Some((*token, mark));
+        self.busy = Slot::Full((*token, mark));
         Some(BusCommand::Transmit { token: *token, frame })
     }
 
@@ -110,7 +107,6 @@ impl<const N: usize> Lane<N> {
 }
 
 /// All lanes.
-#[derive(Default)]
 pub struct Transmit {
     votes: Lane<MAX_FD>,
     proposals: Lane<PROPOSAL>,
@@ -121,13 +117,16 @@ pub struct Transmit {
 }
 
 impl Transmit {
+    pub const IDLE: Self =
+        Self { votes: Lane::IDLE, proposals: Lane::IDLE, control: Lane::IDLE, bulk: Lane::IDLE, token: 0, transfer: 0 };
+
     /// Whether nothing of this class waits for its turn at the controller: then any message fits.
     pub const fn is_free(&self, class: Class) -> bool {
         match class {
-            Class::Vote => self.votes.waiting.is_none(),
-            Class::Propose => self.proposals.waiting.is_none(),
-            Class::Control => self.control.waiting.is_none(),
-            Class::Bulk | Class::Record => self.bulk.waiting.is_none(),
+            Class::Vote => self.votes.waiting.get().is_none(),
+            Class::Propose => self.proposals.waiting.get().is_none(),
+            Class::Control => self.control.waiting.get().is_none(),
+            Class::Bulk | Class::Record => self.bulk.waiting.get().is_none(),
         }
     }
 
@@ -152,7 +151,7 @@ impl Transmit {
     pub fn cancel(&mut self, cancel: Cancel) {
         let votes = &mut self.votes;
         votes.waiting.take_if(|waiting| waiting.mark.is_cancelled(cancel));
-        votes.abort |= votes.busy.is_some_and(|(_, mark)| mark.is_cancelled(cancel));
+        votes.abort |= votes.busy.get().is_some_and(|(_, mark)| mark.is_cancelled(cancel));
     }
 
     /// The next thing to tell the controller.

@@ -4,6 +4,7 @@ use heapless::Vec;
 
 use crate::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use crate::mac::{Key, MacKey, Suite, Tag, TagInput};
+use crate::slot::Slot;
 use crate::types::ValidatorIndex;
 
 /// A device by its place in the genesis.
@@ -54,10 +55,10 @@ impl EndpointKeys for LoadedKeys {
     }
 }
 
-/// In flash that the processor reads as memory, in the order of the genesis.
-impl EndpointKeys for &[Key] {
+/// In flash that the processor reads as memory, in the order of the genesis; `None` until it is known where.
+impl EndpointKeys for Option<&[Key]> {
     fn key(&self, endpoint: u8) -> Option<&Key> {
-        self.get(usize::from(endpoint))
+        self.as_ref()?.get(usize::from(endpoint))
     }
 }
 
@@ -66,8 +67,8 @@ pub struct SoftKeys<E = LoadedKeys> {
     suite: Suite,
     validators: [Option<Key>; MAX_VALIDATORS],
     endpoints: E,
-    sessions: [Option<MacKey>; MAX_VALIDATORS],
-    candidates: [Option<MacKey>; MAX_VALIDATORS],
+    sessions: [Slot<MacKey>; MAX_VALIDATORS],
+    candidates: [Slot<MacKey>; MAX_VALIDATORS],
 }
 
 impl SoftKeys {
@@ -102,9 +103,19 @@ impl<E> SoftKeys<E> {
             suite,
             validators: [const { None }; MAX_VALIDATORS],
             endpoints,
-            sessions: [const { None }; MAX_VALIDATORS],
-            candidates: [const { None }; MAX_VALIDATORS],
+            sessions: [const { Slot::Empty }; MAX_VALIDATORS],
+            candidates: [const { Slot::Empty }; MAX_VALIDATORS],
         }
+    }
+
+    /// The MAC of the mesh, before any key is used.
+    pub const fn set_suite(&mut self, suite: Suite) {
+        self.suite = suite;
+    }
+
+    /// The keys of endpoints.
+    pub fn set_endpoints(&mut self, endpoints: E) {
+        self.endpoints = endpoints;
     }
 
     /// Loads the pairwise key with a validator. False if its place is beyond the limits.
@@ -126,8 +137,8 @@ impl<E: EndpointKeys> SoftKeys<E> {
     fn with<R>(&self, handle: KeyHandle, use_it: impl FnOnce(&MacKey) -> R) -> Option<R> {
         match handle {
             KeyHandle::Pair(device) => Some(use_it(&self.pair(device)?.for_tags(self.suite))),
-            KeyHandle::Session(at) => Some(use_it(self.sessions.get(usize::from(at))?.as_ref()?)),
-            KeyHandle::Candidate(at) => Some(use_it(self.candidates.get(usize::from(at))?.as_ref()?)),
+            KeyHandle::Session(at) => Some(use_it(self.sessions.get(usize::from(at))?.get()?)),
+            KeyHandle::Candidate(at) => Some(use_it(self.candidates.get(usize::from(at))?.get()?)),
         }
     }
 }
@@ -146,16 +157,16 @@ impl<E: EndpointKeys> KeyStore for SoftKeys<E> {
         let candidate =
             pair.map(|key| key.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()]).for_tags(self.suite));
         if let Some(slot) = self.candidates.get_mut(usize::from(peer)) {
-            *slot = candidate;
+            *slot = candidate.into();
         }
     }
 
     fn promote(&mut self, peer: ValidatorIndex) {
         let at = usize::from(peer);
         if let (Some(session), Some(candidate)) = (self.sessions.get_mut(at), self.candidates.get_mut(at))
-            && candidate.is_some()
+            && let Some(key) = candidate.take()
         {
-            *session = candidate.take();
+            *session = Slot::Full(key);
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod record;
 pub mod registry;
 pub mod session;
 pub mod sign;
+pub mod slot;
 pub mod state;
 pub mod tx;
 pub mod types;

@@ -16,6 +16,9 @@ pub struct Members(u8);
 const _: () = assert!(MAX_VALIDATORS <= u8::BITS as usize, "a bit for each");
 
 impl Members {
+    /// Nobody.
+    pub const NONE: Self = Self(0);
+
     /// The first `n`: all validators of a genesis that has so many.
     #[must_use]
     pub const fn all(n: usize) -> Self {
@@ -44,6 +47,11 @@ impl Members {
     pub fn quorum(self, genesis: &impl Devices) -> Quorum {
         let all = if Flaw::FaultsRecounted.is_at_work() { self.count() } else { genesis.validators() };
         Quorum { n: self.count(), f: faults(all) }
+    }
+
+    /// Puts a validator in.
+    pub(crate) const fn insert(&mut self, validator: ValidatorIndex) {
+        *self = Self(self.0 | if (validator as usize) < MAX_VALIDATORS { 1 << validator } else { 0 });
     }
 
     /// Without a validator (R1).

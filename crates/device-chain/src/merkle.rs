@@ -35,6 +35,9 @@ pub struct Frontier {
 }
 
 impl Frontier {
+    /// No leaves.
+    pub(crate) const EMPTY: Self = Self { size: 0, peaks: Vec::new() };
+
     /// As many leaves, and as many peaks, as there can be.
     #[cfg(test)]
     pub(crate) fn largest() -> Self {

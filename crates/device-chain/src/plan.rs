@@ -17,6 +17,9 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Of no mesh.
+    pub(crate) const NONE: Self = Self { entries: Vec::new() };
+
     /// The plan of a genesis that was checked ([`Genesis::check`]).
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {

@@ -3,7 +3,7 @@
 /// Byzantine validators that a full set of `n` tolerates: ⌊(n − 1) / 3⌋.
 #[must_use]
 pub const fn faults(n: usize) -> usize {
-    (n - 1) / 3
+    n.saturating_sub(1) / 3
 }
 
 /// The thresholds of a set of `n` validators of which at most `f` lie. `f` is a fact of the registry and is not

@@ -10,12 +10,13 @@ use crate::genesis::{
     ValidatorEntry, check_devices, check_frame,
 };
 use crate::hash::{Domain, hash_of_encoding};
+use crate::keys::Device;
 use crate::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_VALIDATORS};
 use crate::mac::Suite;
 use crate::plan::Plan;
 use crate::quorum::Quorum;
 use crate::sign;
-use crate::types::{MeshId, PublicKey, Signature, ValidatorIndex};
+use crate::types::{Hash, MeshId, PublicKey, Signature, ValidatorIndex};
 
 /// What the chain's rules look at: a [`Genesis`], or the [`Registry`] made of it.
 pub trait Devices {
@@ -119,6 +120,17 @@ impl From<Genesis> for Registry {
 }
 
 impl Registry {
+    /// Of no car.
+    pub(crate) const NONE: Self = Self {
+        mesh: MeshId(Hash::NIL),
+        suite: Suite::Cmac,
+        policy: Policy { phase_us: 0, heartbeat_us: 0 },
+        validators: Vec::new(),
+        authorities: Vec::new(),
+        endpoints: 0,
+        plan: Plan::NONE,
+    };
+
     /// Of a signed genesis as it lies in the flash, checked as [`SignedGenesis::open`](crate::genesis::SignedGenesis::open)
     /// does, without a copy of it in memory.
     ///
@@ -157,6 +169,19 @@ impl Registry {
         let validators = entries.iter().map(|entry| (entry.role, entry.identifiers)).collect();
         let endpoints = endpoints as usize;
         Some(checked.map(|()| Self { mesh, suite, policy, validators, authorities, endpoints, plan }))
+    }
+
+    /// The device with this identity in a signed genesis that was [opened](Self::open).
+    #[must_use]
+    pub fn find(bytes: &[u8], identity: &PublicKey) -> Option<Device> {
+        let rest = &mut &bytes[..];
+        take::<(u8, Suite, Name)>(rest)?;
+        let entries: Vec<ValidatorEntry, MAX_VALIDATORS> = take(rest)?;
+        let validator = (0..).zip(&entries).find(|(_, entry)| entry.key == *identity);
+        let endpoints: u32 = take(rest)?;
+        let mut each = (0..endpoints).map_while(|at| Some((at, take::<EndpointEntry>(rest)?)));
+        let endpoint = || each.find(|(_, entry)| entry.key == *identity).map(|(at, _)| Device::Endpoint(at as u8));
+        validator.map(|(at, _)| Device::Validator(at)).or_else(endpoint)
     }
 
     /// MAC of the mesh.
@@ -259,9 +284,14 @@ mod tests {
                 assert_eq!(read.plan().source(identifier), made.plan().source(identifier));
                 assert!(read.has_identifier(identifier) && !read.has_identifier(identifier ^ 0x4000_0000));
             }
-            for at in 0..genesis.validators.len() {
-                assert_eq!(read.identifiers(at as u8), Some(&genesis.validators[at].identifiers));
+            for (at, entry) in (0..).zip(&genesis.validators) {
+                assert_eq!(read.identifiers(at), Some(&entry.identifiers));
+                assert_eq!(Registry::find(&bytes, &entry.key), Some(Device::Validator(at)));
             }
+            for (at, entry) in (0..).zip(&genesis.endpoints) {
+                assert_eq!(Registry::find(&bytes, &entry.key), Some(Device::Endpoint(at)));
+            }
+            assert_eq!(Registry::find(&bytes, &PublicKey([0xab; 32])), None);
         }
     }
 

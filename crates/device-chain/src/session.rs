@@ -6,7 +6,7 @@ use crate::limits::MAX_RETIRED;
 use crate::types::Micros;
 
 /// What is known of one other validator.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Session {
     /// Nonce of the peer's boot that it proved to share.
     pub nonce: Option<u64>,
@@ -33,6 +33,21 @@ pub struct Session {
 }
 
 impl Session {
+    /// Nothing is known.
+    pub const NONE: Self = Self {
+        nonce: None,
+        candidate: None,
+        boot: 0,
+        candidate_boot: 0,
+        candidate_at: None,
+        retired: Deque::new(),
+        knows_me: false,
+        amnesiac: false,
+        heard: None,
+        present: None,
+        window: ReplayWindow { highest: 0, seen: 0 },
+    };
+
     /// Whether the peer proved that it shares the session.
     #[must_use]
     pub const fn is_confirmed(&self) -> bool {

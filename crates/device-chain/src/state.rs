@@ -93,6 +93,20 @@ pub struct State {
 }
 
 impl State {
+    /// Of no car.
+    pub(crate) const NONE: Self = Self {
+        mesh: MeshId(Hash::NIL),
+        head: Hash::NIL,
+        tree: Frontier::EMPTY,
+        event: EventHead { number: 0, hash: Hash::NIL, tree_size: 0, time_ms: 0 },
+        used_grants: Vec::new(),
+        alarms: Vec::new(),
+        readmissions: Vec::new(),
+        sequences: Vec::new(),
+        members: Members::NONE,
+        changes: Vec::new(),
+    };
+
     /// The state of a car that has decided nothing yet.
     #[must_use]
     pub fn new(genesis: &impl Devices) -> Self {

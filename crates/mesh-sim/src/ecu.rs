@@ -5,7 +5,7 @@ use device_chain::block::Seal;
 use device_chain::genesis::Genesis;
 use device_chain::record::Record;
 use device_chain::types::{Micros, ValidatorIndex};
-use device_chain::validator::{Boot, Decision, Report, Validator};
+use device_chain::validator::{Boot, Decision, Report};
 use ecu_node::store::{self, Diagnosis};
 use ecu_node::{Ecu, Input};
 use journal::{Counter, MemError, OpenError};
@@ -25,7 +25,7 @@ pub(crate) const LIARS_TOKENS: u32 = 1 << 31;
 
 /// An ECU that is powered.
 pub(crate) struct Running {
-    pub ecu: Ecu<SharedKeys>,
+    pub ecu: Box<Ecu<SharedKeys>>,
     pub keys: SharedKeys,
     pub journal: Writer,
     /// Answers that are under way: when, ns, and what.
@@ -145,7 +145,7 @@ impl SimEcu {
     /// The pump, while it is powered.
     #[must_use]
     pub fn pump(&self) -> Option<&Ecu<SharedKeys>> {
-        self.running.as_ref().map(|running| &running.ecu)
+        self.running.as_ref().map(|running| &*running.ecu)
     }
 
     /// Whether what comes in now reaches its pump.
@@ -160,7 +160,10 @@ impl SimEcu {
         (self.running, self.due_ns) = (None, None);
         faults::restore_power(&self.flash);
         let ports = (self.flash.clone(), self.counter.clone());
-        let opened = match store::open(&mut || Ok(ports.clone()), genesis) {
+        let keys = SharedKeys::new(keyring.store(self.place));
+        let mut ecu = Box::new(Ecu::new(keys.clone()));
+        ecu.validator_mut().install(genesis, self.place).expect("in genesis");
+        let opened = match store::open(&mut || Ok(ports.clone()), ecu.validator_mut()) {
             Ok(opened) => opened,
             Err(error) => {
                 self.refused = Some(error);
@@ -171,12 +174,10 @@ impl SimEcu {
         // any nonce will do that is new at every boot of every device of every car
         let mesh = u64::from(genesis.mesh().short());
         let nonce = mesh << 32 | self.boots << 8 | self.station as u64;
-        let (keys, now) = (SharedKeys::new(keyring.store(self.place)), Micros(self.clock.local_us(now_ns)));
-        let validator =
-            Validator::new(genesis.clone(), self.place, keys.clone(), &opened.recovered, Boot { nonce }, now);
+        ecu.validator_mut().start(Boot { nonce }, Micros(self.clock.local_us(now_ns)));
         self.diagnosis = Some(opened.diagnosis);
         self.running = Some(Box::new(Running {
-            ecu: Ecu::new(validator.expect("in genesis")),
+            ecu,
             keys,
             journal: Writer::new(opened.store, self.flash.clone()),
             answers: Vec::new(),

@@ -7,10 +7,13 @@ use std::rc::Rc;
 use device_chain::agreement::VoteKind;
 use device_chain::codec;
 use device_chain::genesis::Genesis;
+use device_chain::keys::SoftKeys;
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::{Named, Record, RecordKind, VoteRecord};
 use device_chain::tx::Transaction;
-use ecu_node::store::{self, Diagnosis, Opened};
+use device_chain::types::{Hash, Round};
+use device_chain::validator::Validator;
+use ecu_node::store::{self, Diagnosis, Store};
 use journal::{Counter, Geometry, MemError, MemFlash, OpenError, Tear};
 use mesh_sim::flash::{SharedCounter, SharedFlash};
 use mesh_sim::genesis::Plan;
@@ -24,6 +27,20 @@ struct Device {
     flash: SharedFlash,
     counter: SharedCounter,
     genesis: Genesis,
+}
+
+/// What opening its flash gives.
+struct Opened {
+    store: Store<SharedFlash, SharedCounter>,
+    diagnosis: Diagnosis,
+    validator: Box<Validator<SoftKeys>>,
+}
+
+impl Opened {
+    /// Own votes at the first height.
+    fn votes(&self) -> Vec<(VoteKind, Round, Hash)> {
+        self.validator.own_votes(1).collect()
+    }
 }
 
 impl Device {
@@ -41,8 +58,11 @@ impl Device {
         Self { flash, counter, genesis: self.genesis.clone() }
     }
 
-    fn open(&self) -> Result<Opened<SharedFlash, SharedCounter>, OpenError<MemError>> {
-        store::open(&mut || Ok((self.flash.clone(), self.counter.clone())), &self.genesis)
+    fn open(&self) -> Result<Opened, OpenError<MemError>> {
+        let mut validator = Box::new(Validator::new(SoftKeys::new(self.genesis.suite)));
+        validator.install(&self.genesis, 0).expect("a place in the genesis");
+        let opened = store::open(&mut || Ok((self.flash.clone(), self.counter.clone())), &mut validator)?;
+        Ok(Opened { store: opened.store, diagnosis: opened.diagnosis, validator })
     }
 
     /// Appends a record; whether that was acknowledged.
@@ -128,12 +148,16 @@ fn a_cut_while_it_recovers_changes_nothing_about_what_it_knows() {
             cuts += 1;
 
             let opened = device.open().expect("it opens");
-            assert_eq!(opened.recovered.amnesiac, amnesiac, "{name}, cut after {bytes}: {:?}", opened.diagnosis);
-            let known = opened.recovered.current.votes.len();
+            assert_eq!(opened.validator.is_amnesiac(), amnesiac, "{name}, cut after {bytes}: {:?}", opened.diagnosis);
+            let known = opened.votes().len();
             assert_eq!(votes.unwrap_or(known), known, "{name}, cut after {bytes}");
             let again = device.open().expect("it opens again");
-            assert_eq!((again.diagnosis, again.recovered.amnesiac), (Diagnosis::Intact, amnesiac), "{name} {bytes}");
-            assert_eq!(again.recovered.current, opened.recovered.current, "{name}, cut after {bytes}");
+            assert_eq!(
+                (again.diagnosis, again.validator.is_amnesiac()),
+                (Diagnosis::Intact, amnesiac),
+                "{name} {bytes}"
+            );
+            assert_eq!(again.votes(), opened.votes(), "{name}, cut after {bytes}");
             if done {
                 break;
             }

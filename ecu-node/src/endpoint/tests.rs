@@ -1,10 +1,9 @@
 use device_chain::genesis::{EndpointEntry, Identifiers, Name, Policy, Role, ValidatorEntry, WIRE_VERSION};
 use device_chain::keys::SoftKeys;
 use device_chain::mac::{Key, Suite};
-use device_chain::record::Recovered;
 use device_chain::tx::Transaction;
 use device_chain::types::PublicKey;
-use device_chain::validator::{Boot, Decision, Validator};
+use device_chain::validator::{Boot, Decision};
 
 use super::*;
 use crate::Ecu;
@@ -64,9 +63,10 @@ impl World {
         let genesis = genesis();
         let validators = (0..N).map(|at| {
             let boot = Boot { nonce: u64::from(at) + 1 };
-            Ecu::new(
-                Validator::new(genesis.clone(), at, keys(at), &Recovered::new(&genesis), boot, Micros(0)).ok().unwrap(),
-            )
+            let mut ecu = Ecu::new(keys(at));
+            ecu.validator_mut().install(&genesis, at).unwrap();
+            ecu.validator_mut().start(boot, Micros(0));
+            ecu
         });
         Self {
             now: Micros(0),

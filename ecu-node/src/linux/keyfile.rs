@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use device_chain::genesis::Genesis;
+use device_chain::keys::Device;
 use device_chain::sign::SigningKey;
+use device_chain::types::PublicKey;
 use zeroize::Zeroizing;
 
 use super::files;
@@ -25,7 +27,8 @@ pub fn create(path: &Path, genesis: &Genesis, seed: &[u8; 32]) -> Result<()> {
         bytes.extend_from_slice(part);
     }
     let mut count = 0u16;
-    for (peer, public) in peers(genesis, own) {
+    for peer in peers(genesis, own) {
+        let public = public_key(genesis, peer).context("a device of the genesis")?;
         let key = identity.pair_key(public, &mesh.0).with_context(|| format!("the public key of {peer:?} is weak"))?;
         bytes.extend_from_slice(&label(peer));
         key.export_to(|key| bytes.extend_from_slice(key));
@@ -35,6 +38,14 @@ pub fn create(path: &Path, genesis: &Genesis, seed: &[u8; 32]) -> Result<()> {
     let checksum = CRC.checksum(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     files::create(path, &bytes, files::SECRET)
+}
+
+/// The public key of a device.
+fn public_key(genesis: &Genesis, device: Device) -> Option<&PublicKey> {
+    match device {
+        Device::Validator(at) => genesis.validators.get(usize::from(at)).map(|entry| &entry.key),
+        Device::Endpoint(at) => genesis.endpoints.get(usize::from(at)).map(|entry| &entry.key),
+    }
 }
 
 /// Opens the key file of a device of this genesis.

@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -13,7 +12,7 @@ use device_chain::keys::{Device, SoftKeys};
 use device_chain::sign::SigningKey;
 use device_chain::tx::TxBytes;
 use device_chain::types::{Height, Micros};
-use device_chain::validator::{Boot, Validator};
+use device_chain::validator::Boot;
 use journal::{FileCounter, FileFlash, Geometry};
 use tokio::sync::watch;
 
@@ -25,9 +24,6 @@ use crate::store::{self, Diagnosis, Store};
 /// The flash of an ECU in a file: two banks of 256 KiB, as two groups of sectors of a chip with 4 KiB pages. A bank takes
 /// about 500 approvals before it is rewritten.
 pub const GEOMETRY: Geometry = Geometry { erase_size: 4096, write_size: 8, capacity: 2 * 256 * 1024 };
-/// An ECU is a value of some 190 KB, which unoptimised code moves through several frames on its way to the heap: too much for
-/// the stack of a tokio thread or a test.
-const OPEN_STACK: usize = 16 * 1024 * 1024;
 /// Longest genesis that is read: more than the limits of its parts allow.
 const MAX_GENESIS: u64 = 64 * 1024;
 
@@ -86,35 +82,27 @@ impl Node {
     /// # Errors
     /// A file is missing (except the journal), damaged, or of another car; it names the file.
     pub fn open(paths: &NodePaths) -> Result<Self> {
-        thread::scope(|scope| {
-            let opening =
-                thread::Builder::new().stack_size(OPEN_STACK).spawn_scoped(scope, || Self::open_here(paths))?;
-            opening.join().map_err(|_| anyhow!("{}: opening it panicked", paths.state.display()))?
-        })
-    }
-
-    fn open_here(paths: &NodePaths) -> Result<Self> {
         let epoch = Instant::now();
         let genesis = open_genesis(&paths.genesis, &paths.maker_key)?;
         let device = keyfile::open(&paths.state.join("keys.bin"), &genesis)?;
         let Device::Validator(me) = device.device else {
             bail!("{} has the keys of an endpoint: use `ecu-node endpoint`", paths.state.display())
         };
+        let mut ecu = Box::new(Ecu::new(device.keys));
+        let validator = ecu.validator_mut();
+        (validator.install(&genesis, me))
+            .map_err(|_| anyhow!("{}: it has no place for this node", paths.genesis.display()))?;
         let journal = paths.state.join("journal.bin");
         let mut reopen = || Ok((open_flash(&journal)?, FileCounter::open(&paths.counter)?));
-        let opened = store::open(&mut reopen, &genesis)
+        let opened = store::open(&mut reopen, validator)
             .map_err(|error| anyhow!("{}: {error}", journal.display()))
             .context("the journal cannot be opened: check the files and the disk, or provision this device again")?;
 
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).context("the system has no randomness")?;
-        let boot = Boot { nonce: u64::from_le_bytes(nonce) };
-        let recovered = &opened.recovered;
-        let first = recovered.state.height() + 1 - recovered.history.len() as Height;
-        let history = (first..).zip(recovered.history.iter().filter_map(|tx| TxBytes::from_slice(tx).ok())).collect();
-        let validator = Validator::new(&genesis, me, device.keys, recovered, boot, Micros(0))
-            .map_err(|_| anyhow!("{}: it has no place for this node", paths.genesis.display()))?;
-        let ecu = Box::new(Ecu::new(validator));
+        validator.start(Boot { nonce: u64::from_le_bytes(nonce) }, Micros(0));
+        let history = validator.history().filter_map(|(height, tx)| Some((height, TxBytes::from_slice(tx).ok()?)));
+        let history = history.collect();
         let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
         let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(device.identity), Arc::new(genesis));
         Ok(Self { genesis, ecu, store: opened.store, identity, status, epoch, diagnosis, history })

@@ -176,6 +176,7 @@ mod tests {
     use std::path::Path;
 
     use device_chain::keys::SoftKeys;
+    use device_chain::validator::Validator;
     use journal::Geometry;
 
     use super::*;
@@ -192,11 +193,13 @@ mod tests {
 
     fn small_store(folder: &Path, ecu: &Ecu<SoftKeys>) -> Store<FileFlash, FileCounter> {
         let (flash, counter) = (folder.join("small"), folder.join("small.counter"));
-        let genesis = ecu.validator().registry();
+        let (genesis, me) = (ecu.validator().registry(), ecu.validator().index());
         store::format::<_, FileCounter>(&mut FileFlash::create(&flash, SMALL).unwrap(), genesis).unwrap();
+        let mut validator = Box::new(Validator::new(SoftKeys::new(genesis.suite())));
+        validator.install(genesis.clone(), me).unwrap();
         FileCounter::create(&counter).unwrap();
         let mut reopen = || Ok((FileFlash::open(&flash, SMALL)?, FileCounter::open(&counter)?));
-        store::open(&mut reopen, genesis).unwrap().store
+        store::open(&mut reopen, &mut validator).unwrap().store
     }
 
     /// P6.

@@ -4,22 +4,22 @@
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use can_bus::port::BusCommand;
+use device_chain::codec;
 use device_chain::genesis::Genesis;
 use device_chain::grant::SignedGrant;
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
 use device_chain::limits::MAX_MESSAGE;
 use device_chain::mac::{Tag, TagInput};
-use device_chain::record::Recovered;
+use device_chain::record::{MAX_RECORD, Record, RecordKind};
 use device_chain::state::State;
 use device_chain::tx::{Transaction, decision_hash};
 use device_chain::types::{Hash, Height, Micros, ValidatorIndex};
-use device_chain::validator::{Boot, Mode, Validator};
+use device_chain::validator::{Boot, Mode};
 use device_chain::wire::{DECIDED_VALUE, Header, Kind, tag_input};
 use ecu_node::keyfile::DeviceKeys;
 use ecu_node::linux::bus::Bus;
@@ -34,8 +34,6 @@ use crate::bus::Tap;
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Counters between the honest messages and the lies: some of the former may still be under way.
 const COUNTER_GAP: u32 = 1000;
-/// Bytes of stack to make a validator on.
-const MAKING_STACK: usize = 8 << 20;
 
 /// The keys, for the honest node and for the liar.
 #[derive(Clone)]
@@ -65,20 +63,16 @@ impl KeyStore for SharedKeys {
     }
 }
 
-/// The honest node, with nothing that it remembers. A validator is large and moves on the stack while it is made: without
-/// optimisation that takes more than a test's thread has.
+/// The honest node, with nothing that it remembers but the number of its last boot.
 fn start(genesis: &Genesis, me: ValidatorIndex, keys: SharedKeys, boot: u32) -> Result<Box<Ecu<SharedKeys>>> {
-    let nonce = Boot { nonce: u64::from_le_bytes(super::random()?) };
-    let make = || {
-        let recovered = Box::new(Recovered { boot, ..Recovered::new(genesis) });
-        let validator = Validator::new(genesis.clone(), me, keys, &recovered, nonce, Micros(0));
-        validator.map(|validator| Box::new(Ecu::new(validator)))
-    };
-    let made = thread::scope(|scope| {
-        let maker = thread::Builder::new().stack_size(MAKING_STACK).spawn_scoped(scope, make)?;
-        maker.join().map_err(|_| anyhow!("no validator could be made"))
-    });
-    made?.map_err(|_| anyhow!("not a validator of this car"))
+    let mut ecu = Box::new(Ecu::new(keys));
+    let validator = ecu.validator_mut();
+    validator.install(genesis, me).map_err(|_| anyhow!("not a validator of this car"))?;
+    let mut record = [0; MAX_RECORD];
+    let record = codec::encode(&Record::Boot(boot), &mut record).context("a short record")?;
+    validator.replay(RecordKind::Fact, record).map_err(|_| anyhow!("a sound record"))?;
+    validator.start(Boot { nonce: u64::from_le_bytes(super::random()?) }, Micros(0));
+    Ok(ecu)
 }
 
 /// A gateway in the hands of an attacker.

@@ -117,6 +117,7 @@ pub struct AtHeight {
 }
 
 /// The agreement on one height.
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub struct Instance {
     height: Height,
     parent: Hash,
@@ -135,8 +136,10 @@ pub struct Instance {
     proposals: [Option<ValueId>; MAX_ROUNDS],
     /// Values proposed in round 0, first seen first.
     open: Vec<ValueId, MAX_VALUES>,
-    /// What each validator has proposed in round 0: one proposal counts (F3), also when its value had to go.
-    openers: [Option<Option<ValueId>>; MAX_VALIDATORS],
+    /// What each validator has proposed in round 0.
+    openers: [Option<ValueId>; MAX_VALIDATORS],
+    /// Who has: one proposal counts (F3), also when its value had to go.
+    have_opened: Members,
     standings: Standings,
     /// This node's own proposal of round 0.
     own_proposal: Option<ValueId>,
@@ -167,24 +170,25 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// A height on which nothing was heard yet, of the first `quorum.n` validators.
+    /// Of no height yet. All zeros, as memory is when the power comes.
     #[must_use]
-    pub fn new(height: Height, parent: Hash, me: ValidatorIndex, quorum: Quorum, timeouts: Timeouts) -> Self {
+    pub const fn idle() -> Self {
         Self {
-            height,
-            parent,
+            height: 0,
+            parent: Hash::NIL,
             nil: OnceCell::new(),
-            me,
-            quorum,
-            members: Members::all(quorum.n),
-            timeouts,
-            may_vote: true,
+            me: 0,
+            quorum: Quorum { n: 0, f: 0 },
+            members: Members::NONE,
+            timeouts: Timeouts { phase_us: 0 },
+            may_vote: false,
             values: Vec::new(),
-            ballots: [Ballot::default(); MAX_ROUNDS],
+            ballots: [Ballot::EMPTY; MAX_ROUNDS],
             proposals: [None; MAX_ROUNDS],
             open: Vec::new(),
             openers: [None; MAX_VALIDATORS],
-            standings: Standings::default(),
+            have_opened: Members::NONE,
+            standings: [Standing { has_won: false, set_aside: false }; MAX_VALIDATORS],
             own_proposal: None,
             waited_in_vain: false,
             round: 0,
@@ -192,7 +196,7 @@ impl Instance {
             lock: None,
             decided: None,
             proposed: false,
-            reluctance: Some(0),
+            reluctance: None,
             lonely_until: None,
             stirred: false,
             begun: None,
@@ -201,8 +205,71 @@ impl Instance {
             propose_until: None,
             prevote_until: None,
             precommit_until: None,
-            workings: AtHeight::default(),
+            workings: AtHeight { taken_along: false, left_alone: false, vouched: false, set_aside: false },
         }
+    }
+
+    /// A height on which nothing was heard yet, of the first `quorum.n` validators.
+    #[must_use]
+    pub fn new(height: Height, parent: Hash, me: ValidatorIndex, quorum: Quorum, timeouts: Timeouts) -> Self {
+        let mut instance = Self::idle();
+        instance.begin(height, parent, me, quorum, timeouts);
+        instance
+    }
+
+    /// Becomes such a one in its place, for it is too large to be moved about on a chip. Every field is named, so that none can
+    /// be forgotten.
+    pub fn begin(&mut self, at: Height, after: Hash, who: ValidatorIndex, full: Quorum, times: Timeouts) {
+        let Self { height, parent, nil, me, quorum, members, timeouts, may_vote, reluctance, .. } = self;
+        (*height, *parent, *nil, *me) = (at, after, OnceCell::new(), who);
+        (*quorum, *members, *timeouts) = (full, Members::all(full.n), times);
+        (*may_vote, *reluctance) = (true, Some(0));
+
+        let Self {
+            height: _,
+            parent: _,
+            nil: _,
+            me: _,
+            quorum: _,
+            members: _,
+            timeouts: _,
+            may_vote: _,
+            reluctance: _,
+            values,
+            ballots,
+            proposals,
+            open,
+            openers,
+            have_opened,
+            standings,
+            own_proposal,
+            waited_in_vain,
+            round,
+            top,
+            lock,
+            decided,
+            proposed,
+            lonely_until,
+            stirred,
+            begun,
+            restored,
+            news,
+            propose_until,
+            prevote_until,
+            precommit_until,
+            workings,
+        } = self;
+        values.clear();
+        open.clear();
+        proposals.fill(None);
+        openers.fill(None);
+        ballots.iter_mut().take(usize::from(*top) + 1).for_each(|voted| *voted = Ballot::EMPTY);
+        (*have_opened, *standings) = (Members::NONE, Standings::default());
+        (*own_proposal, *waited_in_vain, *proposed, *stirred, *restored) = (None, false, false, false, false);
+        (*round, *top, *lock, *decided, *news) = (0, 0, None, None, false);
+        (*lonely_until, *begun) = (None, None);
+        (*propose_until, *prevote_until, *precommit_until) = (None, None, None);
+        *workings = AtHeight::default();
     }
 
     /// The height.
@@ -277,6 +344,12 @@ impl Instance {
         (0..).zip(&self.ballots).flat_map(move |(round, ballot)| ballot.of(kind, mine).map(move |value| (round, value)))
     }
 
+    /// Whose votes count (R1).
+    #[must_use]
+    pub const fn members(&self) -> Members {
+        self.members
+    }
+
     /// Who votes, if not all validators do (R1), and how many of them are enough.
     pub fn set_members(&mut self, members: Members, quorum: Quorum) {
         (self.members, self.quorum, self.news) = (members, quorum, true);
@@ -333,7 +406,7 @@ impl Instance {
     /// As if nothing had been heard of the value: a loss, which retransmission repairs.
     fn forget(&mut self, id: ValueId) {
         self.open.retain(|open| *open != id);
-        for opener in self.openers.iter_mut().flatten() {
+        for opener in &mut self.openers {
             opener.take_if(|proposed| *proposed == id);
         }
         for proposal in &mut self.proposals {
@@ -383,6 +456,12 @@ impl Instance {
         {
             self.lock = Some((round, id));
         }
+    }
+
+    /// Whether own votes were put back.
+    #[must_use]
+    pub const fn has_restored(&self) -> bool {
+        self.restored
     }
 
     /// C5: f + 1 validators say that this was decided, or the journal does.

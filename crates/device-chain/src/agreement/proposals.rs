@@ -23,7 +23,7 @@ impl Instance {
     pub fn takes_proposal(&self, round: Round, proposer: ValidatorIndex) -> bool {
         match round {
             _ if !self.members.contains(proposer) => false,
-            0 => self.openers.get(usize::from(proposer)) == Some(&None),
+            0 => !self.have_opened.contains(proposer),
             _ => proposer == self.proposer(round) && self.proposals.get(usize::from(round)) == Some(&None),
         }
     }
@@ -34,7 +34,8 @@ impl Instance {
             return;
         }
         if round == 0 {
-            self.openers[usize::from(proposer)] = Some(Some(id));
+            self.openers[usize::from(proposer)] = Some(id);
+            self.have_opened.insert(proposer);
             self.on_served(id);
         } else {
             self.proposals[usize::from(round)] = Some(id);
@@ -105,13 +106,13 @@ impl Instance {
 
     /// Who proposed the value in round 0, as far as this node heard.
     pub fn proposers(&self, id: ValueId) -> impl Iterator<Item = ValidatorIndex> {
-        (0..).zip(&self.openers).filter(move |(_, opener)| **opener == Some(Some(id))).map(|(at, _)| at)
+        (0..).zip(&self.openers).filter(move |(_, opener)| **opener == Some(id)).map(|(at, _)| at)
     }
 
     /// Whether the validator proposed anything in round 0.
     #[must_use]
     pub fn has_proposed(&self, proposer: ValidatorIndex) -> bool {
-        self.openers.get(usize::from(proposer)).is_some_and(Option::is_some)
+        self.have_opened.contains(proposer)
     }
 
     /// Whether this node waited one propose timeout for somebody better than whom it then prevoted (F1).

@@ -8,7 +8,7 @@ use crate::types::ValidatorIndex;
 type Vote = Option<ValueId>;
 
 /// A slot of a vote in one byte, for there are many rounds: nothing, nil, or the value's place and two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot(u8);
 
 impl Slot {
@@ -27,7 +27,7 @@ impl Slot {
 }
 
 /// The votes of one round.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ballot {
     prevotes: [Slot; MAX_VALIDATORS],
     precommits: [Slot; MAX_VALIDATORS],
@@ -37,6 +37,13 @@ pub struct Ballot {
 }
 
 impl Ballot {
+    /// No votes.
+    pub const EMPTY: Self = Self {
+        prevotes: [Slot::NOTHING; MAX_VALIDATORS],
+        precommits: [Slot::NOTHING; MAX_VALIDATORS],
+        readies: [0; MAX_VALIDATORS],
+    };
+
     /// Enters a vote. False if the slot holds another vote: the first one counts (C1).
     pub fn record(&mut self, kind: VoteKind, voter: ValidatorIndex, value: Option<ValueId>) -> bool {
         let voter = usize::from(voter);

@@ -11,13 +11,20 @@ use crate::tx::{Transaction, TxBytes};
 use crate::types::{Height, ValidatorIndex};
 
 /// What this node remembers of proposers.
-#[derive(Default)]
 pub(super) struct Fairness {
     /// Whose proposals were decided last, the newest first; `None` where nobody's was, or nobody knows.
     winners: [Option<ValidatorIndex>; faults(MAX_VALIDATORS)],
     /// The last proposal of round 0 of each validator, and its height.
     proposals: [Option<(Height, TxBytes)>; MAX_VALIDATORS],
     failures: [Failures; MAX_VALIDATORS],
+}
+
+impl Fairness {
+    pub(super) const NONE: Self = Self {
+        winners: [None; faults(MAX_VALIDATORS)],
+        proposals: [const { None }; MAX_VALIDATORS],
+        failures: [Failures { count: 0, last: 0 }; MAX_VALIDATORS],
+    };
 }
 
 /// How often a validator has failed this node in round 0.
@@ -55,16 +62,16 @@ impl<K: KeyStore> Validator<K> {
 
     /// F1, F2: how this height's proposers are treated. Who was set aside stays so, also when the rival has proposed.
     pub(super) fn review_standings(&mut self) {
-        let height = self.current.height();
+        let height = self.heights.current().height();
         let rivals = self.voters().iter().any(|rival| self.is_waiting(rival));
         let mut standings = Standings::default();
         for (peer, standing) in (0..).zip(&mut standings) {
             let has_won = self.has_won(peer);
-            let set_aside = self.current.standing(peer).set_aside;
+            let set_aside = self.heights.current().standing(peer).set_aside;
             *standing =
                 Standing { has_won, set_aside: set_aside || rivals && has_won || self.is_ignored(peer, height) };
         }
-        self.current.set_standings(standings);
+        self.heights.current_mut().set_standings(standings);
     }
 
     fn has_won(&self, proposer: ValidatorIndex) -> bool {
@@ -87,7 +94,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// What the end of a height says about its proposers. Called before the state moves on.
     pub(super) fn judge_proposers(&mut self) {
-        let (height, instance) = (self.current.height(), &self.current);
+        let (height, instance) = (self.heights.current().height(), self.heights.current());
         let decided = instance.decided().and_then(|(round, value)| Some((round, instance.find(&value.hash)?)));
         let winner = decided.and_then(|(_, id)| instance.proposers(id).next());
         let mut failed = [false; MAX_VALIDATORS];

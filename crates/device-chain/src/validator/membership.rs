@@ -1,8 +1,8 @@
 //! Who votes: silent members are suspended, and resumed when they are back. `docs/protocol.md` R1 to R4, DC-35.
 
 use super::Validator;
+use super::heights::Which;
 use super::ignition::SILENCE_HEARTBEATS;
-use crate::agreement::Instance;
 use crate::keys::KeyStore;
 use crate::members::Members;
 use crate::tx::Transaction;
@@ -13,13 +13,13 @@ pub(super) const SUSPEND_HEARTBEATS: u64 = 64;
 const _: () = assert!(SUSPEND_HEARTBEATS > SILENCE_HEARTBEATS);
 
 impl<K: KeyStore> Validator<K> {
-    /// The agreement on a height for which `members` are not suspended.
-    pub(super) fn instance_among(&self, members: Members, height: Height, parent: Hash) -> Instance {
-        let mut instance = Instance::new(height, parent, self.me, self.full, self.timeouts());
-        let voters = members.voters(&self.registry);
+    /// Begins the agreement on a height for which `members` are not suspended.
+    pub(super) fn begin(&mut self, which: Which, members: Members, height: Height, parent: Hash) {
+        let (timeouts, voters) = (self.timeouts(), members.voters(&self.registry));
+        let instance = self.heights.place(which);
+        instance.begin(height, parent, self.me, self.full, timeouts);
         instance.set_members(voters, voters.quorum(&self.registry));
         instance.set_may_vote(!self.amnesiac && voters.contains(self.me));
-        instance
     }
 
     /// Whose votes count at the present height.

@@ -4,11 +4,13 @@
 //! order, then sleep until [`Validator::deadline`]. A peer's bad message is counted ([`Counters`]), never an error.
 
 mod fairness;
+mod heights;
 mod ignition;
 mod membership;
 mod orders;
 mod outbox;
 mod receive;
+mod recovery;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -20,23 +22,26 @@ use core::cell::OnceCell;
 
 use heapless::{Deque, Vec};
 
+use heights::Heights;
 pub use orders::record_sequence;
 pub use outbox::{Cancel, Effect};
 pub use receive::Source;
+pub use recovery::NotAValidator;
 pub use workings::Workings;
 
-use crate::agreement::{Instance, Timeouts, Value, ValueId};
-use crate::genesis::{RawIdentifier, Role};
+use crate::agreement::Timeouts;
+use crate::genesis::RawIdentifier;
 use crate::grant::{GrantRefusal, GrantUse, SignedGrant};
 use crate::keys::KeyStore;
 use crate::limits::{HELD_BYTES, MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_TX, MAX_VALIDATORS, MAX_VALUES};
 use crate::packed::Packed;
 use crate::quorum::Quorum;
-use crate::record::{History, OwnVotes, Record, Recovered};
-use crate::registry::{Devices, Registry};
+use crate::record::History;
+use crate::registry::Registry;
 use crate::session::Session;
+use crate::slot::Slot;
 use crate::state::{Refusal, State};
-use crate::tx::{Transaction, TxBytes, decision_hash};
+use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, MeshId, Micros, Round, Signature, ValidatorIndex};
 use crate::wire::{Class, HEADER, MAX_FRAME};
 
@@ -78,10 +83,10 @@ pub struct Boot {
 /// What the mesh can do now (`docs/protocol.md` chapter 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// A quorum is there.
-    Trusted,
     /// No quorum: no approvals; what was agreed last stays in force.
     Isolated,
+    /// A quorum is there.
+    Trusted,
 }
 
 /// What this node has decided.
@@ -168,6 +173,22 @@ pub struct Counters {
     pub dropped: u64,
 }
 
+impl Counters {
+    const ZERO: Self = Self {
+        accepted: 0,
+        bad_tag: 0,
+        replayed: 0,
+        stale: 0,
+        foreign: 0,
+        version: 0,
+        malformed: 0,
+        held: 0,
+        unknown: 0,
+        impostor: 0,
+        dropped: 0,
+    };
+}
+
 /// A transaction that this node wants decided.
 struct Pending {
     bytes: TxBytes,
@@ -237,9 +258,8 @@ pub struct Validator<K> {
     state: State,
     /// Digest of the state, once somebody needs it.
     digest: OnceCell<Hash>,
-    current: Instance,
-    /// The height before, helped along until n − f are known to have decided it (L6).
-    previous: Option<Instance>,
+    /// The height before is helped along until n − f are known to have decided it (L6).
+    heights: Heights,
     decided_at: Micros,
     /// The last decisions, for those who were away.
     history: History,
@@ -268,7 +288,7 @@ pub struct Validator<K> {
     retransmit_due: Option<Micros>,
     retransmits: u32,
     helped_at: Micros,
-    fetch: Option<sync::Fetch>,
+    fetch: Slot<sync::Fetch>,
     /// Which of the wanted values is asked for next.
     fetch_turn: usize,
     catch_up: sync::CatchUp,
@@ -277,54 +297,34 @@ pub struct Validator<K> {
     workings: Workings,
 }
 
-/// Why a validator cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotAValidator;
-
-impl<K: KeyStore> Validator<K> {
-    /// A validator that comes up. Its first effects make the boot durable and say HELLO.
+impl<K> Validator<K> {
+    /// A validator that knows no car yet. Give it its place ([`Self::install`]), then what its journal holds
+    /// ([`Self::replay`]), and start it ([`Self::start`]): then it takes inputs.
     ///
-    /// # Errors
-    /// [`NotAValidator`] if `me` is no place in the genesis.
-    #[inline(always)] // it is large: where it is made is where it stays, as far as the compiler can
-    pub fn new(
-        registry: impl Into<Registry>,
-        me: ValidatorIndex,
-        keys: K,
-        recovered: &Recovered,
-        boot: Boot,
-        now: Micros,
-    ) -> Result<Self, NotAValidator> {
-        let registry = registry.into();
-        let gateway = registry.with_role(Role::Gateway).ok_or(NotAValidator)?;
-        if registry.identifiers(me).is_none() {
-            return Err(NotAValidator);
-        }
-        let full = registry.quorum();
-        let state = recovered.state.clone();
-        let timeouts = Timeouts { phase_us: registry.policy().phase_us };
-        let current = Instance::new(state.height() + 1, *state.head(), me, full, timeouts);
-        let mut validator = Self {
-            mesh: registry.mesh(),
-            me,
-            gateway,
-            full,
-            tag_len: registry.tag_len(),
+    /// It is all zeros but for its keys, so that on a chip it can lie in static memory from the beginning: for the stack it is too large.
+    #[must_use]
+    pub const fn new(keys: K) -> Self {
+        Self {
+            registry: Registry::NONE,
+            mesh: MeshId(Hash::NIL),
+            me: 0,
+            gateway: 0,
+            full: Quorum { n: 0, f: 0 },
+            tag_len: 0,
             keys,
-            boot: recovered.boot.wrapping_add(1),
-            nonce: boot.nonce,
-            amnesiac: recovered.amnesiac,
-            started: now,
-            now,
+            boot: 0,
+            nonce: 0,
+            amnesiac: false,
+            started: Micros(0),
+            now: Micros(0),
             mode: Mode::Isolated,
+            state: State::NONE,
             digest: OnceCell::new(),
-            state,
-            current,
-            previous: None,
-            decided_at: now,
-            history: recovered.history.clone(),
+            heights: Heights::idle(),
+            decided_at: Micros(0),
+            history: History::new(),
             stored: Vec::new(),
-            sessions: core::array::from_fn(|_| Session::default()),
+            sessions: [Session::NONE; MAX_VALIDATORS],
             counter: 0,
             held: [const { Held::new() }; MAX_VALIDATORS],
             release: false,
@@ -332,72 +332,33 @@ impl<K: KeyStore> Validator<K> {
             grants: Deque::new(),
             records: Deque::new(),
             impostors: Vec::new(),
-            outbox: outbox::Outbox::default(),
+            outbox: outbox::Outbox::EMPTY,
             seal: None,
-            hello_due: Some(now),
+            hello_due: None,
             hello_sent: None,
             hello_backoff: 0,
             confirm_due: None,
             confirm_sent: None,
-            heartbeat_due: now.plus(u64::from(registry.policy().heartbeat_us)),
+            heartbeat_due: Micros(0),
             retransmit_due: None,
             retransmits: 0,
-            helped_at: now,
-            fetch: None,
+            helped_at: Micros(0),
+            fetch: Slot::Empty,
             fetch_turn: 0,
-            catch_up: sync::CatchUp::default(),
-            fairness: fairness::Fairness::default(),
-            counters: Counters::default(),
-            workings: Workings::default(),
-            registry,
-        };
-        validator.restore(recovered);
-        if validator.amnesiac {
-            // whoever starts once more before it is readmitted still is one
-            validator.persist(Record::Amnesiac);
+            catch_up: sync::CatchUp::IDLE,
+            fairness: fairness::Fairness::NONE,
+            counters: Counters::ZERO,
+            workings: Workings::ZERO,
         }
-        validator.persist(Record::Boot(validator.boot));
-        if me == gateway {
-            validator.seal_newest();
-        }
-        Ok(validator)
     }
 
-    /// Puts own votes and the values they name back (P1 to P3).
-    fn restore(&mut self, recovered: &Recovered) {
-        self.current = self.next_instance();
-        let mut ids = [None; MAX_VALUES];
-        for (tx, known) in recovered.current.values.iter().zip(&mut ids) {
-            *known = self.learn_value(self.me, tx, true);
-            let Some((id, hash)) = known.and_then(|id| Some((id, self.current.value(id)?.hash))) else { continue };
-            self.current.set_own_proposal(id);
-            let _ = self.stored.push(hash);
-        }
-        restore_votes(&mut self.current, &recovered.current, &ids);
-        if !recovered.current.votes.is_empty() {
-            self.arm_retransmit();
-        }
-        self.previous = self.restore_previous(recovered);
+    /// Its keys, to be loaded before it starts.
+    pub const fn keys_mut(&mut self) -> &mut K {
+        &mut self.keys
     }
+}
 
-    /// The height that was decided last: others may still need this node's votes there (L6).
-    fn restore_previous(&self, recovered: &Recovered) -> Option<Instance> {
-        let (parent, own) = recovered.previous.as_ref()?;
-        let height = self.state.height();
-        let decided = &TxBytes::from_slice(recovered.history.newest()?).ok()?;
-        let members = self.state.members_before(&Transaction::decode(decided)?, &self.registry);
-        let mut instance = self.instance_among(members, height, *parent);
-        let mut ids = [None; MAX_VALUES + 1];
-        for (tx, id) in own.values.iter().chain([decided]).zip(&mut ids) {
-            let hash = decision_hash(&self.mesh, height, parent, tx);
-            let value = Value { hash, tx: tx.clone(), proposer: self.me, allowed_from: Some(0), evident: true };
-            *id = Some(instance.add_value(value)?);
-        }
-        restore_votes(&mut instance, own, &ids);
-        instance.adopt(instance.find(self.state.head())?);
-        Some(instance)
-    }
-
+impl<K: KeyStore> Validator<K> {
     fn timeouts(&self) -> Timeouts {
         Timeouts { phase_us: self.registry.policy().phase_us }
     }
@@ -445,9 +406,9 @@ impl<K: KeyStore> Validator<K> {
             self.confirm_due,
             Some(self.heartbeat_due),
             self.retransmit_due,
-            self.fetch.as_ref().map(|fetch| fetch.due),
+            self.fetch.get().map(|fetch| fetch.due),
             // nothing is voted, and no timer of a vote runs out, while the journal is behind
-            self.current.deadline().filter(|_| self.can_persist()),
+            self.heights.current().deadline().filter(|_| self.can_persist()),
             self.next_proposal(),
         ];
         timers.into_iter().flatten().min()
@@ -481,12 +442,5 @@ impl<K: KeyStore> Validator<K> {
     fn others(&self) -> impl Iterator<Item = ValidatorIndex> + use<K> {
         let me = self.me;
         (0..self.full.n as ValidatorIndex).filter(move |peer| *peer != me)
-    }
-}
-
-/// `ids` are the places in the instance of the values that the votes are for.
-fn restore_votes(instance: &mut Instance, own: &OwnVotes, ids: &[Option<ValueId>]) {
-    for (round, kind, value) in &own.votes {
-        instance.restore_vote(*kind, *round, value.and_then(|at| ids.get(usize::from(at)).copied().flatten()));
     }
 }

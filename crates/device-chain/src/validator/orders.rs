@@ -59,7 +59,7 @@ impl<K: KeyStore> Validator<K> {
     /// When the next own proposal is due; `None` while this height has its proposal, or there is nothing to propose.
     pub(super) fn next_proposal(&self) -> Option<Micros> {
         let due = self.pending.iter().map(|pending| pending.due).min()?;
-        let opens = self.current.opens_at().filter(|_| self.may_vote())?;
+        let opens = self.heights.current().opens_at().filter(|_| self.may_vote())?;
         Some(due.max(opens))
     }
 
@@ -69,11 +69,12 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         let Some(bytes) = self.first_pending() else { return };
-        let learnt = self.learn_value(self.me, &bytes, true).and_then(|id| Some((id, self.current.value(id)?.hash)));
+        let learnt =
+            self.learn_value(self.me, &bytes, true).and_then(|id| Some((id, self.heights.current().value(id)?.hash)));
         match learnt {
             Some((id, hash)) => {
-                self.current.set_own_proposal(id);
-                self.send(Message::Propose(self.current.height(), 0, hash));
+                self.heights.current_mut().set_own_proposal(id);
+                self.send(Message::Propose(self.heights.current().height(), 0, hash));
                 self.arm_retransmit();
             }
             // no room among the values of this height
@@ -84,7 +85,7 @@ impl<K: KeyStore> Validator<K> {
     /// The own proposal of a height that ended with nothing could not be agreed on: too few have its evidence. Next
     /// time later, and ever more so.
     pub(super) fn back_off(&mut self) {
-        let proposed = self.current.own_proposal();
+        let proposed = self.heights.current().own_proposal();
         let pending = proposed.and_then(|value| self.pending.iter_mut().find(|pending| pending.bytes == value.tx));
         if let Some(pending) = pending {
             pending.failures = (pending.failures + 1).min(MAX_BACK_OFF);
@@ -135,7 +136,7 @@ impl<K: KeyStore> Validator<K> {
         match tx {
             Transaction::UseGrant(order) => self.grants.iter().any(|held| {
                 let grant = &held.signed.grant;
-                held.genuine && held.usage() == *order && grant.not_before <= self.current.height()
+                held.genuine && held.usage() == *order && grant.not_before <= self.heights.current().height()
             }),
             Transaction::Record { endpoint, sequence, data } => self
                 .records
@@ -349,7 +350,7 @@ impl<K: KeyStore> Validator<K> {
         let held =
             self.grants.iter().find(|held| held.digest == *digest && held.genuine).ok_or(GrantRefusal::Signature)?;
         let grant = &held.signed.grant;
-        if grant.not_before > self.current.height() {
+        if grant.not_before > self.heights.current().height() {
             return Err(GrantRefusal::Early);
         }
         let tx = Transaction::UseGrant(held.usage());

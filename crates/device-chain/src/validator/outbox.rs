@@ -139,7 +139,6 @@ const ROOM_BYTES: usize = (MAX_ACTIONS + 1) * MAX_RECORD;
 const MAX_WAITING: usize = 24;
 const _: () = assert!(2 * MAX_WAITING + ROOM < MAX_OUTBOX, "votes and answers to peers together must not stop voting");
 
-#[derive(Default)]
 pub(super) struct Outbox {
     /// Encoded. Nothing is the state: large, so encoded only when its turn comes. By then it may hold decisions whose
     /// records follow.
@@ -155,6 +154,17 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    pub(super) const EMPTY: Self = Self {
+        persists: Packed::new(),
+        decided: Packed::new(),
+        refused: Packed::new(),
+        seals: Deque::new(),
+        token: 0,
+        durable: 0,
+        handed_out: 0,
+        waiting: Vec::new(),
+    };
+
     pub(super) fn persisted(&mut self, token: u64) {
         self.durable = self.durable.max(token.min(self.handed_out));
     }
@@ -367,13 +377,13 @@ impl<K: KeyStore> Validator<K> {
         }
         let facts = [Some(Record::Boot(self.boot)), self.amnesiac.then_some(Record::Amnesiac)].into_iter().flatten();
         let past = self.history.iter().filter_map(|tx| Some(Record::Past(TxBytes::from_slice(tx).ok()?)));
-        let parent = self.previous.as_ref().map(|previous| Record::Parent(*previous.parent()));
+        let parent = self.heights.previous().map(|previous| Record::Parent(*previous.parent()));
         for record in facts.chain(past).chain(parent) {
             if let Some(bytes) = codec::encode(&record, buffer) {
                 keep(RecordKind::Fact, bytes);
             }
         }
-        for instance in self.previous.iter().chain([&self.current]) {
+        for instance in self.heights.iter() {
             Self::live_votes(instance, buffer, keep);
         }
     }

@@ -215,19 +215,11 @@ impl<K: KeyStore> Validator<K> {
 
     /// The instance of a height, where this node still has one.
     pub(super) fn instance(&self, height: Height) -> Option<&Instance> {
-        if self.current.height() == height {
-            Some(&self.current)
-        } else {
-            self.previous.as_ref().filter(|previous| previous.height() == height)
-        }
+        self.heights.at(height)
     }
 
     pub(super) fn instance_mut(&mut self, height: Height) -> Option<&mut Instance> {
-        if self.current.height() == height {
-            Some(&mut self.current)
-        } else {
-            self.previous.as_mut().filter(|previous| previous.height() == height)
-        }
+        self.heights.at_mut(height)
     }
 }
 

@@ -1,11 +1,12 @@
 //! What can be seen of a validator.
 
 use super::{Counters, Mode, Validator, Workings, ignition};
+use crate::agreement::VoteKind;
 use crate::keys::KeyStore;
 use crate::registry::Registry;
 use crate::session::Session;
 use crate::state::State;
-use crate::types::{Hash, MeshId, Micros, Round, ValidatorIndex};
+use crate::types::{Hash, Height, MeshId, Micros, Round, ValidatorIndex};
 
 /// What a status display shows.
 impl<K: KeyStore> Validator<K> {
@@ -30,7 +31,7 @@ impl<K: KeyStore> Validator<K> {
     /// Whether nobody has said a word yet of the height after the state's.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
-        self.current.begun().is_none()
+        self.heights.current().begun().is_none()
     }
 
     /// Whether a height was decided within the last phase and nobody has said a word of the next: no better moment for what
@@ -74,13 +75,30 @@ impl<K: KeyStore> Validator<K> {
     /// The round of the height being agreed on.
     #[must_use]
     pub const fn round(&self) -> Round {
-        self.current.round()
+        self.heights.current().round()
     }
 
     /// The value that this node is locked on at the height being agreed on, and the round of the lock.
     #[must_use]
     pub fn lock(&self) -> Option<(Round, Hash)> {
-        self.current.lock().map(|(round, value)| (round, value.hash))
+        self.heights.current().lock().map(|(round, value)| (round, value.hash))
+    }
+
+    /// Own votes at a height that is being agreed on, or was decided last: the kind, the round and the value's hash,
+    /// [`Hash::NIL`] for nil.
+    pub fn own_votes(&self, height: Height) -> impl Iterator<Item = (VoteKind, Round, Hash)> {
+        self.heights.at(height).into_iter().flat_map(|instance| {
+            let kinds = [VoteKind::Prevote, VoteKind::Ready, VoteKind::Precommit];
+            let votes = move |kind| instance.own_votes(kind).map(move |(round, value)| (kind, round, value));
+            let hash = |value: Option<_>| value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |value| value.hash);
+            kinds.into_iter().flat_map(votes).map(move |(kind, round, value)| (kind, round, hash(value)))
+        })
+    }
+
+    /// The last decisions, up to the state's height, oldest first: each with its height.
+    pub fn history(&self) -> impl Iterator<Item = (Height, &[u8])> {
+        let first = (self.state.height() + 1).saturating_sub(self.history.len() as Height);
+        (first..).zip(self.history.iter())
     }
 
     /// What is known of a peer.

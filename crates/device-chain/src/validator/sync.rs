@@ -8,6 +8,7 @@ use crate::hash::{Domain, hash};
 use crate::keys::KeyStore;
 use crate::limits::{HISTORY_BATCH, MAX_VALIDATORS};
 use crate::record::Record;
+use crate::slot::Slot;
 use crate::state::State;
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
@@ -35,7 +36,6 @@ impl Fetch {
 type Claim = heapless::Vec<u8, MAX_FRAME>;
 
 /// Catching up with heights that the others have decided.
-#[derive(Default)]
 pub(super) struct CatchUp {
     /// The last DECIDED of each peer about a height that this node has not reached, unverified.
     claims: [Option<Claim>; MAX_VALIDATORS],
@@ -55,11 +55,26 @@ pub(super) struct CatchUp {
     served: [Option<(Micros, Height)>; MAX_VALIDATORS],
 }
 
+impl CatchUp {
+    pub(super) const IDLE: Self = Self {
+        claims: [const { None }; MAX_VALIDATORS],
+        since: None,
+        asked: None,
+        state: None,
+        vouched: [None; MAX_VALIDATORS],
+        fruitless: 0,
+        valued: [None; MAX_VALIDATORS],
+        served: [None; MAX_VALIDATORS],
+    };
+}
+
 impl<K: KeyStore> Validator<K> {
     /// A vote is kept whose value this node does not hold. The proposal may be on its way.
     pub(super) fn want_value(&mut self) {
         let due = self.now.plus(self.phase_us());
-        self.fetch.get_or_insert(Fetch { due, asked: None });
+        if self.fetch.get().is_none() {
+            self.fetch = Slot::Full(Fetch { due, asked: None });
+        }
     }
 
     /// Timers of fetching.
@@ -75,16 +90,16 @@ impl<K: KeyStore> Validator<K> {
         // each in turn: who put it on the bus is not known yet, and a forged hint must not stand in front of a real one
         self.fetch_turn = (self.fetch_turn + 1) % wanted;
         let Some((voter, hint)) = self.wanted_values().nth(self.fetch_turn) else { return };
-        let height = self.current.height();
+        let height = self.heights.current().height();
         self.send(Message::Fetch(voter, height, hint));
-        self.fetch = Some(Fetch { due: self.now.plus(4 * self.phase_us()), asked: Some((voter, height, hint)) });
+        self.fetch = Slot::Full(Fetch { due: self.now.plus(4 * self.phase_us()), asked: Some((voter, height, hint)) });
     }
 
     /// Values that votes which are kept hint at, with a voter each.
     fn wanted_values(&self) -> impl Iterator<Item = (ValidatorIndex, u16)> {
         let unknown = |header: &Header| {
-            let known = self.current.values().iter().any(|value| value.hash.hint() == header.hint);
-            header.kind.vote().is_some() && header.height == self.current.height() && !known
+            let known = self.heights.current().values().iter().any(|value| value.hash.hint() == header.hint);
+            header.kind.vote().is_some() && header.height == self.heights.current().height() && !known
         };
         let kept = (0..).zip(&self.held).flat_map(|(peer, held)| held.iter().map(move |message| (peer, message)));
         kept.filter_map(move |(peer, message)| {
@@ -227,10 +242,10 @@ impl<K: KeyStore> Validator<K> {
     /// A peer says what it decided at a height (C5): f + 1 of them, one correct, are enough.
     pub(super) fn on_decision(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let height = parts.header.height;
-        if height > self.current.height() {
+        if height > self.heights.current().height() {
             return self.hold(peer, bytes);
         }
-        if height < self.current.height() {
+        if height < self.heights.current().height() {
             return self.count_stale(peer, parts.header.counter);
         }
         if !self.verify_body(peer, parts) {
@@ -242,7 +257,7 @@ impl<K: KeyStore> Validator<K> {
         let Ok(tx) = TxBytes::from_slice(parts.body) else { return };
         if agreeing >= self.full.one_correct() && self.can_persist() {
             self.catch_up.fruitless = 0;
-            let hash = decision_hash(&self.mesh, height, self.current.parent(), &tx);
+            let hash = decision_hash(&self.mesh, height, self.heights.current().parent(), &tx);
             self.conclude(hash, &tx, 0, false);
             self.ask_for_the_present();
         }
@@ -280,7 +295,7 @@ impl<K: KeyStore> Validator<K> {
         }
         let Some((state, digest)) = self.catch_up.state.take() else { return };
         let CatchUp { served, valued, .. } = self.catch_up;
-        self.catch_up = CatchUp { served, valued, ..CatchUp::default() };
+        self.catch_up = CatchUp { served, valued, ..CatchUp::IDLE };
         self.state = state;
         self.digest = digest.into();
         self.history.clear();
@@ -299,7 +314,8 @@ impl<K: KeyStore> Validator<K> {
         {
             self.amnesiac = false;
             self.persist(Record::Readmitted);
-            self.current.set_may_vote(self.may_vote());
+            let may_vote = self.may_vote();
+            self.heights.current_mut().set_may_vote(may_vote);
             self.send_durable(Message::Confirm);
             self.report(Report::Readmitted(last.height));
         }

@@ -14,6 +14,7 @@ mod liar;
 mod members;
 mod net;
 mod orders;
+mod recovery;
 mod soak;
 mod traces;
 

@@ -1,5 +1,6 @@
 //! Proposals, votes and decisions: between the rules of [`crate::agreement`] and the wire.
 
+use super::heights::Which;
 use super::outbox::Concluded;
 use super::outbox::{Cancel, Message};
 use super::receive::Verdict;
@@ -22,7 +23,7 @@ impl<K: KeyStore> Validator<K> {
     /// A proposal of `peer` (L4, F3).
     pub(super) fn on_propose(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let (height, round) = (parts.header.height, parts.header.round);
-        if height > self.current.height() {
+        if height > self.heights.current().height() {
             count(&mut self.workings.ahead, 1);
             return self.hold(peer, bytes);
         }
@@ -35,16 +36,20 @@ impl<K: KeyStore> Validator<K> {
         if round == 0 {
             self.note_proposal(peer, height, parts.body);
         }
-        if height != self.current.height() {
+        if height != self.heights.current().height() {
             return;
         }
-        if !self.current.takes_proposal(round, peer) {
-            let known = self.current.find(&hash).is_some_and(|id| self.current.proposers(id).any(|of| of == peer));
+        if !self.heights.current().takes_proposal(round, peer) {
+            let known = self
+                .heights
+                .current()
+                .find(&hash)
+                .is_some_and(|id| self.heights.current().proposers(id).any(|of| of == peer));
             count(&mut self.workings.second_proposals, usize::from(round == 0 && !known));
             return;
         }
         if let Some(id) = self.learn_named(peer, hash, parts.body, false) {
-            self.current.on_proposal(round, peer, id);
+            self.heights.current_mut().on_proposal(round, peer, id);
             self.release = true;
         }
     }
@@ -55,26 +60,26 @@ impl<K: KeyStore> Validator<K> {
         if parts.header.hint_proposer == DECIDED_VALUE {
             return self.on_decision(peer, parts, bytes);
         }
-        let asked = self.fetch.as_ref().is_some_and(|fetch| fetch.asked(peer, height, parts.header.hint));
-        if height != self.current.height() || !asked {
+        let asked = self.fetch.get().is_some_and(|fetch| fetch.asked(peer, height, parts.header.hint));
+        if height != self.heights.current().height() || !asked {
             return self.count_stale(peer, parts.header.counter);
         }
-        let parent = *self.current.parent();
+        let parent = *self.heights.current().parent();
         let hash = decision_hash(&self.mesh, height, &parent, parts.body);
         if self.verify(peer, parts, &hash) != Verdict::New {
             return;
         }
-        self.fetch = None;
+        self.fetch.clear();
         // who serves a value is not believed about who proposed it: evidence may hang on that
         if let Some(id) = self.learn_named(peer, hash, parts.body, false) {
-            self.current.on_served(id);
+            self.heights.current_mut().on_served(id);
             self.release = true;
         }
     }
 
     /// Remembers a value of the current height, judged by the chain (V1) and by what this node saw itself (V2).
     pub(super) fn learn_value(&mut self, proposer: ValidatorIndex, bytes: &[u8], mine: bool) -> Option<ValueId> {
-        let hash = decision_hash(&self.mesh, self.current.height(), self.current.parent(), bytes);
+        let hash = decision_hash(&self.mesh, self.heights.current().height(), self.heights.current().parent(), bytes);
         self.learn_named(proposer, hash, bytes, mine)
     }
 
@@ -92,13 +97,13 @@ impl<K: KeyStore> Validator<K> {
             allowed_from: self.state.check(&tx, &self.registry).is_ok().then_some(u8::from(tx == Transaction::Skip)),
             evident: mine || self.is_evident(&tx, proposer),
         };
-        self.current.add_value(value)
+        self.heights.current_mut().add_value(value)
     }
 
     pub(super) fn on_vote(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let header = &parts.header;
         let Some(kind) = header.kind.vote() else { return };
-        if header.height > self.current.height() {
+        if header.height > self.heights.current().height() {
             count(&mut self.workings.ahead, 1);
             return self.hold(peer, bytes);
         }
@@ -123,7 +128,7 @@ impl<K: KeyStore> Validator<K> {
             instance.on_vote(kind, header.round, peer, value, &mut actions);
         }
         self.carry_out(header.height, &actions);
-        if header.height < self.current.height() {
+        if header.height < self.heights.current().height() {
             if self.now.since(self.decided_at) < self.help_patience_us() {
                 self.cancel_if_settled(header.height);
             } else {
@@ -133,7 +138,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn on_unknown_value(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
-        if parts.header.height == self.current.height() {
+        if parts.header.height == self.heights.current().height() {
             self.hold(peer, bytes);
             self.want_value();
         } else {
@@ -152,7 +157,7 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         self.helped_at = self.now;
-        if let Some(previous) = &mut self.previous {
+        if let Some(previous) = self.heights.previous_mut() {
             let (height, mut actions) = (previous.height(), Actions::new());
             previous.help(&mut actions);
             self.carry_out(height, &actions);
@@ -163,16 +168,16 @@ impl<K: KeyStore> Validator<K> {
 
     /// Lets the rules do what they now can, at both heights.
     pub(super) fn vote(&mut self) {
-        if let Some(height) = self.previous.as_ref().map(Instance::height) {
+        if let Some(height) = self.heights.previous().map(Instance::height) {
             self.progress(height);
         }
         // a decision opens the next height, where votes and own proposals may be waiting
         loop {
             self.release_held();
-            let height = self.current.height();
+            let height = self.heights.current().height();
             self.propose_pending();
             self.progress(height);
-            if self.current.height() == height {
+            if self.heights.current().height() == height {
                 break;
             }
         }
@@ -206,8 +211,8 @@ impl<K: KeyStore> Validator<K> {
     fn cast(&mut self, height: Height, kind: VoteKind, round: Round, value: Option<ValueId>) {
         let Some(instance) = self.instance(height) else { return };
         let hash = value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |value| value.hash);
-        if height == self.current.height() {
-            let record = Self::vote_record(&self.current, kind, round, value, &self.stored);
+        if height == self.heights.current().height() {
+            let record = Self::vote_record(self.heights.current(), kind, round, value, &self.stored);
             self.persist(Record::Vote(record));
             note_named(&mut self.stored, hash);
         }
@@ -218,7 +223,7 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         self.send_durable(Message::Vote(height, kind, round, hash));
-        if height == self.current.height() {
+        if height == self.heights.current().height() {
             self.arm_retransmit();
         }
     }
@@ -248,7 +253,7 @@ impl<K: KeyStore> Validator<K> {
     fn propose(&mut self, height: Height, round: Round, choice: Option<ValueId>) {
         let id = match choice {
             Some(id) => Some(id),
-            None if height == self.current.height() => {
+            None if height == self.heights.current().height() => {
                 Transaction::Skip.encode().and_then(|bytes| self.learn_value(self.me, &bytes, true))
             }
             None => None,
@@ -267,14 +272,14 @@ impl<K: KeyStore> Validator<K> {
         };
         let (hash, tx) = (proposal.hash, proposal.tx.clone());
         self.note_proposal(self.me, height, &tx);
-        if let Some(id) = self.current.find(&hash) {
-            self.current.on_proposal(0, self.me, id);
+        if let Some(id) = self.heights.current().find(&hash) {
+            self.heights.current_mut().on_proposal(0, self.me, id);
         }
     }
 
     /// C2, P4: a quorum has decided. Durable before anything that follows from it.
     fn decide(&mut self, round: Round, id: ValueId) {
-        if let Some(value) = self.current.value(id) {
+        if let Some(value) = self.heights.current().value(id) {
             let (hash, bytes) = (value.hash, value.tx.clone());
             self.conclude(hash, &bytes, round, true);
         }
@@ -284,13 +289,13 @@ impl<K: KeyStore> Validator<K> {
     /// rest of it much later cannot tell from the votes alone.
     fn is_recent(&self) -> bool {
         let limit = LIVE_PHASES * self.phase_us();
-        self.current.begun().is_some_and(|begun| self.now.since(begun) <= limit)
+        self.heights.current().begun().is_some_and(|begun| self.now.since(begun) <= limit)
     }
 
     /// Ends the current height: by a quorum of precommits (`live`), or by f + 1 who decided it (C5). `hash` is the decision
     /// hash.
     pub(super) fn conclude(&mut self, hash: Hash, bytes: &TxBytes, round: Round, live: bool) {
-        let height = self.current.height();
+        let height = self.heights.current().height();
         let live = live && self.is_recent();
         let Some(tx) = Transaction::decode(bytes) else { return };
         self.judge_proposers();
@@ -305,12 +310,16 @@ impl<K: KeyStore> Validator<K> {
         }
         self.persist_head(Record::Decided(height, Named::new(&hash, bytes, &self.stored)));
         if !live && let Some(id) = self.learn_named(self.me, hash, bytes, true) {
-            self.current.adopt(id);
+            self.heights.current_mut().adopt(id);
         }
         self.decided_at = self.now;
         self.note_workings();
-        let next = self.next_instance();
-        self.previous = Some(core::mem::replace(&mut self.current, next)).filter(|past| past.decided().is_some());
+        let is_decided = self.heights.current().decided().is_some();
+        self.heights.turn();
+        if !is_decided {
+            self.heights.forget_previous();
+        }
+        self.begin_next();
         self.cancel_if_settled(height);
         let latency_us = self.settle_pending(bytes);
         self.decided_durable(&Concluded { height, hash, round, latency_us, live }, bytes);
@@ -318,11 +327,12 @@ impl<K: KeyStore> Validator<K> {
         self.begin_height();
     }
 
-    pub(super) fn next_instance(&self) -> Instance {
-        let (height, head) = (self.state.height() + 1, *self.state.head());
-        let mut next = self.instance_among(self.state.members(), height, head);
-        next.set_reluctance(self.reluctance());
-        next
+    /// Begins the height after the state's, in the place of the present one.
+    pub(super) fn begin_next(&mut self) {
+        let (height, head, reluctance) = (self.state.height() + 1, *self.state.head(), self.reluctance());
+        self.begin(Which::Current, self.state.members(), height, head);
+        self.heights.current_mut().set_reluctance(reluctance);
+        self.stored.clear();
     }
 
     /// L7: empty heights count, too, for the history that waits for the gateway. The longer it is, the longer a height waits
@@ -335,15 +345,14 @@ impl<K: KeyStore> Validator<K> {
     /// Leaves the current height without a decision of its own, for the one after the state's.
     pub(super) fn leave_height(&mut self) {
         self.note_workings();
-        self.previous = None;
-        self.current = self.next_instance();
+        self.heights.forget_previous();
+        self.begin_next();
         self.decided_at = self.now;
         self.begin_height();
     }
 
     fn begin_height(&mut self) {
-        self.stored.clear();
-        self.fetch = None;
+        self.fetch.clear();
         self.retransmit_due = None;
         self.retransmits = 0;
         self.forget_claims();
@@ -354,11 +363,11 @@ impl<K: KeyStore> Validator<K> {
 
     /// What this node saw has changed: values may have become valid.
     pub(super) fn review_values(&mut self) {
-        for id in 0..self.current.values().len() as ValueId {
-            let Some(value) = self.current.value(id) else { continue };
+        for id in 0..self.heights.current().values().len() as ValueId {
+            let Some(value) = self.heights.current().value(id) else { continue };
             let (proposer, tx) = (value.proposer, Transaction::decode(&value.tx));
             if tx.is_some_and(|tx| self.is_evident(&tx, proposer)) {
-                self.current.set_evident(id);
+                self.heights.current_mut().set_evident(id);
             }
         }
     }
@@ -367,8 +376,8 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn retransmit(&mut self) {
         if self.retransmit_due.is_some_and(|due| due <= self.now) {
             self.retransmits = (self.retransmits + 1).min(5);
-            let (height, round) = (self.current.height(), self.current.round());
-            if let Some(proposed) = self.current.present_proposal() {
+            let (height, round) = (self.heights.current().height(), self.heights.current().round());
+            if let Some(proposed) = self.heights.current().present_proposal() {
                 let proposed = proposed.hash;
                 self.send(Message::Propose(height, round, proposed));
             }

@@ -26,6 +26,17 @@ pub struct Workings {
 }
 
 impl Workings {
+    pub(super) const ZERO: Self = Self {
+        taken_along: 0,
+        left_alone: 0,
+        vouched: 0,
+        set_aside: 0,
+        failed: 0,
+        second_proposals: 0,
+        taken_back: 0,
+        ahead: 0,
+    };
+
     fn add(&mut self, height: AtHeight) {
         for (counter, was) in [
             (&mut self.taken_along, height.taken_along),
@@ -46,6 +57,6 @@ pub(super) const fn count(counter: &mut u32, times: usize) {
 impl<K: KeyStore> Validator<K> {
     /// The present height ends.
     pub(super) fn note_workings(&mut self) {
-        self.workings.add(self.current.workings());
+        self.workings.add(self.heights.current().workings());
     }
 }

@@ -209,7 +209,7 @@ impl<'a> Life<'a> {
             }
             // what opening writes is a job of its own
             let ports = (ecu.flash.clone(), ecu.counter.clone());
-            assert!(ecu_node::store::open(&mut || Ok(ports.clone()), &self.car.genesis).is_ok());
+            crate::open_ports(&ports, &self.car.genesis);
             self.look();
         }
         self.car.boot(at);

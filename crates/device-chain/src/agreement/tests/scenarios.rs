@@ -411,3 +411,18 @@ fn whatever_is_new_is_looked_at() {
     node.run();
     assert!(node.instance.deadline().is_some(), "how long few are left alone");
 }
+
+#[test]
+fn an_instance_begun_anew_is_as_a_new_one() {
+    let mut node = Node::new(7, 3);
+    node.proposed(0, 1, P);
+    node.proposed(0, 2, Q);
+    node.prevotes(0, Some(Q), 4..6);
+    node.prevotes(5, NIL, 4..7);
+    node.instance.set_own_proposal(1);
+    node.instance.restore_vote(VoteKind::Precommit, 2, Some(0));
+    node.instance.adopt(0);
+    let timeouts = Timeouts { phase_us: 77 };
+    node.instance.begin(9, Hash([9; 32]), 2, Quorum::full(4), timeouts);
+    assert_eq!(node.instance, Instance::new(9, Hash([9; 32]), 2, Quorum::full(4), timeouts));
+}

@@ -99,7 +99,7 @@ fn who_asks_for_values_without_end_gets_one_in_eight_phases() {
     net.switch_off(5);
     net.unlock(1, 1);
     net.run(PHASE_US);
-    let hint = net.ecu(1).validator.current.values()[0].hash.hint();
+    let hint = net.ecu(1).validator.heights.current().values()[0].hash.hint();
     let (since, started) = (net.log.len(), net.now);
     while net.now.since(started) < 8 * HEARTBEAT_US {
         for to in 0..4 {
@@ -165,7 +165,7 @@ fn a_spoofer_without_keys_cannot_keep_a_node_from_the_value_it_misses() {
     net.loss = std::boxed::Box::new(|packet, to| to == 3 && packet.header.kind == Kind::Propose);
     net.tell(1, Input::Submit(Transaction::UseGrant(grant.grant.usage())));
     let (started, mut hint) = (net.now, 0u16);
-    let knows = |net: &Net| !net.ecu(3).validator.current.values().is_empty();
+    let knows = |net: &Net| !net.ecu(3).validator.heights.current().values().is_empty();
     while !knows(&net) {
         // nearly as many as it keeps, on each identifier, ever new ones
         for sender in (0..7).filter(|sender| *sender != 3) {

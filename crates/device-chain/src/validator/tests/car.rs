@@ -6,7 +6,7 @@ use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::genesis::Genesis;
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Identifiers, Name, Policy, ValidatorEntry, WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Identifiers, Name, Policy, Role, ValidatorEntry, WIRE_VERSION,
 };
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, SoftKeys};

@@ -79,7 +79,7 @@ fn who_spoils_rounds_is_ignored_for_ever_longer() {
     for height in 1..=HEIGHTS {
         let grant = net.grant(u64::from(height));
         net.admit(&grant);
-        let victim = (0..LIAR).find(|at| !net.ecu(*at).validator.current.standing(LIAR).set_aside);
+        let victim = (0..LIAR).find(|at| !net.ecu(*at).validator.heights.current().standing(LIAR).set_aside);
         let rival = alarm(&net, LIAR, height).encode().expect("fits");
         let (proposal, _) = net.forge_proposal(LIAR, &rival, |to| Some(to) == victim);
         net.replay(&proposal);

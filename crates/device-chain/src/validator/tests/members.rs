@@ -129,7 +129,7 @@ fn a_suspended_member_listens_and_its_votes_do_not_count() {
     net.run(PHASE_US);
     assert!(!net.ecu(6).validator.may_vote());
     assert!(net.log[since..].iter().all(|packet| packet.header.sender < 5 || packet.header.kind.vote().is_none()));
-    assert!(!net.ecu(1).validator.current.is_active(), "its vote is no vote");
+    assert!(!net.ecu(1).validator.heights.current().is_active(), "its vote is no vote");
 }
 
 /// DC-35: who has slept has heard nobody for long, and hears no quorum yet.

@@ -10,7 +10,7 @@ use crate::codec;
 use crate::genesis::Genesis;
 use crate::keys::{Device, SoftKeys};
 use crate::limits::MAX_MESSAGE;
-use crate::record::RecordKind;
+use crate::record::{Record, RecordKind};
 use crate::wire::{HEADER, Header, Kind, NIL_PROPOSER};
 
 pub const PHASE_US: u64 = 10_000;
@@ -99,7 +99,8 @@ impl Net {
             genesis,
         };
         for me in 0..n as u8 {
-            let validator = net.boot(me, &Recovered::new(&net.genesis));
+            let mut validator = net.installed(me);
+            net.boot(&mut validator);
             net.ecus.push(Ecu {
                 validator,
                 on: false,
@@ -129,12 +130,17 @@ impl Net {
         net
     }
 
-    fn boot(&mut self, me: u8, recovered: &Recovered) -> Box<Validator<SoftKeys>> {
+    /// A validator that has its place and nothing else.
+    pub fn installed(&self, me: u8) -> Box<Validator<SoftKeys>> {
+        let mut validator = Box::new(Validator::new(car::keys(self.genesis.validators.len(), me)));
+        validator.install(&self.genesis, me).expect("it is in the genesis");
+        validator
+    }
+
+    fn boot(&mut self, validator: &mut Validator<SoftKeys>) {
         self.boots += 1;
         let nonce = self.boots.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let keys = car::keys(self.genesis.validators.len(), me);
-        let made = Validator::new(self.genesis.clone(), me, keys, recovered, Boot { nonce }, self.now);
-        Box::new(made.unwrap_or_else(|NotAValidator| panic!("no place in the genesis")))
+        validator.start(Boot { nonce }, self.now);
     }
 
     pub fn ids(&self) -> core::ops::Range<u8> {
@@ -149,25 +155,25 @@ impl Net {
         self.ecu(at).validator.state().height()
     }
 
-    /// What the ECU's journal gives back.
-    pub fn recovered(&self, at: u8) -> Recovered {
-        let mut recovered = Recovered::new(&self.genesis);
+    /// A validator with what the ECU's journal gives back.
+    pub fn recovered(&self, at: u8) -> Box<Validator<SoftKeys>> {
+        let mut validator = self.installed(at);
         for (kind, bytes) in &self.ecu(at).journal {
-            recovered.replay(*kind, bytes, &self.genesis).expect("a journal that it wrote itself");
+            validator.replay(*kind, bytes).expect("a journal that it wrote itself");
         }
-        recovered
+        validator
     }
 
     /// Power for those that had none.
     pub fn switch_on(&mut self, who: impl IntoIterator<Item = u8>) {
         for at in who {
-            let recovered = self.recovered(at);
-            self.start(at, &recovered);
+            let validator = self.recovered(at);
+            self.start(at, validator);
         }
     }
 
-    fn start(&mut self, at: u8, recovered: &Recovered) {
-        let validator = self.boot(at, recovered);
+    fn start(&mut self, at: u8, mut validator: Box<Validator<SoftKeys>>) {
+        self.boot(&mut validator);
         let ecu = &mut self.ecus[usize::from(at)];
         (ecu.validator, ecu.on) = (validator, true);
         self.tell(at, Input::Tick);
@@ -197,10 +203,10 @@ impl Net {
         self.switch_off(at);
         let ecu = &mut self.ecus[usize::from(at)];
         (ecu.journal, ecu.durable) = (journal, 0);
-        let mut recovered = self.recovered(at);
-        recovered.amnesiac = true;
-        self.ecus[usize::from(at)].durable = recovered.state.height();
-        self.start(at, &recovered);
+        let mut validator = self.recovered(at);
+        validator.forget();
+        self.ecus[usize::from(at)].durable = validator.state().height();
+        self.start(at, validator);
     }
 
     /// Hands an input over and carries out the effects.

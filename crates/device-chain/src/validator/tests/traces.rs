@@ -40,7 +40,7 @@ impl Net {
     }
 
     fn round(&self, at: u8) -> Round {
-        self.ecu(at).validator.current.round()
+        self.ecu(at).validator.heights.current().round()
     }
 
     fn hears(&mut self, at: u8, packet: &Packet) {
@@ -245,7 +245,7 @@ fn t7() {
     net.lies(Kind::Prevote, 1, Some(skip), C);
     net.lies(Kind::Ready, 1, Some(skip), A);
     net.run(PHASE_US);
-    let lock = |at| net.ecu(at).validator.current.lock().map(|(round, value)| (round, value.hash));
+    let lock = |at| net.ecu(at).validator.heights.current().lock().map(|(round, value)| (round, value.hash));
     assert_eq!([A, B, C].map(lock), [Some((1, skip)), Some((0, p_name)), None]);
     net.ids().for_each(|at| net.switch_off(at));
     net.lose_votes(|_, _| false);

@@ -10,11 +10,12 @@
 
 use core::cell::RefCell;
 
-use device_chain::genesis::SignedGenesis;
 use device_chain::keys::{Device, SoftKeys};
+use device_chain::mac::Suite;
+use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
 use device_chain::types::Micros;
-use device_chain::validator::{Boot, Validator};
+use device_chain::validator::Boot;
 use ecu_node::solo::{Outcome, Solo, Work};
 use ecu_node::{Ecu, Input, keyfile, provision, store};
 use ecu_stm32::bus::Bus;
@@ -34,9 +35,9 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::channel::Channel;
 use embassy_sync::signal::Signal;
 use embassy_time::{Instant, Timer};
-use static_cell::StaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
-type Node = Solo<SoftKeys, JournalFlash, BackupCounter>;
+type Node = Solo<'static, SoftKeys, JournalFlash, BackupCounter>;
 
 /// Priorities of interrupts, in the upper four bits: the lower one interrupts the higher one.
 const HIGH: u8 = 0x40;
@@ -44,6 +45,7 @@ const LOW: u8 = 0x80;
 /// The pump looks at everything at least so often.
 const PATIENCE_US: u64 = 250_000;
 
+static ECU: ConstStaticCell<Ecu<SoftKeys>> = ConstStaticCell::new(Ecu::new(SoftKeys::new(Suite::Cmac)));
 static NODE: StaticCell<Node> = StaticCell::new();
 static FLASH: StaticCell<Shared> = StaticCell::new();
 static SIGNER: StaticCell<Executor> = StaticCell::new();
@@ -106,23 +108,28 @@ fn now() -> Micros {
 /// Opens what the end of the line has put into the flash, and the journal.
 fn open(flash: Flash<'static, Blocking>, nonce: u64) -> Result<&'static mut Node, &'static str> {
     let provision = provision::parse(chip::provision()).ok_or("not provisioned")?;
-    let genesis =
-        SignedGenesis::open(provision.genesis, &provision.maker).map_err(|_| "the genesis is not the maker's")?;
-    let keys = keyfile::parse(provision.keys, &genesis).map_err(|_| "the keys are damaged or of another car")?;
-    let Device::Validator(me) = keys.device else { return Err("the keys are those of an endpoint") };
+    let registry = Registry::open(provision.genesis, &provision.maker).map_err(|_| "the genesis is not the maker's")?;
+    let ecu = ECU.take();
+    let validator = ecu.validator_mut();
+    let keys = validator.keys_mut();
+    keys.set_suite(registry.suite());
+    let find = |own: &SigningKey| Registry::find(provision.genesis, &own.public());
+    let (device, identity) =
+        keyfile::load(provision.keys, &registry, find, keys).map_err(|_| "the keys are damaged or of another car")?;
+    let Device::Validator(me) = device else { return Err("the keys are those of an endpoint") };
+    validator.install(registry, me).map_err(|_| "the genesis has no place for this device")?;
 
     if BackupCounter::is_empty() {
         log::line!("the counter is empty: the journal is believed as it is found");
     }
     let flash: &'static Shared = FLASH.init(RefCell::new(flash));
     let mut reopen = || Ok((JournalFlash::new(flash), BackupCounter::open()));
-    let opened = store::open(&mut reopen, &genesis).map_err(|_| "the journal cannot be opened")?;
-    let height = opened.recovered.state.height();
-    let validator = Validator::new(genesis, me, keys.keys, &opened.recovered, Boot { nonce }, now());
-    let validator = validator.map_err(|_| "the genesis has no place for this device")?;
+    let opened = store::open(&mut reopen, validator).map_err(|_| "the journal cannot be opened")?;
+    let height = validator.state().height();
+    validator.start(Boot { nonce }, now());
     log::line!("started validator={} height={} journal={:?}", me, height, opened.diagnosis);
-    IDENTITY.signal(keys.identity);
-    Ok(NODE.init(Solo::new(Ecu::new(validator), opened.store)))
+    IDENTITY.signal(identity);
+    Ok(NODE.init(Solo::new(ecu, opened.store)))
 }
 
 #[embassy_executor::task]

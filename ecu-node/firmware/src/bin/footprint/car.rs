@@ -10,7 +10,7 @@ use device_chain::state::State;
 use device_chain::types::{Height, Micros, ValidatorIndex};
 use ecu_node::Input;
 use heapless::Deque;
-use static_cell::StaticCell;
+use static_cell::ConstStaticCell;
 
 use crate::memory::{Memory, Port};
 use crate::node::{Node, Seen, provision};
@@ -41,7 +41,8 @@ impl Around {
 }
 
 pub struct Car {
-    cells: &'static [StaticCell<Node>; N],
+    /// Memory as it is when the power comes: a boot takes one.
+    cells: &'static [ConstStaticCell<Node>],
     nodes: [Option<&'static mut Node>; N],
     pub on: [bool; N],
     pub buffer: &'static mut [u8; MAX_MESSAGE],
@@ -55,7 +56,7 @@ pub struct Car {
 impl Car {
     /// All as they leave the end of the line.
     pub fn provisioned(
-        cells: &'static [StaticCell<Node>; N],
+        cells: &'static [ConstStaticCell<Node>],
         buffer: &'static mut [u8; MAX_MESSAGE],
         around: &'static mut Around,
     ) -> Option<Self> {
@@ -68,10 +69,14 @@ impl Car {
 
     /// Power for one.
     pub fn boot(&mut self, at: usize) -> Option<()> {
+        let (memory, rest) = self.cells.split_first()?;
+        self.cells = rest;
         self.boots += 1;
         self.seen[at] = Seen::default();
         let nonce = self.boots.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Node::boot(&self.cells[at], &mut self.nodes[at], at as u8, Port(&self.flashes[at]), nonce, self.now)?;
+        let node = memory.take();
+        node.boot(at as u8, Port(&self.flashes[at]), nonce, self.now)?;
+        self.nodes[at] = Some(node);
         self.on[at] = true;
         Some(())
     }

@@ -13,13 +13,15 @@ use device_chain::types::Hash;
 use device_chain::validator::Mode;
 use ecu_node::Input;
 use panic_halt as _;
-use static_cell::{ConstStaticCell, StaticCell};
+use static_cell::ConstStaticCell;
 
 use crate::car::{Around, Car, N};
 use crate::node::{Node, signer};
 
-/// The ECUs. What one takes of RAM is an eighth of this, and the buffer.
-static NODES: [StaticCell<Node>; N] = [const { StaticCell::new() }; N];
+/// How often an ECU boots.
+const BOOTS: usize = N + 3;
+/// An ECU for each boot. What one takes of RAM is one of these, and the buffer.
+static NODES: [ConstStaticCell<Node>; BOOTS] = [const { ConstStaticCell::new(Node::OFF) }; BOOTS];
 static BUFFER: ConstStaticCell<[u8; MAX_MESSAGE]> = ConstStaticCell::new([0; MAX_MESSAGE]);
 static AROUND: ConstStaticCell<Around> = ConstStaticCell::new(Around::NEW);
 

@@ -4,14 +4,14 @@ use can_bus::port::BusCommand;
 use device_chain::block::Seal;
 use device_chain::hash::{Domain, hash};
 use device_chain::limits::{MAX_ENDPOINTS, MAX_MESSAGE, MAX_VALIDATORS};
-use device_chain::mac::Key;
+use device_chain::mac::{Key, Suite};
 use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
+use device_chain::slot::Slot;
 use device_chain::types::{Height, Micros, PublicKey, ValidatorIndex};
-use device_chain::validator::{Boot, Report, Validator};
+use device_chain::validator::{Boot, Report};
 use ecu_node::store::{self, Store, Upkeep};
 use ecu_node::{Ecu, Effect, Input};
-use static_cell::StaticCell;
 
 use crate::memory::Port;
 
@@ -26,10 +26,12 @@ mod endpoint_keys {
     use super::{Key, MAX_ENDPOINTS};
 
     static KEYS: [Key; MAX_ENDPOINTS] = [const { Key::new([0xe1; 32]) }; MAX_ENDPOINTS];
-    pub type Keys = device_chain::keys::SoftKeys<&'static [Key]>;
+    pub type Keys = device_chain::keys::SoftKeys<Option<&'static [Key]>>;
 
-    pub fn keys(suite: device_chain::mac::Suite) -> Keys {
-        Keys::with_endpoints(suite, &KEYS)
+    pub const NO_KEYS: Keys = Keys::with_endpoints(super::Suite::Cmac, None);
+
+    pub fn load(keys: &mut Keys) {
+        keys.set_endpoints(Some(&KEYS));
     }
 }
 #[cfg(not(feature = "mapped"))]
@@ -39,15 +41,15 @@ mod endpoint_keys {
 
     pub type Keys = SoftKeys;
 
-    pub fn keys(suite: device_chain::mac::Suite) -> Keys {
-        let mut keys = Keys::new(suite);
+    pub const NO_KEYS: Keys = Keys::new(super::Suite::Cmac);
+
+    pub fn load(keys: &mut Keys) {
         (0..MAX_ENDPOINTS as u8).for_each(|at| {
             keys.load(Device::Endpoint(at), Key::new([0xe1; 32]));
         });
-        keys
     }
 }
-use endpoint_keys::{Keys, keys};
+use endpoint_keys::{Keys, NO_KEYS, load};
 
 /// The key pair of a device, as the build makes it.
 pub fn signer(kind: u8, at: u8) -> SigningKey {
@@ -56,9 +58,13 @@ pub fn signer(kind: u8, at: u8) -> SigningKey {
     SigningKey::from_seed(seed)
 }
 
-/// An ECU that has power.
+/// An ECU: what it has in RAM, and what it is while it has power.
 pub struct Node {
     pub ecu: Ecu<Keys>,
+    running: Slot<Running>,
+}
+
+struct Running {
     store: Store<Port, Port>,
     identity: SigningKey,
 }
@@ -81,29 +87,24 @@ pub fn provision(mut port: Port) -> Option<()> {
 }
 
 impl Node {
-    /// Boots: genesis, journal, keys.
+    /// Without power.
+    pub const OFF: Self = Self { ecu: Ecu::new(NO_KEYS), running: Slot::Empty };
+
+    /// Boots: genesis, keys, journal.
     #[inline(never)]
-    pub fn boot(
-        cell: &'static StaticCell<Self>,
-        slot: &mut Option<&'static mut Self>,
-        me: ValidatorIndex,
-        port: Port,
-        nonce: u64,
-        now: Micros,
-    ) -> Option<()> {
-        let registry = Registry::open(&GENESIS, &MAKER).ok()?;
-        let opened = store::open(&mut || Ok((port, port)), &registry).ok()?;
-        let mut keys = keys(registry.suite());
+    pub fn boot(&mut self, me: ValidatorIndex, port: Port, nonce: u64, now: Micros) -> Option<()> {
+        let validator = self.ecu.validator_mut();
+        validator.install(Registry::open(&GENESIS, &MAKER).ok()?, me).ok()?;
+        let suite = validator.registry().suite();
+        validator.keys_mut().set_suite(suite);
+        load(validator.keys_mut());
         for peer in (0..MAX_VALIDATORS as u8).filter(|peer| *peer != me) {
             let key = hash(Domain::PairKey, &[&[me.min(peer), me.max(peer)]]);
-            keys.load_validator(peer, Key::new(key.0));
+            validator.keys_mut().load_validator(peer, Key::new(key.0));
         }
-        let validator = Validator::new(registry, me, keys, &opened.recovered, Boot { nonce }, now).ok()?;
-        let (ecu, store, identity) = (Ecu::new(validator), opened.store, signer(1, me));
-        match slot {
-            Some(again) => (again.ecu, again.store, again.identity) = (ecu, store, identity),
-            None => *slot = Some(cell.init(Self { ecu, store, identity })),
-        }
+        let store = store::open(&mut || Ok((port, port)), validator).ok()?.store;
+        validator.start(Boot { nonce }, now);
+        self.running = Slot::Full(Running { store, identity: signer(1, me) });
         Some(())
     }
 
@@ -115,6 +116,7 @@ impl Node {
         seen: &mut Seen,
         mut bus: impl FnMut(BusCommand),
     ) -> Option<()> {
+        let Running { store, identity } = self.running.get_mut()?;
         while let Some(effect) = self.ecu.poll(buffer) {
             let answer = match effect {
                 Effect::Bus(command) => {
@@ -122,7 +124,7 @@ impl Node {
                     continue;
                 }
                 Effect::Persist { token, kind, bytes } => {
-                    self.store.append([(kind, bytes)]).ok()?;
+                    store.append([(kind, bytes)]).ok()?;
                     Input::Persisted(token)
                 }
                 Effect::Decided(decision) => {
@@ -130,7 +132,7 @@ impl Node {
                     continue;
                 }
                 Effect::Sign(digest) => {
-                    let seal = Seal::sign(self.ecu.validator().index(), &self.identity, &digest);
+                    let seal = Seal::sign(self.ecu.validator().index(), identity, &digest);
                     Input::Signed(digest, seal.signature)
                 }
                 Effect::CheckGrant(signed) => {
@@ -153,11 +155,11 @@ impl Node {
             };
             self.ecu.handle(now, answer);
         }
-        match self.store.upkeep(self.ecu.is_quiet(now)) {
-            Some(Upkeep::Prepare) => self.store.prepare().ok(),
+        match store.upkeep(self.ecu.is_quiet(now)) {
+            Some(Upkeep::Prepare) => store.prepare().ok(),
             Some(Upkeep::Rewrite) => {
                 seen.rewritten += 1;
-                self.store.rewrite(|keep| self.ecu.validator().live_records(buffer, keep)).ok()
+                store.rewrite(|keep| self.ecu.validator().live_records(buffer, keep)).ok()
             }
             None => Some(()),
         }

@@ -6,24 +6,26 @@ use core::panic::PanicInfo;
 use can_bus::slcan::{Host, SETUP};
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE};
 use cortex_m_semihosting::heprintln;
-use device_chain::genesis::SignedGenesis;
 use device_chain::keys::{Device, SoftKeys};
+use device_chain::mac::Suite;
+use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
 use device_chain::types::{Micros, PublicKey};
-use device_chain::validator::{Boot, Validator};
+use device_chain::validator::Boot;
 use ecu_node::solo::{Outcome, Solo};
 use ecu_node::{Ecu, Input, hex, keyfile, store};
 use heapless::String;
-use static_cell::StaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::files::{FileCounter, FileFlash};
 use crate::machine::{Event, File, HostError, Machine, arguments};
 
-type Node = Solo<SoftKeys, FileFlash, FileCounter>;
+type Node = Solo<'static, SoftKeys, FileFlash, FileCounter>;
 
 /// Longest genesis: as in the Linux process.
 const MAX_GENESIS: usize = 64 * 1024;
 
+static ECU: ConstStaticCell<Ecu<SoftKeys>> = ConstStaticCell::new(Ecu::new(SoftKeys::new(Suite::Cmac)));
 static NODE: StaticCell<Node> = StaticCell::new();
 static GENESIS: StaticCell<[u8; MAX_GENESIS]> = StaticCell::new();
 static KEYS: StaticCell<[u8; keyfile::MAX_LENGTH]> = StaticCell::new();
@@ -58,24 +60,28 @@ fn open(machine: &mut Machine) -> Result<(Node, SigningKey), &'static str> {
     let text = read("maker.pub", &mut text).map_err(|_| "maker.pub cannot be read")?;
     let maker = core::str::from_utf8(text).ok().and_then(hex::from_hex).ok_or("maker.pub holds no public key")?;
     let bytes = read("genesis.bin", GENESIS.init([0; MAX_GENESIS])).map_err(|_| "genesis.bin cannot be read")?;
-    let genesis = SignedGenesis::open(bytes, &PublicKey(maker)).map_err(|_| "genesis.bin is not the maker's")?;
-    let bytes =
-        read(&path("/keys.bin")?, KEYS.init([0; keyfile::MAX_LENGTH])).map_err(|_| "keys.bin cannot be read")?;
-    let keys = keyfile::parse(bytes, &genesis).map_err(|_| "keys.bin is damaged or of another car")?;
-    let Device::Validator(me) = keys.device else { return Err("keys.bin is that of an endpoint") };
+    let registry = Registry::open(bytes, &PublicKey(maker)).map_err(|_| "genesis.bin is not the maker's")?;
+    let file = read(&path("/keys.bin")?, KEYS.init([0; keyfile::MAX_LENGTH])).map_err(|_| "keys.bin cannot be read")?;
+    let ecu = ECU.take();
+    let validator = ecu.validator_mut();
+    let keys = validator.keys_mut();
+    keys.set_suite(registry.suite());
+    let (device, identity) = keyfile::load(file, &registry, |own| Registry::find(bytes, &own.public()), keys)
+        .map_err(|_| "keys.bin is damaged or of another car")?;
+    let Device::Validator(me) = device else { return Err("keys.bin is that of an endpoint") };
+    validator.install(registry, me).map_err(|_| "the genesis has no place for this device")?;
 
     let (flash, counter) = (path("/journal.bin")?, path(".counter")?);
     let mut reopen = || Ok((FileFlash::open(&flash)?, FileCounter::open(&counter)?));
-    let opened = store::open(&mut reopen, &genesis).map_err(|_| "journal.bin or its counter cannot be opened")?;
+    let opened = store::open(&mut reopen, validator).map_err(|_| "journal.bin or its counter cannot be opened")?;
     let mut nonce = [0; 8];
     // a board has a random number generator
     File::read_only("/dev/urandom").and_then(|mut file| file.read(&mut nonce)).map_err(|_| "no randomness")?;
     let boot = Boot { nonce: u64::from_le_bytes(nonce) };
-    let height = opened.recovered.state.height();
-    let validator = Validator::new(genesis, me, keys.keys, &opened.recovered, boot, machine.now());
-    let validator = validator.map_err(|_| "the genesis has no place for this device")?;
+    let height = validator.state().height();
+    validator.start(boot, machine.now());
     heprintln!("started name={} height={} journal={:?}", name, height, opened.diagnosis);
-    Ok((Solo::new(Ecu::new(validator), opened.store), keys.identity))
+    Ok((Solo::new(ecu, opened.store), identity))
 }
 
 fn run(mut machine: Machine, node: &mut Node, identity: &SigningKey) -> ! {

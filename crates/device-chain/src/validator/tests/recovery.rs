@@ -1,0 +1,93 @@
+//! What a journal gives back, and what is no journal.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::agreement::VoteKind;
+use crate::codec;
+use crate::limits::{MAX_ROUNDS, MAX_VALUES};
+use crate::record::{BadRecord, Named, Record, RecordKind, VoteRecord, note_named};
+use crate::tx::decision_hash;
+use crate::types::{Hash, Round};
+
+const HEIGHT: Height = 1;
+
+fn content(n: u32) -> TxBytes {
+    let tx = Transaction::Record { endpoint: 0, sequence: u64::from(n), data: Vec::new() };
+    tx.encode().expect("short")
+}
+
+fn hash_of(net: &Net, content: &TxBytes) -> Hash {
+    let mesh = net.genesis.mesh();
+    decision_hash(&mesh, HEIGHT, &mesh.0, content)
+}
+
+/// Two values whose hashes begin alike.
+fn twins(net: &Net) -> (TxBytes, TxBytes) {
+    let mut seen = BTreeMap::new();
+    let twin = |n| seen.insert(hash_of(net, &content(n)).hint(), n).map(|first| (content(first), content(n)));
+    (1..).find_map(twin).expect("65,537 values have 65,536 hints")
+}
+
+fn vote(round: Round, value: Named) -> Record {
+    Record::Vote(VoteRecord { height: HEIGHT, round, kind: VoteKind::Prevote, value })
+}
+
+/// The own votes at the height, after a journal of these records.
+fn replayed(net: &Net, records: impl IntoIterator<Item = Record>) -> Result<StdVec<Hash>, BadRecord> {
+    let mut validator = net.installed(1);
+    let mut buffer = [0; 256];
+    records.into_iter().try_for_each(|record| {
+        validator.replay(RecordKind::Fact, codec::encode(&record, &mut buffer).expect("short"))
+    })?;
+    let votes = |validator: &Validator<_>| validator.own_votes(HEIGHT).map(|(.., value)| value).collect::<StdVec<_>>();
+    let mut anew = net.installed(1);
+    validator.live_records(&mut [0; crate::limits::MAX_MESSAGE], &mut |kind, bytes| {
+        anew.replay(kind, bytes).expect("its own records");
+    });
+    assert_eq!(votes(&anew), votes(&validator), "in a journal begun anew");
+    Ok(votes(&validator))
+}
+
+#[test]
+fn votes_come_back_for_what_they_were() {
+    let net = Net::dark(4);
+    let (first, twin) = twins(&net);
+    let mut before: Vec<Hash, MAX_VALUES> = Vec::new();
+    let mut records = StdVec::new();
+    let values = [&first, &first, &twin, &first, &twin];
+    for (round, value) in (0..).zip(values) {
+        let name = Named::new(&hash_of(&net, value), value, &before);
+        assert_eq!(matches!(name, Named::Hint(_)), round == 1, "two that begin alike are never told by their hint");
+        note_named(&mut before, hash_of(&net, value));
+        records.push(vote(round, name));
+    }
+    records.push(vote(5, Named::Nil));
+    let expected: StdVec<Hash> = values.map(|value| hash_of(&net, value)).into_iter().chain([Hash::NIL]).collect();
+    assert_eq!(replayed(&net, records), Ok(expected));
+}
+
+#[test]
+fn a_record_that_contradicts_those_before_it_is_none() {
+    let net = Net::dark(4);
+    let (first, twin) = twins(&net);
+    let hint = Named::Hint(hash_of(&net, &first).hint().to_le_bytes());
+    let named = |round, content: &TxBytes| vote(round, Named::Content(content.clone()));
+    let hinted = || vote(2, hint.clone());
+    let decided = |height, name: &Named| Record::Decided(height, name.clone());
+    let cases = [
+        ("a hint at nothing", std::vec![hinted()], false),
+        ("a hint at one", std::vec![named(0, &first), hinted()], true),
+        ("a hint at two", std::vec![named(0, &first), named(1, &twin), hinted()], false),
+        ("beyond the last round", std::vec![vote(MAX_ROUNDS as Round, Named::Nil)], false),
+        ("a decision", std::vec![named(0, &first), decided(1, &hint)], true),
+        ("a decision at an unknown value", std::vec![decided(1, &hint)], false),
+        ("a decision for nothing", std::vec![decided(1, &Named::Nil)], false),
+        ("a height left out", std::vec![decided(2, &Named::Content(first.clone()))], false),
+        ("no transaction", std::vec![decided(1, &Named::Content(TxBytes::from_slice(&[99]).expect("short")))], false),
+        ("a parent without a past", std::vec![Record::Parent(Hash([7; 32]))], false),
+    ];
+    for (what, records, sound) in cases {
+        assert_eq!(replayed(&net, records).is_ok(), sound, "{what}");
+    }
+}
