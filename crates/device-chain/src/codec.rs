@@ -49,6 +49,11 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     (rest.is_empty() && is_encoding_of(&value, bytes)).then_some(value)
 }
 
+/// Decodes what this node encoded itself, or has found canonical before.
+pub fn decode_own<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    postcard::from_bytes(bytes).ok()
+}
+
 /// Decodes the one canonical encoding of a value in front, and gives back what stands behind it.
 pub fn take<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
     let (value, rest) = postcard::take_from_bytes::<T>(bytes).ok()?;

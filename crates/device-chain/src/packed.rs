@@ -63,9 +63,10 @@ impl<const N: usize> Packed<N> {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let all = [marked].into_iter().chain(parts[0].iter().copied()).chain(parts[1].iter().copied());
-        self.bytes[self.end..].iter_mut().zip(all).for_each(|(to, byte)| *to = byte);
-        self.end += 1 + length;
+        for part in [&[marked], parts[0], parts[1]] {
+            self.bytes.iter_mut().skip(self.end).zip(part).for_each(|(to, byte)| *to = *byte);
+            self.end += part.len();
+        }
         self.count += 1;
         true
     }

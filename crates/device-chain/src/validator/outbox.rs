@@ -180,8 +180,8 @@ impl Outbox {
     fn take_decided(&mut self) -> Option<Decision> {
         let (length, rest) = self.decided.oldest()?.split_first()?;
         let (concluded, bytes) = rest.split_at_checked(usize::from(*length))?;
-        let Concluded { height, hash, round, latency_us, live } = codec::decode(concluded)?;
-        let (bytes, tx) = (TxBytes::from_slice(bytes).ok()?, Transaction::decode(bytes)?);
+        let Concluded { height, hash, round, latency_us, live } = codec::decode_own(concluded)?;
+        let (bytes, tx) = (TxBytes::from_slice(bytes).ok()?, codec::decode_own(bytes)?);
         self.decided.drop_oldest();
         Some(Decision { height, hash, bytes, tx, round, latency_us, live })
     }
