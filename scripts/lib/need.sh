@@ -42,3 +42,23 @@ need_target() {
     echo "Rust target needed: $1 ($2)" >&2
     confirm "add it with rustup?" && rustup target add "$1" || { echo "error: the Rust target $1 is missing" >&2; return 1; }
 }
+
+# need_components TOOLCHAIN WHY COMPONENT...: adds components of a toolchain of Rust, and the toolchain if it is not there.
+need_components() {
+    local toolchain=$1 why=$2 component missing=()
+    shift 2
+    command -v rustup >/dev/null || { echo "error: no rustup: install Rust with it first" >&2; return 1; }
+    local installed
+    installed=$(rustup component list --toolchain "$toolchain" --installed 2>/dev/null)
+    for component; do
+        grep -q "^$component" <<<"$installed" || missing+=("$component")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    echo "Rust toolchain needed: $toolchain with ${missing[*]} ($why)" >&2
+    confirm "get it with rustup?" || return 1
+    if [ -n "$installed" ]; then
+        rustup component add --toolchain "$toolchain" "${missing[@]}"
+    else
+        rustup toolchain install "$toolchain" --profile minimal --component "$(IFS=,; echo "${missing[*]}")"
+    fi || { echo "error: rustup could not get ${missing[*]} for $toolchain" >&2; return 1; }
+}

@@ -216,6 +216,7 @@ mod tests {
 
     /// The table of the design notes (budgets, section 1): no stuffing and exact worst case, in ns.
     #[test]
+    #[cfg_attr(miri, ignore = "a search over all data: minutes")]
     fn fd_frame_times() {
         let table = [
             (STANDARD, 64, [(333_000, 403_000), (139_000, 167_600), (97_750, 116_750)]),
@@ -241,6 +242,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a search over all data: minutes")]
     fn the_closed_bound_is_above_the_exact_worst_case_by_at_most_six_bits() {
         for timing in ALL {
             for len in [0, 1, 8, 12, 16, 20, 24, 32, 48, 64] {

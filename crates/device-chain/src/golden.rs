@@ -87,6 +87,7 @@ fn order() -> GrantUse {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Ed25519: minutes")]
 fn signed_genesis() {
     let genesis = genesis(4, 1, 1);
     let signed = SignedGenesis::sign(genesis.clone(), &SigningKey::from_seed([0x4d; 32]));
@@ -206,6 +207,7 @@ fn grant() {
 
 /// All that is remembered, at its longest, fits one message to somebody who was away.
 #[test]
+#[cfg_attr(miri, ignore = "Ed25519: minutes")]
 fn the_largest_state_fits() {
     let genesis = genesis(MAX_VALIDATORS as u32, MAX_ENDPOINTS as u32, MAX_AUTHORITIES as u8);
     let state = State::largest(&genesis);

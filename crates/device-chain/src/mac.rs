@@ -193,7 +193,7 @@ mod tests {
             let [key, other] = keys(suite);
             let tag = key.tag(&message);
             assert!(key.verify(&message, &tag[..8]));
-            for at in 0..TAG_INPUT {
+            for at in (0..TAG_INPUT).step_by(if cfg!(miri) { TAG_INPUT / 3 } else { 1 }) {
                 let mut changed = message;
                 changed[at] ^= 1;
                 assert!(!key.verify(&changed, &tag[..8]), "byte {at}");

@@ -267,6 +267,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Ed25519: minutes")]
     fn the_registry_read_from_the_flash_is_that_of_the_genesis() {
         for genesis in [car::genesis(4, "SMALL"), largest()] {
             let (bytes, maker) = signed(&genesis);
@@ -296,6 +297,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Ed25519: minutes")]
     fn the_registry_refuses_what_the_genesis_does() {
         let changes: [fn(&mut Genesis); 8] = [
             |genesis| genesis.version += 1,

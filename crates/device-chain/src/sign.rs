@@ -75,6 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Ed25519: minutes")]
     fn a_signature_is_bound_to_key_domain_and_digest() {
         let key = SigningKey::from_seed([7; 32]);
         let other = SigningKey::from_seed([8; 32]);

@@ -12,6 +12,7 @@ const KEPT: usize = ACTIVE_BANK + 64;
 const KEPT_TOO: usize = KEPT + record_size(4, GEOMETRY.write_size) as usize;
 
 #[test]
+#[cfg_attr(miri, ignore = "every byte, three times: hours")]
 fn a_flipped_byte_is_never_accepted() {
     let (flash, counter) = used();
     let (mut whole, mut whole_counter) = (flash.clone(), counter);

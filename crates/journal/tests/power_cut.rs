@@ -138,6 +138,7 @@ fn check(flash: &mut MemFlash, counter: &mut MemCounter, known: &Known, cut: &st
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "every cut of the power: hours")]
 fn a_cut_at_any_byte_loses_nothing_acknowledged() {
     let (mut cuts, mut torn, mut in_flight) = (0, 0, 0);
     for &(tear, seed) in STABLE {
@@ -170,6 +171,7 @@ fn a_cut_at_any_byte_loses_nothing_acknowledged() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "every cut of the power: hours")]
 fn a_second_cut_at_any_byte_of_the_recovery_loses_nothing_either() {
     let mut cuts = 0;
     for &(tear, seed) in STABLE {
@@ -206,6 +208,7 @@ fn a_second_cut_at_any_byte_of_the_recovery_loses_nothing_either() {
 /// Bits that were caught half-way may read as done today and as undone tomorrow. They may cost what was never acknowledged,
 /// or be noticed as a loss; nothing else.
 #[test]
+#[cfg_attr(miri, ignore = "every cut of the power: hours")]
 fn units_that_read_differently_each_time_are_never_believed_twice() {
     let (mut cuts, mut amnesia) = (0, 0);
     for seed in 0..10 {
@@ -300,6 +303,7 @@ fn a_rewrite_that_was_never_acknowledged_is_done_again_with_the_bank_before_it_k
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "every cut of the power: hours")]
 fn a_cut_at_any_byte_of_a_format_leaves_it_blank_or_formatted() {
     let whole = u64::from(GEOMETRY.capacity) + 64;
     for &(tear, seed) in STABLE {

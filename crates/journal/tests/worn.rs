@@ -73,6 +73,7 @@ fn outcome(place: core::ops::Range<u32>, defect: Defect) -> Outcome {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "every place worn: hours")]
 fn one_worn_place_costs_a_bank_and_no_record() {
     let mut table: BTreeMap<(String, Outcome), u32> = BTreeMap::new();
     for (defects, size) in [(&PROGRAM[..], GEOMETRY.write_size), (&ERASE[..], GEOMETRY.erase_size)] {

@@ -10,6 +10,8 @@ use crate::Ecu;
 
 const N: u8 = 4;
 const HEARTBEAT_US: u64 = 50_000;
+/// Half a phase; Miri takes seconds for a step.
+const STEP_US: u64 = if cfg!(miri) { 10_000 } else { 500 };
 
 fn genesis() -> Genesis {
     let name = |at: u8| Name::try_from(["zero", "one", "two", "three", "door"][usize::from(at)]).unwrap();
@@ -83,10 +85,10 @@ impl World {
         self.endpoint.handle(self.now, Input::Submit(Data::from_slice(data).unwrap()));
     }
 
-    /// Runs for so many microseconds, in steps of half a phase.
+    /// Runs for so many microseconds, in steps.
     fn run(&mut self, us: u64) {
-        for _ in 0..us / 500 {
-            self.now = self.now.plus(500);
+        for _ in 0..us / STEP_US {
+            self.now = self.now.plus(STEP_US);
             for at in 0..self.validators.len() {
                 self.validators[at].handle(self.now, crate::Input::Tick);
             }
@@ -169,6 +171,7 @@ fn records_are_decided_in_order_and_acknowledged() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a car for seconds: minutes")]
 fn a_record_is_repeated_byte_for_byte_ever_more_slowly_until_it_is_acknowledged() {
     let mut world = World::new(1);
     world.spoil = |_| None;
@@ -190,6 +193,7 @@ fn a_record_is_repeated_byte_for_byte_ever_more_slowly_until_it_is_acknowledged(
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a car for seconds: minutes")]
 fn one_validator_alone_or_a_wrong_tag_acknowledges_nothing() {
     let mut world = World::new(1);
     // f + 1 = 2 are needed: 1 and 2 speak at height 1, but the tag of 2 is spoilt

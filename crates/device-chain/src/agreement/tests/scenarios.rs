@@ -266,6 +266,7 @@ fn what_is_allowed_only_later_is_valid_only_later_even_if_heard_of_early() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of votes: minutes")]
 fn a_liar_cannot_fill_the_table_of_values() {
     let mut node = Node::new(4, 0);
     for i in 0..200u8 {

@@ -118,6 +118,7 @@ impl Storm {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of storms: hours")]
 fn nobody_decides_differently_and_everybody_decides_when_the_bus_is_calm() {
     for (n, liars) in [(4, 0), (4, 1), (5, 1), (6, 1), (7, 2), (8, 2)] {
         for seed in 0..150 {
@@ -131,9 +132,10 @@ fn nobody_decides_differently_and_everybody_decides_when_the_bus_is_calm() {
 
 #[test]
 fn they_decide_also_after_the_whole_car_has_lost_power() {
-    for seed in 0..40 {
+    let (seeds, steps) = if cfg!(miri) { (1, 60) } else { (40, 150) };
+    for seed in 0..seeds {
         let mut storm = Storm::new(4, 1, seed);
-        storm.rage(150);
+        storm.rage(steps);
         storm.mesh.wire.clear();
         (0..3).for_each(|at| storm.mesh.power_cut(at));
         storm.liars = 0;
