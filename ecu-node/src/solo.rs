@@ -106,15 +106,15 @@ pub struct Solo<'e, K, F, C> {
     ecu: &'e mut Ecu<K>,
     writer: Writer<F, C>,
     work: Deque<Work, MAX_WORK>,
-    buffer: [u8; MAX_MESSAGE],
+    buffer: &'e mut [u8; MAX_MESSAGE],
 }
 
 impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> {
-    /// An ECU whose validator has started, with what belongs to it.
+    /// An ECU whose validator has started, with what belongs to it; `buffer` is for one message or record at a time.
     #[must_use]
-    pub const fn new(ecu: &'e mut Ecu<K>, store: Store<F, C>) -> Self {
+    pub const fn new(ecu: &'e mut Ecu<K>, store: Store<F, C>, buffer: &'e mut [u8; MAX_MESSAGE]) -> Self {
         let writer = Writer { store, owed: None, abstains: false };
-        Self { ecu, writer, work: Deque::new(), buffer: [0; MAX_MESSAGE] }
+        Self { ecu, writer, work: Deque::new(), buffer }
     }
 
     /// The ECU.
@@ -138,7 +138,7 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
     /// The next thing to do outside; call it until `None` after every input.
     pub fn poll(&mut self, now: Micros) -> Option<Outcome> {
         loop {
-            match self.ecu.poll(&mut self.buffer)? {
+            match self.ecu.poll(self.buffer)? {
                 Effect::Persist { token, kind, bytes } => {
                     if let Some(token) = self.writer.append(token, kind, bytes) {
                         self.ecu.handle(now, Input::Persisted(token));
@@ -175,7 +175,7 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
 
     /// Looks after the journal, when [`Self::poll`] has returned `None`. Poll again if it is true.
     pub fn keep(&mut self, now: Micros) -> bool {
-        let Some(token) = self.writer.keep(self.ecu, now, &mut self.buffer) else { return false };
+        let Some(token) = self.writer.keep(self.ecu, now, self.buffer) else { return false };
         self.ecu.handle(now, Input::Persisted(token));
         true
     }

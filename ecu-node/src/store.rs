@@ -94,7 +94,7 @@ pub fn format<F: Flash, C: Counter<Error = F::Error>>(
 }
 
 /// Opens the journal and gives a validator that has its place what it holds. Whatever cannot be trusted makes the node an
-/// amnesiac, never a boot loop: the journal is then begun anew with that fact.
+/// amnesiac, never a boot loop: the journal is then begun anew with that fact. `buffer` is for its records, one at a time.
 ///
 /// # Errors
 /// [`OpenError::Io`], [`OpenError::Worn`], [`OpenError::Geometry`] and [`OpenError::Unsupported`] only: nothing that a node
@@ -102,6 +102,7 @@ pub fn format<F: Flash, C: Counter<Error = F::Error>>(
 pub fn open<K: KeyStore, F: Flash, C: Counter<Error = F::Error>>(
     reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
     validator: &mut Validator<K>,
+    buffer: &mut [u8; MAX_MESSAGE],
 ) -> Result<Opened<F, C>, OpenError<F::Error>> {
     let identity = validator.mesh().0.0;
     let (flash, counter) = reopen().map_err(OpenError::Io)?;
@@ -125,7 +126,7 @@ pub fn open<K: KeyStore, F: Flash, C: Counter<Error = F::Error>>(
     };
 
     let mut sound = true;
-    let replayed = journal.for_each(|_, kind, payload| {
+    let replayed = journal.for_each(buffer, |_, kind, payload| {
         sound = sound && RecordKind::from_code(kind).is_some_and(|kind| validator.replay(kind, payload).is_ok());
     });
     if (replayed.is_err() || !sound) && !diagnosis.is_amnesia() {
@@ -136,8 +137,7 @@ pub fn open<K: KeyStore, F: Flash, C: Counter<Error = F::Error>>(
     }
     let mut store = Store { journal, alone: false };
     if diagnosis != Diagnosis::Intact {
-        let mut buffer = [0; MAX_MESSAGE];
-        store.rewrite(|keep| validator.live_records(&mut buffer, keep))?;
+        store.rewrite(|keep| validator.live_records(buffer, keep))?;
     }
     Ok(Opened { store, diagnosis })
 }

@@ -23,15 +23,15 @@ pub(crate) const MAX_WRITE_SIZE: u32 = 64;
 pub(crate) const BANK_HEADER: u32 = 64;
 /// Bytes of a record before its payload.
 pub(crate) const RECORD_HEADER: usize = 15;
-/// Bytes of the largest record with its padding.
-pub(crate) const RECORD_BUFFER: usize = (RECORD_HEADER + MAX_RECORD).next_multiple_of(MAX_WRITE_SIZE as usize);
 
 const _: () = assert!(BANK_HEADER.is_multiple_of(MAX_WRITE_SIZE), "records start on a unit");
 const _: () = assert!(MAX_RECORD < u16::MAX as usize, "an erased length is not a length");
 
 const MAGIC: [u8; 4] = *b"RFJ1";
 /// The CRC is the last field of a bank header and of a record header.
-const CRC_SIZE: usize = 4;
+pub(crate) const CRC_SIZE: usize = 4;
+/// What fills the last unit of a record.
+static PADDING: [u8; MAX_WRITE_SIZE as usize] = [0xFF; MAX_WRITE_SIZE as usize];
 /// Castagnoli's polynomial: any burst of up to 32 bits is found, and any 3 bits in a record of ours.
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
@@ -101,7 +101,22 @@ pub(crate) struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// Reads what may be a header; only [`is_intact`] tells whether it is one.
+    /// The header of a record, with the CRC of the whole of it; `crc` has [begun](begin_record_crc) with what it is bound to.
+    pub fn encode(&self, mut crc: Digest<'_, u32>, payload: &[u8], write_size: u32) -> [u8; RECORD_HEADER] {
+        let mut bytes = [0; RECORD_HEADER];
+        bytes[0..2].copy_from_slice(&self.length.to_le_bytes());
+        bytes[2] = self.kind;
+        bytes[3..11].copy_from_slice(&self.sequence.to_le_bytes());
+        let padding = record_size(payload.len(), write_size) as usize - RECORD_HEADER - payload.len();
+        let (covered, checksum) = bytes.split_at_mut(RECORD_HEADER - CRC_SIZE);
+        for part in [covered, payload, &PADDING[..padding]] {
+            crc.update(part);
+        }
+        checksum.copy_from_slice(&crc.finalize().to_le_bytes());
+        bytes
+    }
+
+    /// Reads what may be a header; only the CRC tells whether it is one.
     pub fn decode(bytes: &[u8; RECORD_HEADER]) -> Self {
         Self {
             length: u16::from_le_bytes(field(bytes, 0)),
@@ -111,44 +126,13 @@ impl RecordHeader {
     }
 }
 
-/// Lays out a record at the start of `buffer` and returns its bytes, padded to whole units.
-///
-/// `payload` is at most [`MAX_RECORD`] bytes long.
-pub(crate) fn encode_record<'a>(
-    buffer: &'a mut [u8; RECORD_BUFFER],
-    context: Digest<'_, u32>,
-    header: RecordHeader,
-    payload: &[u8],
-    write_size: u32,
-) -> &'a [u8] {
-    let record = &mut buffer[..record_size(payload.len(), write_size) as usize];
-    record.fill(0xFF);
-    record[0..2].copy_from_slice(&header.length.to_le_bytes());
-    record[2] = header.kind;
-    record[3..11].copy_from_slice(&header.sequence.to_le_bytes());
-    record[RECORD_HEADER..][..payload.len()].copy_from_slice(payload);
-    let crc = record_crc(context, record);
-    record[RECORD_HEADER - CRC_SIZE..RECORD_HEADER].copy_from_slice(&crc.to_le_bytes());
-    record
-}
-
-/// Whether `record`, with its padding, is what [`encode_record`] wrote in the same context.
-pub(crate) fn is_intact(context: Digest<'_, u32>, record: &[u8]) -> bool {
-    record[RECORD_HEADER - CRC_SIZE..RECORD_HEADER] == record_crc(context, record).to_le_bytes()
-}
-
-/// Starts the CRC of a record with what it is bound to: the device and the generation of its bank.
-pub(crate) fn record_context(identity: &Identity, generation: u32) -> Digest<'static, u32> {
-    let mut digest = CRC.digest();
-    digest.update(identity);
-    digest.update(&generation.to_le_bytes());
-    digest
-}
-
-fn record_crc(mut context: Digest<'_, u32>, record: &[u8]) -> u32 {
-    context.update(&record[..RECORD_HEADER - CRC_SIZE]);
-    context.update(&record[RECORD_HEADER..]);
-    context.finalize()
+/// Begins the CRC of a record with what it is bound to: the device and the generation of its bank. What of the header lies
+/// before the CRC itself, the payload and the padding follow.
+pub(crate) fn begin_record_crc(identity: &Identity, generation: u32) -> Digest<'static, u32> {
+    let mut crc = CRC.digest();
+    crc.update(identity);
+    crc.update(&generation.to_le_bytes());
+    crc
 }
 
 /// The `N` bytes of a number at `offset`, which lies inside `bytes`.

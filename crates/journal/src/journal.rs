@@ -166,17 +166,21 @@ impl<F: Flash, C: Counter<Error = F::Error>> Journal<F, C> {
         Ok((Self { medium, counter, bank, needs_rewrite, next, prepared: 0 }, recovery))
     }
 
-    /// Calls `visit(sequence, kind, payload)` for every record, oldest first. A record that was never acknowledged and cannot
-    /// be read any more ends them.
+    /// Calls `visit(sequence, kind, payload)` for every record, oldest first; the payload lies in `buffer`. A record that was never
+    /// acknowledged and cannot be read any more ends them.
     ///
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Io`]; what was visited before stands.
-    pub fn for_each(&mut self, mut visit: impl FnMut(u64, u8, &[u8])) -> Result<(), Error<F::Error>> {
+    pub fn for_each(
+        &mut self,
+        buffer: &mut [u8; MAX_RECORD],
+        mut visit: impl FnMut(u64, u8, &[u8]),
+    ) -> Result<(), Error<F::Error>> {
         let mut cursor = Bank::new(self.bank.start, self.bank.header);
         while cursor.end < self.bank.end {
             let (offset, read) = (cursor.end, cursor.last_sequence);
-            match self.medium.read_next(&mut cursor).map_err(Error::Io)? {
-                Some((header, payload)) => visit(header.sequence, header.kind, payload),
+            match self.medium.read_next(&mut cursor, buffer).map_err(Error::Io)? {
+                Some(header) => visit(header.sequence, header.kind, &buffer[..header.length.into()]),
                 None if read >= self.counter.value() => break,
                 None => return Err(Error::Damaged { offset }),
             }

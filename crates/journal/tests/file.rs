@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use journal::{Counter, FileCounter, FileFlash, Flash, Geometry, Journal};
+use journal::{Counter, FileCounter, FileFlash, Flash, Geometry, Journal, MAX_RECORD};
 
 const GEOMETRY: Geometry = Geometry { erase_size: 4096, write_size: 16, capacity: 16384 };
 const IDENTITY: [u8; 32] = [7; 32];
@@ -24,7 +24,7 @@ fn records_outlive_the_process() {
         let (mut journal, recovery) = Journal::open(flash, counter, IDENTITY).unwrap();
         assert!(!recovery.needs_rewrite());
         let mut rounds = Vec::new();
-        journal.for_each(|_, _, payload| rounds.push(payload[0])).unwrap();
+        journal.for_each(&mut [0; MAX_RECORD], |_, _, payload| rounds.push(payload[0])).unwrap();
         assert_eq!(rounds, (1..round).collect::<Vec<_>>());
         journal.append(1, &[round; 500]).map(drop).unwrap_or_else(|error| {
             assert_eq!(error.to_string(), "the journal is full");

@@ -3,6 +3,7 @@
 use can_bus::Frame;
 use device_chain::block::Seal;
 use device_chain::genesis::Genesis;
+use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::Record;
 use device_chain::types::{Micros, ValidatorIndex};
 use device_chain::validator::{Boot, Decision, Report};
@@ -163,7 +164,7 @@ impl SimEcu {
         let keys = SharedKeys::new(keyring.store(self.place));
         let mut ecu = Box::new(Ecu::new(keys.clone()));
         ecu.validator_mut().install(genesis, self.place).expect("in genesis");
-        let opened = match store::open(&mut || Ok(ports.clone()), ecu.validator_mut()) {
+        let opened = match store::open(&mut || Ok(ports.clone()), ecu.validator_mut(), &mut [0; MAX_MESSAGE]) {
             Ok(opened) => opened,
             Err(error) => {
                 self.refused = Some(error);

@@ -61,7 +61,8 @@ impl Device {
     fn open(&self) -> Result<Opened, OpenError<MemError>> {
         let mut validator = Box::new(Validator::new(SoftKeys::new(self.genesis.suite)));
         validator.install(&self.genesis, 0).expect("a place in the genesis");
-        let opened = store::open(&mut || Ok((self.flash.clone(), self.counter.clone())), &mut validator)?;
+        let mut reopen = || Ok((self.flash.clone(), self.counter.clone()));
+        let opened = store::open(&mut reopen, &mut validator, &mut [0; MAX_MESSAGE])?;
         Ok(Opened { store: opened.store, diagnosis: opened.diagnosis, validator })
     }
 

@@ -1,6 +1,6 @@
 //! Flash, counter, and a journal over both.
 
-use journal::{Counter, Flash, Geometry, Identity, Journal};
+use journal::{Counter, Flash, Geometry, Identity, Journal, MAX_RECORD};
 
 use super::Results;
 
@@ -184,7 +184,7 @@ fn open<F: Flash, C: Counter<Error = F::Error>>(
 
 fn holds_records<F: Flash, C: Counter<Error = F::Error>>(journal: &mut Journal<F, C>) -> bool {
     let (mut count, mut same) = (0, true);
-    let read = journal.for_each(|_, _, payload| {
+    let read = journal.for_each(&mut [0; MAX_RECORD], |_, _, payload| {
         same &= RECORDS.get(count).is_some_and(|record| *record == payload);
         count += 1;
     });

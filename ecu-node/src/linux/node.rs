@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use device_chain::genesis::{Genesis, SignedGenesis, ValidatorEntry};
 use device_chain::keys::{Device, SoftKeys};
+use device_chain::limits::MAX_MESSAGE;
 use device_chain::sign::SigningKey;
 use device_chain::tx::TxBytes;
 use device_chain::types::{Height, Micros};
@@ -94,7 +95,7 @@ impl Node {
             .map_err(|_| anyhow!("{}: it has no place for this node", paths.genesis.display()))?;
         let journal = paths.state.join("journal.bin");
         let mut reopen = || Ok((open_flash(&journal)?, FileCounter::open(&paths.counter)?));
-        let opened = store::open(&mut reopen, validator)
+        let opened = store::open(&mut reopen, validator, &mut [0; MAX_MESSAGE])
             .map_err(|error| anyhow!("{}: {error}", journal.display()))
             .context("the journal cannot be opened: check the files and the disk, or provision this device again")?;
 

@@ -199,7 +199,7 @@ mod tests {
         validator.install(genesis.clone(), me).unwrap();
         FileCounter::create(&counter).unwrap();
         let mut reopen = || Ok((FileFlash::open(&flash, SMALL)?, FileCounter::open(&counter)?));
-        store::open(&mut reopen, &mut validator).unwrap().store
+        store::open(&mut reopen, &mut validator, &mut [0; MAX_MESSAGE]).unwrap().store
     }
 
     /// P6.

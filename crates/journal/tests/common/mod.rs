@@ -1,7 +1,7 @@
 //! What the tests share. Not every test uses all of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use journal::{Geometry, Identity, Journal, MemCounter, MemError, MemFlash, OpenError, Recovery};
+use journal::{Geometry, Identity, Journal, MAX_RECORD, MemCounter, MemError, MemFlash, OpenError, Recovery};
 
 /// Two banks of two pages each.
 pub const GEOMETRY: Geometry = Geometry { erase_size: 256, write_size: 8, capacity: 1024 };
@@ -24,7 +24,9 @@ pub fn open<'a>(flash: &'a mut MemFlash, counter: &'a mut MemCounter) -> Result<
 
 pub fn records(journal: &mut Journal<&mut MemFlash, &mut MemCounter>) -> Vec<Record> {
     let mut all = Vec::new();
-    journal.for_each(|sequence, kind, payload| all.push((sequence, kind, payload.to_vec()))).unwrap();
+    journal
+        .for_each(&mut [0; MAX_RECORD], |sequence, kind, payload| all.push((sequence, kind, payload.to_vec())))
+        .unwrap();
     all
 }
 

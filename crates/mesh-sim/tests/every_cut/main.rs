@@ -15,6 +15,7 @@ use common::{GATEWAY, SECOND_US};
 use device_chain::agreement::VoteKind;
 use device_chain::genesis::Genesis;
 use device_chain::keys::SoftKeys;
+use device_chain::limits::MAX_MESSAGE;
 use device_chain::types::{Hash, Height};
 use device_chain::validator::Validator;
 use device_chain::wire::Kind;
@@ -50,7 +51,7 @@ fn open(flash: &MemFlash, counter: u64, genesis: &Genesis) -> (Diagnosis, Found)
 fn open_ports(ports: &(SharedFlash, SharedCounter), genesis: &Genesis) -> (Diagnosis, Found) {
     let mut validator = Box::new(Validator::new(SoftKeys::new(genesis.suite)));
     validator.install(genesis, WATCHED).expect("in genesis");
-    let opened = store::open(&mut || Ok(ports.clone()), &mut validator).expect("it opens");
+    let opened = store::open(&mut || Ok(ports.clone()), &mut validator, &mut [0; MAX_MESSAGE]).expect("it opens");
     let height = validator.state().height();
     let votes = |height| {
         let own = validator.own_votes(height);

@@ -11,6 +11,7 @@
 use core::cell::RefCell;
 
 use device_chain::keys::{Device, SoftKeys};
+use device_chain::limits::MAX_MESSAGE;
 use device_chain::mac::Suite;
 use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
@@ -47,6 +48,7 @@ const PATIENCE_US: u64 = 250_000;
 
 static ECU: ConstStaticCell<Ecu<SoftKeys>> = ConstStaticCell::new(Ecu::new(SoftKeys::new(Suite::Cmac)));
 static NODE: StaticCell<Node> = StaticCell::new();
+static BUFFER: ConstStaticCell<[u8; MAX_MESSAGE]> = ConstStaticCell::new([0; MAX_MESSAGE]);
 static FLASH: StaticCell<Shared> = StaticCell::new();
 static SIGNER: StaticCell<Executor> = StaticCell::new();
 static PUMP: InterruptExecutor = InterruptExecutor::new();
@@ -124,12 +126,13 @@ fn open(flash: Flash<'static, Blocking>, nonce: u64) -> Result<&'static mut Node
     }
     let flash: &'static Shared = FLASH.init(RefCell::new(flash));
     let mut reopen = || Ok((JournalFlash::new(flash), BackupCounter::open()));
-    let opened = store::open(&mut reopen, validator).map_err(|_| "the journal cannot be opened")?;
+    let buffer = BUFFER.take();
+    let opened = store::open(&mut reopen, validator, buffer).map_err(|_| "the journal cannot be opened")?;
     let height = validator.state().height();
     validator.start(Boot { nonce }, now());
     log::line!("started validator={} height={} journal={:?}", me, height, opened.diagnosis);
     IDENTITY.signal(identity);
-    Ok(NODE.init(Solo::new(ecu, opened.store)))
+    Ok(NODE.init(Solo::new(ecu, opened.store, buffer)))
 }
 
 #[embassy_executor::task]

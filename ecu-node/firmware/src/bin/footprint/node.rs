@@ -92,7 +92,14 @@ impl Node {
 
     /// Boots: genesis, keys, journal.
     #[inline(never)]
-    pub fn boot(&mut self, me: ValidatorIndex, port: Port, nonce: u64, now: Micros) -> Option<()> {
+    pub fn boot(
+        &mut self,
+        me: ValidatorIndex,
+        port: Port,
+        nonce: u64,
+        now: Micros,
+        buffer: &mut [u8; MAX_MESSAGE],
+    ) -> Option<()> {
         let validator = self.ecu.validator_mut();
         validator.install(Registry::open(&GENESIS, &MAKER).ok()?, me).ok()?;
         let suite = validator.registry().suite();
@@ -102,7 +109,7 @@ impl Node {
             let key = hash(Domain::PairKey, &[&[me.min(peer), me.max(peer)]]);
             validator.keys_mut().load_validator(peer, Key::new(key.0));
         }
-        let store = store::open(&mut || Ok((port, port)), validator).ok()?.store;
+        let store = store::open(&mut || Ok((port, port)), validator, buffer).ok()?.store;
         validator.start(Boot { nonce }, now);
         self.running = Slot::Full(Running { store, identity: signer(1, me) });
         Some(())
