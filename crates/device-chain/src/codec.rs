@@ -54,11 +54,25 @@ pub fn decode_own<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     postcard::from_bytes(bytes).ok()
 }
 
-/// Decodes the one canonical encoding of a value in front, and gives back what stands behind it.
-pub fn take<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
+/// Takes a value in its canonical encoding from the front.
+pub fn take<T: Serialize + DeserializeOwned>(bytes: &mut &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes::<T>(bytes).ok()?;
     let encoding = bytes.get(..bytes.len() - rest.len())?;
-    is_encoding_of(&value, encoding).then_some((value, rest))
+    if !is_encoding_of(&value, encoding) {
+        return None;
+    }
+    *bytes = rest;
+    Some(value)
+}
+
+/// Takes a list in its canonical encoding from the front, into its place: as a value it would be too large for a chip's stack.
+pub fn take_list<T, const N: usize>(bytes: &mut &[u8], list: &mut heapless::Vec<T, N>) -> Option<()>
+where
+    T: Serialize + DeserializeOwned,
+{
+    list.clear();
+    let length: u32 = take(bytes)?;
+    (0..length).try_for_each(|_| list.push(take(bytes)?).ok())
 }
 
 fn is_encoding_of<T: Serialize>(value: &T, bytes: &[u8]) -> bool {

@@ -4,6 +4,7 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::hash::merkle;
 use crate::limits::MAX_FRONTIER;
 use crate::types::Hash;
@@ -37,6 +38,18 @@ pub struct Frontier {
 impl Frontier {
     /// No leaves.
     pub(crate) const EMPTY: Self = Self { size: 0, peaks: Vec::new() };
+
+    /// Drops all leaves.
+    pub(crate) fn clear(&mut self) {
+        self.size = 0;
+        self.peaks.clear();
+    }
+
+    /// Takes one in its canonical encoding from the front, into its place. Whether it [is sound](Self::is_sound) is left to ask.
+    pub(crate) fn take(&mut self, bytes: &mut &[u8]) -> Option<()> {
+        self.size = codec::take(bytes)?;
+        codec::take_list(bytes, &mut self.peaks)
+    }
 
     /// As many leaves, and as many peaks, as there can be.
     #[cfg(test)]

@@ -23,16 +23,20 @@ impl Plan {
     /// The plan of a genesis that was checked ([`Genesis::check`]).
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
+        let mut plan = Self::NONE;
         let validators = genesis.validators.iter().map(|validator| validator.identifiers);
-        Self::of(validators, genesis.endpoints.iter().map(|endpoint| endpoint.identifier))
+        plan.fill(validators, genesis.endpoints.iter().map(|endpoint| endpoint.identifier));
+        plan
     }
 
-    /// The plan of these validators and endpoints, in the order of their places.
-    pub(crate) fn of(
+    /// Becomes the plan of these validators and endpoints, in the order of their places.
+    pub(crate) fn fill(
+        &mut self,
         validators: impl Iterator<Item = Identifiers>,
         endpoints: impl Iterator<Item = RawIdentifier>,
-    ) -> Self {
-        let mut entries = Vec::<(RawIdentifier, Source), MAX_IDENTIFIERS>::new();
+    ) {
+        let entries = &mut self.entries;
+        entries.clear();
         // the table has room for the limits of a genesis; to sort while it is made takes less code than to sort it
         let mut enter = |id, device, class| {
             let at = entries.partition_point(|(known, _)| *known < id);
@@ -47,7 +51,6 @@ impl Plan {
         for (id, at) in endpoints.zip(0..) {
             enter(id, Device::Endpoint(at), Class::Record);
         }
-        Self { entries }
     }
 
     /// Owner and use of an identifier; `None` if it is not the mesh's.

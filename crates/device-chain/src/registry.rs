@@ -1,10 +1,8 @@
 //! What a running node needs of a genesis, in a seventh of its memory: names and keys of devices stay in the flash.
 
 use heapless::Vec;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::codec;
+use crate::codec::{take, take_list};
 use crate::genesis::{
     Authority, AuthorityEntry, EndpointEntry, Genesis, GenesisError, Identifiers, Name, Policy, RawIdentifier, Role,
     ValidatorEntry, check_devices, check_frame,
@@ -137,19 +135,29 @@ impl Registry {
     /// # Errors
     /// What is wrong, for a person to read.
     pub fn open(bytes: &[u8], maker: &PublicKey) -> Result<Self, GenesisError> {
+        let mut registry = Self::NONE;
+        registry.read(bytes, maker)?;
+        Ok(registry)
+    }
+
+    /// The same in its place.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; what is in its place then is of no use.
+    pub(crate) fn read(&mut self, bytes: &[u8], maker: &PublicKey) -> Result<(), GenesisError> {
         let (genesis, signature) = bytes.split_last_chunk::<64>().ok_or(GenesisError::Malformed)?;
-        let mesh = MeshId(hash_of_encoding(Domain::Genesis, genesis));
-        if !sign::verify(maker, Domain::Genesis, &mesh.0, &Signature::from_bytes(signature)) {
+        self.mesh = MeshId(hash_of_encoding(Domain::Genesis, genesis));
+        if !sign::verify(maker, Domain::Genesis, &self.mesh.0, &Signature::from_bytes(signature)) {
             return Err(GenesisError::Signature);
         }
-        Self::read(mesh, genesis).ok_or(GenesisError::Malformed)?
+        self.take(genesis).ok_or(GenesisError::Malformed)?
     }
 
     /// `None` unless canonical.
-    fn read(mesh: MeshId, bytes: &[u8]) -> Option<Result<Self, GenesisError>> {
+    fn take(&mut self, bytes: &[u8]) -> Option<Result<(), GenesisError>> {
         let rest = &mut &bytes[..];
         let version: u8 = take(rest)?;
-        let suite: Suite = take(rest)?;
+        self.suite = take(rest)?;
         take::<Name>(rest)?;
         let entries: Vec<ValidatorEntry, MAX_VALIDATORS> = take(rest)?;
         let endpoints: u32 = take(rest)?;
@@ -157,18 +165,18 @@ impl Registry {
         for _ in 0..endpoints {
             take::<EndpointEntry>(rest)?;
         }
-        let authorities: Vec<AuthorityEntry, MAX_AUTHORITIES> = take(rest)?;
-        let policy: Policy = take(rest)?;
+        take_list(rest, &mut self.authorities)?;
+        self.policy = take(rest)?;
         if !rest.is_empty() || endpoints as usize > MAX_ENDPOINTS {
             return None;
         }
         let each = || (0..endpoints).scan(list, |list, _| take::<EndpointEntry>(list));
-        let checked = check_frame(version, &entries, &policy).and_then(|()| check_devices(&entries, each));
+        let checked = check_frame(version, &entries, &self.policy).and_then(|()| check_devices(&entries, each));
         let identifiers = each().map(|endpoint| endpoint.identifier);
-        let plan = Plan::of(entries.iter().map(|entry| entry.identifiers), identifiers);
-        let validators = entries.iter().map(|entry| (entry.role, entry.identifiers)).collect();
-        let endpoints = endpoints as usize;
-        Some(checked.map(|()| Self { mesh, suite, policy, validators, authorities, endpoints, plan }))
+        self.plan.fill(entries.iter().map(|entry| entry.identifiers), identifiers);
+        self.validators = entries.iter().map(|entry| (entry.role, entry.identifiers)).collect();
+        self.endpoints = endpoints as usize;
+        Some(checked)
     }
 
     /// The device with this identity in a signed genesis that was [opened](Self::open).
@@ -232,17 +240,12 @@ impl Registry {
     }
 }
 
-/// Takes one value in its canonical encoding from the front.
-fn take<T: Serialize + DeserializeOwned>(rest: &mut &[u8]) -> Option<T> {
-    let (value, behind) = codec::take(rest)?;
-    *rest = behind;
-    Some(value)
-}
 #[cfg(test)]
 mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::codec;
     use crate::genesis::SignedGenesis;
     use crate::sign::SigningKey;
     use crate::validator::tests::car;

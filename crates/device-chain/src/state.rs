@@ -110,25 +110,29 @@ impl State {
     /// The state of a car that has decided nothing yet.
     #[must_use]
     pub fn new(genesis: &impl Devices) -> Self {
-        let mesh = genesis.mesh();
-        let mut state = Self {
-            mesh,
-            head: mesh.0,
-            tree: Frontier::default(),
-            event: EventHead { number: 0, hash: mesh.0, tree_size: 0, time_ms: 0 },
-            used_grants: Vec::new(),
-            alarms: Vec::new(),
-            readmissions: Vec::new(),
-            sequences: Vec::new(),
-            members: Members::all(genesis.validators()),
-            changes: Vec::new(),
-        };
-        // all have the genesis's own bounds
-        let _ = state.used_grants.resize_default(genesis.authorities());
-        let _ = state.readmissions.resize_default(genesis.validators());
-        let _ = state.sequences.resize_default(genesis.endpoints());
-        let _ = state.changes.resize_default(genesis.validators());
+        let mut state = Self::NONE;
+        state.begin(genesis);
         state
+    }
+
+    /// Becomes such a state in its place.
+    pub(crate) fn begin(&mut self, genesis: &impl Devices) {
+        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes } = self;
+        *mesh = genesis.mesh();
+        *head = mesh.0;
+        tree.clear();
+        *event = EventHead { number: 0, hash: mesh.0, tree_size: 0, time_ms: 0 };
+        *members = Members::all(genesis.validators());
+        alarms.clear();
+        used_grants.clear();
+        readmissions.clear();
+        sequences.clear();
+        changes.clear();
+        // all have the genesis's own bounds
+        let _ = used_grants.resize_default(genesis.authorities());
+        let _ = readmissions.resize_default(genesis.validators());
+        let _ = sequences.resize_default(genesis.endpoints());
+        let _ = changes.resize_default(genesis.validators());
     }
 
     /// Every list full and every number at its longest: the bound that [`MAX_STATE`] has to hold.
@@ -154,16 +158,46 @@ impl State {
     /// Whether it is *the* state is for f + 1 DECIDED to say (DC-33).
     #[must_use]
     pub fn decode(bytes: &[u8], genesis: &impl Devices) -> Option<Self> {
-        let state: Self = codec::decode(bytes)?;
-        let sound = state.mesh == genesis.mesh()
-            && state.tree.is_sound()
-            && state.used_grants.len() == genesis.authorities()
-            && state.readmissions.len() == genesis.validators()
-            && state.sequences.len() == genesis.endpoints()
-            && state.changes.len() == genesis.validators()
-            && state.members.is_sound(genesis)
-            && state.event.tree_size <= state.height();
-        sound.then_some(state)
+        let mut state = Self::NONE;
+        state.read(bytes, genesis).then_some(state)
+    }
+
+    /// The same in its place, for a chip whose stack is small. If it is false this is the state of a car that has decided
+    /// nothing yet.
+    #[must_use]
+    pub fn read(&mut self, bytes: &[u8], genesis: &impl Devices) -> bool {
+        let mut rest = bytes;
+        let sound = self.take(&mut rest).is_some() && rest.is_empty() && self.is_sound(genesis);
+        if !sound {
+            self.begin(genesis);
+        }
+        sound
+    }
+
+    /// Field by field, as they are declared.
+    fn take(&mut self, bytes: &mut &[u8]) -> Option<()> {
+        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes } = self;
+        *mesh = codec::take(bytes)?;
+        *head = codec::take(bytes)?;
+        tree.take(bytes)?;
+        *event = codec::take(bytes)?;
+        codec::take_list(bytes, used_grants)?;
+        codec::take_list(bytes, alarms)?;
+        codec::take_list(bytes, readmissions)?;
+        codec::take_list(bytes, sequences)?;
+        *members = codec::take(bytes)?;
+        codec::take_list(bytes, changes)
+    }
+
+    fn is_sound(&self, genesis: &impl Devices) -> bool {
+        self.mesh == genesis.mesh()
+            && self.tree.is_sound()
+            && self.used_grants.len() == genesis.authorities()
+            && self.readmissions.len() == genesis.validators()
+            && self.sequences.len() == genesis.endpoints()
+            && self.changes.len() == genesis.validators()
+            && self.members.is_sound(genesis)
+            && self.event.tree_size <= self.height()
     }
 
     /// Canonical bytes.
@@ -409,6 +443,32 @@ impl State {
         self.members = members;
         if let Some(last) = self.changes.get_mut(usize::from(validator)) {
             *last = self.tree.size();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::validator::tests::car;
+
+    proptest! {
+        /// The same as serde makes of it, and then what has to hold.
+        #[test]
+        fn a_state_is_read_in_its_place_as_it_is_decoded(at in 0..2048usize, to: u8, cut in 0..64usize, largest: bool) {
+            let genesis = car::genesis(7, "STATE");
+            let state = if largest { State::largest(&genesis) } else { State::new(&genesis) };
+            let mut bytes = state.encode().expect("fits");
+            prop_assert_eq!(State::decode(&bytes, &genesis), Some(state));
+            let (at, length) = (at % bytes.len(), bytes.len().saturating_sub(cut / 8));
+            bytes[at] = to;
+            bytes.truncate(length);
+            let expected = codec::decode::<State>(&bytes).filter(|state| state.is_sound(&genesis));
+            let mut read = State::largest(&genesis);
+            prop_assert_eq!(read.read(&bytes, &genesis), expected.is_some());
+            prop_assert_eq!(read, expected.unwrap_or_else(|| State::new(&genesis)));
         }
     }
 }

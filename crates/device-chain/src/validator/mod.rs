@@ -352,9 +352,9 @@ impl<K> Validator<K> {
         }
     }
 
-    /// Its keys, to be loaded before it starts.
-    pub const fn keys_mut(&mut self) -> &mut K {
-        &mut self.keys
+    /// Its keys, to be loaded before it starts, beside the genesis that they belong to.
+    pub const fn keys_mut(&mut self) -> (&Registry, &mut K) {
+        (&self.registry, &mut self.keys)
     }
 }
 

@@ -4,14 +4,13 @@ use super::heights::Which;
 use super::{Boot, Validator};
 use crate::agreement::{Instance, Value, ValueId};
 use crate::codec;
-use crate::genesis::Role;
+use crate::genesis::{GenesisError, Role};
 use crate::keys::KeyStore;
 use crate::limits::MAX_ROUNDS;
 use crate::record::{BadRecord, Named, Record, RecordKind, VoteRecord, note_named, push_newest};
 use crate::registry::{Devices, Registry};
-use crate::state::State;
 use crate::tx::{Transaction, TxBytes, decision_hash};
-use crate::types::{Height, Micros, ValidatorIndex};
+use crate::types::{Height, Micros, PublicKey, ValidatorIndex};
 
 /// The genesis has no such place, or no gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +23,29 @@ impl<K: KeyStore> Validator<K> {
     /// [`NotAValidator`] if `me` is no place in the genesis.
     pub fn install(&mut self, registry: impl Into<Registry>, me: ValidatorIndex) -> Result<(), NotAValidator> {
         self.registry = registry.into();
+        self.take_place(me)
+    }
+
+    /// Reads a signed genesis as it lies in the flash, as [`Registry::open`] does. What is to do besides is to give it its
+    /// [place](Self::take_place).
+    ///
+    /// # Errors
+    /// What is wrong, for a person to read.
+    pub fn read_genesis(&mut self, bytes: &[u8], maker: &PublicKey) -> Result<&Registry, GenesisError> {
+        self.registry.read(bytes, maker)?;
+        Ok(&self.registry)
+    }
+
+    /// Gives it its place in the car whose genesis it has read.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub fn take_place(&mut self, me: ValidatorIndex) -> Result<(), NotAValidator> {
         let (registry, full) = (&self.registry, self.registry.quorum());
         self.gateway = registry.with_role(Role::Gateway).ok_or(NotAValidator)?;
         registry.identifiers(me).ok_or(NotAValidator)?;
         (self.me, self.full, self.mesh, self.tag_len) = (me, full, registry.mesh(), registry.tag_len());
-        self.state = State::new(registry);
+        self.state.begin(registry);
         self.begin_next();
         Ok(())
     }
@@ -36,15 +53,18 @@ impl<K: KeyStore> Validator<K> {
     /// Takes the next record of the journal.
     ///
     /// # Errors
-    /// [`BadRecord`]: the record is no record or contradicts those before it. What was taken before stands; the caller gives up
-    /// the journal and [lets it forget](Self::forget).
+    /// [`BadRecord`]: the record is no record or contradicts those before it. What was taken before stands, unless it was a
+    /// state; the caller gives up the journal and [lets it forget](Self::forget).
     pub fn replay(&mut self, kind: RecordKind, bytes: &[u8]) -> Result<(), BadRecord> {
         match kind {
             RecordKind::State => {
-                self.state = State::decode(bytes, &self.registry).ok_or(BadRecord)?;
+                let sound = self.state.read(bytes, &self.registry);
                 self.history.clear();
                 self.heights.forget_previous();
                 self.begin_next();
+                if !sound {
+                    return Err(BadRecord);
+                }
             }
             RecordKind::Fact => match codec::decode(bytes).ok_or(BadRecord)? {
                 Record::Boot(boot) => self.boot = boot,

@@ -43,8 +43,9 @@ pub(super) struct CatchUp {
     since: Option<Micros>,
     /// Whom the present was asked of, when, and from which height.
     asked: Option<(ValidatorIndex, Micros, Height)>,
-    /// A state that was served, with its digest, until f + 1 DECIDED prove it.
-    state: Option<(State, Hash)>,
+    /// A state that was served, until f + 1 DECIDED prove its digest; of no meaning without one.
+    state: State,
+    digest: Option<Hash>,
     /// What each peer says was decided at a height: the hash of the transaction.
     vouched: [Option<(Height, Hash)>; MAX_VALIDATORS],
     /// Requests since the last one that helped.
@@ -56,11 +57,20 @@ pub(super) struct CatchUp {
 }
 
 impl CatchUp {
+    /// The present is reached: what remains is whom this node has served.
+    fn arrive(&mut self) {
+        let Self { claims, since, asked, state: _, digest, vouched, fruitless, valued: _, served: _ } = self;
+        claims.fill(None);
+        vouched.fill(None);
+        (*since, *asked, *digest, *fruitless) = (None, None, None, 0);
+    }
+
     pub(super) const IDLE: Self = Self {
         claims: [const { None }; MAX_VALIDATORS],
         since: None,
         asked: None,
-        state: None,
+        state: State::NONE,
+        digest: None,
         vouched: [None; MAX_VALIDATORS],
         fruitless: 0,
         valued: [None; MAX_VALIDATORS],
@@ -162,12 +172,11 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn proves_by(&self, peer: ValidatorIndex, claim: &[u8]) -> bool {
-        let (Some((state, digest)), Some(parts)) =
-            (&self.catch_up.state, Parts::split(claim, self.full.n, self.tag_len))
+        let (Some(digest), Some(parts)) = (&self.catch_up.digest, Parts::split(claim, self.full.n, self.tag_len))
         else {
             return false;
         };
-        parts.header.height == state.height() && self.authentic(peer, &parts, digest).is_some()
+        parts.header.height == self.catch_up.state.height() && self.authentic(peer, &parts, digest).is_some()
     }
 
     /// Asks one of those who claim to be ahead, each in turn, at most once in two heartbeats. A claim is unverified:
@@ -270,14 +279,12 @@ impl<K: KeyStore> Validator<K> {
         if !asked || !self.verify_body(peer, parts) {
             return;
         }
-        match State::decode(parts.body, &self.registry) {
-            Some(state) if state.height() > self.state.height() => {
-                let digest = state.digest();
-                self.catch_up.state = Some((state, digest));
-                self.adopt_if_proven();
-            }
-            Some(_) => {}
-            None => self.counters.malformed += 1,
+        self.catch_up.digest = None;
+        if !self.catch_up.state.read(parts.body, &self.registry) {
+            self.counters.malformed += 1;
+        } else if self.catch_up.state.height() > self.state.height() {
+            self.catch_up.digest = Some(self.catch_up.state.digest());
+            self.adopt_if_proven();
         }
     }
 
@@ -293,10 +300,9 @@ impl<K: KeyStore> Validator<K> {
         if proofs < self.full.one_correct() || !self.can_persist() {
             return;
         }
-        let Some((state, digest)) = self.catch_up.state.take() else { return };
-        let CatchUp { served, valued, .. } = self.catch_up;
-        self.catch_up = CatchUp { served, valued, ..CatchUp::IDLE };
-        self.state = state;
+        let Some(digest) = self.catch_up.digest else { return };
+        core::mem::swap(&mut self.state, &mut self.catch_up.state);
+        self.catch_up.arrive();
         self.digest = digest.into();
         self.history.clear();
         self.persist_state();

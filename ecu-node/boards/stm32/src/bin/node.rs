@@ -110,16 +110,16 @@ fn now() -> Micros {
 /// Opens what the end of the line has put into the flash, and the journal.
 fn open(flash: Flash<'static, Blocking>, nonce: u64) -> Result<&'static mut Node, &'static str> {
     let provision = provision::parse(chip::provision()).ok_or("not provisioned")?;
-    let registry = Registry::open(provision.genesis, &provision.maker).map_err(|_| "the genesis is not the maker's")?;
     let ecu = ECU.take();
     let validator = ecu.validator_mut();
-    let keys = validator.keys_mut();
+    validator.read_genesis(provision.genesis, &provision.maker).map_err(|_| "the genesis is not the maker's")?;
+    let (registry, keys) = validator.keys_mut();
     keys.set_suite(registry.suite());
     let find = |own: &SigningKey| Registry::find(provision.genesis, &own.public());
     let (device, identity) =
-        keyfile::load(provision.keys, &registry, find, keys).map_err(|_| "the keys are damaged or of another car")?;
+        keyfile::load(provision.keys, registry, find, keys).map_err(|_| "the keys are damaged or of another car")?;
     let Device::Validator(me) = device else { return Err("the keys are those of an endpoint") };
-    validator.install(registry, me).map_err(|_| "the genesis has no place for this device")?;
+    validator.take_place(me).map_err(|_| "the genesis has no place for this device")?;
 
     if BackupCounter::is_empty() {
         log::line!("the counter is empty: the journal is believed as it is found");

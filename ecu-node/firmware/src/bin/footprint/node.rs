@@ -101,14 +101,15 @@ impl Node {
         buffer: &mut [u8; MAX_MESSAGE],
     ) -> Option<()> {
         let validator = self.ecu.validator_mut();
-        validator.install(Registry::open(&GENESIS, &MAKER).ok()?, me).ok()?;
-        let suite = validator.registry().suite();
-        validator.keys_mut().set_suite(suite);
-        load(validator.keys_mut());
+        validator.read_genesis(&GENESIS, &MAKER).ok()?;
+        let (registry, keys) = validator.keys_mut();
+        keys.set_suite(registry.suite());
+        load(keys);
         for peer in (0..MAX_VALIDATORS as u8).filter(|peer| *peer != me) {
             let key = hash(Domain::PairKey, &[&[me.min(peer), me.max(peer)]]);
-            validator.keys_mut().load_validator(peer, Key::new(key.0));
+            keys.load_validator(peer, Key::new(key.0));
         }
+        validator.take_place(me).ok()?;
         let store = store::open(&mut || Ok((port, port)), validator, buffer).ok()?.store;
         validator.start(Boot { nonce }, now);
         self.running = Slot::Full(Running { store, identity: signer(1, me) });

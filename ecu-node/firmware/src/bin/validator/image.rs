@@ -62,16 +62,16 @@ fn open(machine: &mut Machine) -> Result<(Node, SigningKey), &'static str> {
     let text = read("maker.pub", &mut text).map_err(|_| "maker.pub cannot be read")?;
     let maker = core::str::from_utf8(text).ok().and_then(hex::from_hex).ok_or("maker.pub holds no public key")?;
     let bytes = read("genesis.bin", GENESIS.init([0; MAX_GENESIS])).map_err(|_| "genesis.bin cannot be read")?;
-    let registry = Registry::open(bytes, &PublicKey(maker)).map_err(|_| "genesis.bin is not the maker's")?;
     let file = read(&path("/keys.bin")?, KEYS.init([0; keyfile::MAX_LENGTH])).map_err(|_| "keys.bin cannot be read")?;
     let ecu = ECU.take();
     let validator = ecu.validator_mut();
-    let keys = validator.keys_mut();
+    validator.read_genesis(bytes, &PublicKey(maker)).map_err(|_| "genesis.bin is not the maker's")?;
+    let (registry, keys) = validator.keys_mut();
     keys.set_suite(registry.suite());
-    let (device, identity) = keyfile::load(file, &registry, |own| Registry::find(bytes, &own.public()), keys)
+    let (device, identity) = keyfile::load(file, registry, |own| Registry::find(bytes, &own.public()), keys)
         .map_err(|_| "keys.bin is damaged or of another car")?;
     let Device::Validator(me) = device else { return Err("keys.bin is that of an endpoint") };
-    validator.install(registry, me).map_err(|_| "the genesis has no place for this device")?;
+    validator.take_place(me).map_err(|_| "the genesis has no place for this device")?;
 
     let (flash, counter) = (path("/journal.bin")?, path(".counter")?);
     let mut reopen = || Ok((FileFlash::open(&flash)?, FileCounter::open(&counter)?));
