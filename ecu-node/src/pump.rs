@@ -2,25 +2,25 @@
 
 use can_bus::frame::{Frame, id_from_raw};
 use can_bus::port::{BusCommand, BusEvent, ErrorState};
-use can_bus::segment::{self, KIND_SEGMENT, Prefix, Reassembler};
+use can_bus::segment::{Assembly, KIND_SEGMENT, Prefix, Reassembler, SegmentError};
 use device_chain::block::Seal;
 use device_chain::grant::SignedGrant;
 use device_chain::keys::{Device, KeyStore};
-use device_chain::limits::{MAX_GRANT, MAX_MESSAGE, MAX_RECORD_DATA, MAX_TX, MAX_VALIDATORS};
+use device_chain::limits::{MAX_MESSAGE, MAX_RECORD_DATA, MAX_SHORT_MESSAGE, MAX_TX, MAX_VALIDATORS};
 use device_chain::record::RecordKind;
 use device_chain::registry::Devices;
 use device_chain::tx::Transaction;
-use device_chain::types::{Hash, Micros, Signature};
+use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
 use device_chain::validator::{self, Decision, Report, Source, Validator};
-use device_chain::wire::{Class, HEADER, Header, Kind};
+use device_chain::wire::{Class, HEADER, Kind};
 
 use crate::store;
 use crate::transmit::Transmit;
 
 /// Longest proposal.
 pub(crate) const PROPOSAL: usize = HEADER + MAX_TX + MAX_TAG * (MAX_VALIDATORS - 1);
-/// Longest message on any identifier but for one state at a time: a grant.
-const SHORT_MESSAGE: usize = HEADER + MAX_GRANT + MAX_TAG * (MAX_VALIDATORS - 1);
+/// Time without a segment after which a long message on its way in gives its memory up, microseconds.
+const LONG_PATIENCE_US: u64 = 100_000;
 /// Longest record of an endpoint.
 const RECORD_MESSAGE: usize = HEADER + MAX_RECORD_DATA + MAX_TAG * MAX_VALIDATORS;
 /// Bytes of a tag, at most.
@@ -134,17 +134,51 @@ impl RecordPool {
     }
 }
 
+/// Memory for one long message, in or out: a state, which only one peer is asked for. Whoever is first has it; to make the own
+/// state durable goes before both.
+struct Long {
+    bytes: [u8; MAX_MESSAGE],
+    assembly: Assembly,
+    /// Who sends it, and when its last segment came.
+    incoming: Option<(ValidatorIndex, Micros)>,
+}
+
+impl Long {
+    fn push(&mut self, now: Micros, sender: ValidatorIndex, data: &[u8]) -> Result<Option<&[u8]>, SegmentError> {
+        if self.incoming.is_none_or(|(other, _)| other != sender) {
+            self.assembly = Assembly::new();
+        }
+        self.incoming = Some((sender, now));
+        let whole = self.assembly.push(&mut self.bytes, data)?;
+        if whole.is_some() {
+            self.incoming = None;
+        }
+        Ok(whole.and_then(|length| self.bytes.get(..length)))
+    }
+
+    /// Whether the rest of a message is still waited for.
+    fn is_awaited(&self, now: Micros) -> bool {
+        self.incoming.is_some_and(|(_, last)| now.since(last) < LONG_PATIENCE_US)
+    }
+
+    fn give_up(&mut self) {
+        (self.assembly, self.incoming) = (Assembly::new(), None);
+    }
+}
+
 /// An ECU of the mesh.
 pub struct Ecu<K> {
     validator: Validator<K>,
     transmit: Transmit,
     proposals: [Reassembler<PROPOSAL>; MAX_VALIDATORS],
-    bulk: [Reassembler<SHORT_MESSAGE>; MAX_VALIDATORS],
-    /// One long message at a time: a state, which only one peer is asked for.
-    long: (u8, Reassembler<MAX_MESSAGE, 1>),
+    bulk: [Reassembler<MAX_SHORT_MESSAGE>; MAX_VALIDATORS],
+    long: Long,
+    /// For whatever else leaves while that is in use.
+    short: [u8; MAX_SHORT_MESSAGE],
     records: RecordPool,
     counters: FrameCounters,
     bus_state: ErrorState,
+    now: Micros,
 }
 
 impl<K> Ecu<K> {
@@ -157,10 +191,12 @@ impl<K> Ecu<K> {
             transmit: Transmit::IDLE,
             proposals: [const { Reassembler::new() }; MAX_VALIDATORS],
             bulk: [const { Reassembler::new() }; MAX_VALIDATORS],
-            long: (0, Reassembler::new()),
+            long: Long { bytes: [0; MAX_MESSAGE], assembly: Assembly::new(), incoming: None },
+            short: [0; MAX_SHORT_MESSAGE],
             records: RecordPool { slots: [const { (0, Reassembler::new()) }; MAX_RECORDS_UNDER_WAY], next: 0 },
             counters: FrameCounters::ZERO,
             bus_state: ErrorState::Active,
+            now: Micros(0),
         }
     }
 
@@ -206,6 +242,7 @@ impl<K: KeyStore> Ecu<K> {
 
     /// Takes an input. Never blocks, never fails on what the bus brings.
     pub fn handle(&mut self, now: Micros, input: Input) {
+        self.now = self.now.max(now);
         let input = match input {
             Input::Bus(event) => return self.on_bus(now, event),
             Input::Tick => validator::Input::Tick,
@@ -272,18 +309,19 @@ impl<K: KeyStore> Ecu<K> {
 
     fn on_segment(&mut self, now: Micros, source: Source, prefix: Prefix, data: &[u8]) {
         let long =
-            data.get(6..8).is_some_and(|total| u16::from_le_bytes([total[0], total[1]]) as usize > SHORT_MESSAGE);
+            data.get(6..8).is_some_and(|total| u16::from_le_bytes([total[0], total[1]]) as usize > MAX_SHORT_MESSAGE);
         let message = match (source.device, source.class) {
             (Device::Validator(sender), Class::Propose) => self.proposals[usize::from(sender)].push(data),
             (Device::Validator(sender), Class::Bulk) if long => {
-                if self.long.0 != sender {
-                    self.long = (sender, Reassembler::new());
+                let asked = self.validator.state_asked_of() == Some(sender);
+                if !asked || self.transmit.carries_long() {
+                    return; // for another, or for none
                 }
-                self.long.1.push(data)
+                self.long.push(now, sender, data)
             }
             (Device::Validator(sender), Class::Bulk) => self.bulk[usize::from(sender)].push(data),
             (Device::Endpoint(endpoint), _) => self.records.of(endpoint).push(data),
-            _ => Err(segment::SegmentError::Kind), // votes and control fit a frame
+            _ => Err(SegmentError::Kind), // votes and control fit a frame
         };
         match message {
             Ok(None) => {}
@@ -297,17 +335,41 @@ impl<K: KeyStore> Ecu<K> {
         }
     }
 
-    /// The next effect, its bytes in `buffer`; `None` when there is nothing to do before the next input.
-    pub fn poll<'b>(&mut self, buffer: &'b mut [u8; MAX_MESSAGE]) -> Option<Effect<'b>> {
-        let persist = loop {
+    /// What a rewritten journal must hold, in order: see [`Validator::live_records`].
+    pub fn live_records(&mut self, keep: &mut dyn FnMut(RecordKind, &[u8])) {
+        self.give_up_long();
+        self.validator.live_records(&mut self.long.bytes, keep);
+    }
+
+    /// The memory for a long message is needed: whoever sends one or waits for one asks again.
+    fn give_up_long(&mut self) {
+        self.transmit.drop_long();
+        self.long.give_up();
+    }
+
+    /// The next effect; `None` when there is nothing to do before the next input.
+    pub fn poll(&mut self) -> Option<Effect<'_>> {
+        let (persist, in_long) = loop {
+            if self.validator.owes_state() {
+                self.give_up_long();
+            }
+            let is_long = !self.transmit.carries_long() && !self.long.is_awaited(self.now);
+            if is_long {
+                self.long.give_up();
+            }
+            let buffer = if is_long { &mut self.long.bytes[..] } else { &mut self.short[..] };
             match self.validator.poll(|class| self.transmit.is_free(class), buffer) {
-                None => return self.transmit.command().map(Effect::Bus),
+                None => return self.transmit.command(&self.long.bytes).map(Effect::Bus),
                 Some(validator::Effect::Send { header, bytes }) => {
-                    let message = (header, bytes.len());
-                    self.enqueue(&message.0, &buffer[..message.1]);
+                    let plan = self.validator.registry().plan();
+                    let id = plan.identifier(self.validator.index(), header.kind.class()).and_then(id_from_raw);
+                    let Some(id) = id else { continue };
+                    if !self.transmit.push(id, &header, bytes) {
+                        self.counters.dropped += 1;
+                    }
                 }
                 Some(validator::Effect::Cancel(cancel)) => self.transmit.cancel(cancel),
-                Some(validator::Effect::Persist { token, kind, bytes }) => break (token, kind, bytes.len()),
+                Some(validator::Effect::Persist { token, kind, bytes }) => break ((token, kind, bytes.len()), is_long),
                 Some(validator::Effect::Decided(decision)) => return Some(Effect::Decided(decision)),
                 Some(validator::Effect::Sign(digest)) => return Some(Effect::Sign(digest)),
                 Some(validator::Effect::CheckGrant(signed)) => return Some(Effect::CheckGrant(signed)),
@@ -316,16 +378,7 @@ impl<K: KeyStore> Ecu<K> {
             }
         };
         let (token, kind, length) = persist;
-        Some(Effect::Persist { token, kind, bytes: &buffer[..length] })
-    }
-
-    /// Queues a message as one frame, or as segments.
-    fn enqueue(&mut self, header: &Header, bytes: &[u8]) {
-        let class = header.kind.class();
-        let id = self.validator.registry().plan().identifier(self.validator.index(), class).and_then(id_from_raw);
-        let Some(id) = id else { return };
-        if !self.transmit.push(id, header, bytes) {
-            self.counters.dropped += 1;
-        }
+        let buffer = if in_long { &self.long.bytes[..] } else { &self.short[..] };
+        Some(Effect::Persist { token, kind, bytes: buffer.get(..length)? })
     }
 }

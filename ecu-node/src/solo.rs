@@ -10,7 +10,7 @@ use device_chain::genesis::AuthorityEntry;
 use device_chain::grant::SignedGrant;
 use device_chain::hash::Domain;
 use device_chain::keys::KeyStore;
-use device_chain::limits::{MAX_GRANTS, MAX_MESSAGE};
+use device_chain::limits::MAX_GRANTS;
 use device_chain::record::RecordKind;
 use device_chain::registry::Devices;
 use device_chain::sign::SigningKey;
@@ -83,7 +83,7 @@ impl<F: Flash, C: Counter<Error = F::Error>> Writer<F, C> {
     }
 
     /// Looks after the journal. All effects must have been polled, for a rewrite stands for everything that was handed out.
-    fn keep<K: KeyStore>(&mut self, ecu: &Ecu<K>, now: Micros, buffer: &mut [u8; MAX_MESSAGE]) -> Option<u64> {
+    fn keep<K: KeyStore>(&mut self, ecu: &mut Ecu<K>, now: Micros) -> Option<u64> {
         let upkeep = if self.owed.is_some() { Some(Upkeep::Rewrite) } else { self.store.upkeep(ecu.is_quiet(now)) };
         if self.abstains {
             return None;
@@ -92,7 +92,7 @@ impl<F: Flash, C: Counter<Error = F::Error>> Writer<F, C> {
             // a page that cannot be erased is told by the store itself: it goes on in its bank until that is full
             Upkeep::Prepare => drop(self.store.prepare()),
             Upkeep::Rewrite => {
-                let rewritten = self.store.rewrite(|keep| ecu.validator().live_records(buffer, keep));
+                let rewritten = self.store.rewrite(|keep| ecu.live_records(keep));
                 // without a debt the bank that is there goes on
                 self.abstains = rewritten.is_err() && self.owed.is_some();
             }
@@ -106,7 +106,6 @@ pub struct Solo<'e, K, F, C> {
     ecu: &'e mut Ecu<K>,
     writer: Writer<F, C>,
     work: Deque<Work, MAX_WORK>,
-    buffer: &'e mut [u8; MAX_MESSAGE],
 }
 
 impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> {
@@ -114,7 +113,7 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
     #[must_use]
     pub const fn new(ecu: &'e mut Ecu<K>, store: Store<F, C>, buffer: &'e mut [u8; MAX_MESSAGE]) -> Self {
         let writer = Writer { store, owed: None, abstains: false };
-        Self { ecu, writer, work: Deque::new(), buffer }
+        Self { ecu, writer, work: Deque::new() }
     }
 
     /// The ECU.
@@ -138,7 +137,7 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
     /// The next thing to do outside; call it until `None` after every input.
     pub fn poll(&mut self, now: Micros) -> Option<Outcome> {
         loop {
-            match self.ecu.poll(self.buffer)? {
+            match self.ecu.poll()? {
                 Effect::Persist { token, kind, bytes } => {
                     if let Some(token) = self.writer.append(token, kind, bytes) {
                         self.ecu.handle(now, Input::Persisted(token));
@@ -175,7 +174,7 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
 
     /// Looks after the journal, when [`Self::poll`] has returned `None`. Poll again if it is true.
     pub fn keep(&mut self, now: Micros) -> bool {
-        let Some(token) = self.writer.keep(self.ecu, now, self.buffer) else { return false };
+        let Some(token) = self.writer.keep(self.ecu, now) else { return false };
         self.ecu.handle(now, Input::Persisted(token));
         true
     }

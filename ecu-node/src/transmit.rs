@@ -9,7 +9,7 @@ use can_bus::Id;
 use can_bus::frame::{Frame, MAX_FD};
 use can_bus::port::BusCommand;
 use can_bus::segment::{self, Prefix};
-use device_chain::limits::MAX_MESSAGE;
+use device_chain::limits::MAX_SHORT_MESSAGE;
 use device_chain::slot::Slot;
 use device_chain::types::{Height, Round};
 use device_chain::validator::Cancel;
@@ -45,6 +45,8 @@ struct Waiting {
     transfer: Option<u8>,
     /// Frames that have left.
     sent: usize,
+    /// Bytes of a message that lies in the memory for long ones.
+    long: Option<usize>,
 }
 
 /// The lane of one identifier, for messages of up to `N` bytes.
@@ -61,22 +63,27 @@ impl<const N: usize> Lane<N> {
 
     fn push(&mut self, waiting: Waiting, message: &[u8]) -> bool {
         self.message.clear();
+        if waiting.long.is_some() {
+            self.waiting = Slot::Full(waiting);
+            return true;
+        }
         let fits = self.message.extend_from_slice(message).is_ok();
         self.waiting = if fits { Slot::Full(waiting) } else { Slot::Empty };
         fits
     }
 
     /// The next frame, and whether it ends the message.
-    fn cut(&mut self) -> Option<(Mark, Frame)> {
+    fn cut(&mut self, long: &[u8]) -> Option<(Mark, Frame)> {
         let waiting = self.waiting.get_mut()?;
+        let message = waiting.long.map_or(Some(&*self.message), |length| long.get(..length)).unwrap_or_default();
         let (frame, last) = match waiting.transfer {
-            None => (Frame::fd_padded(waiting.id, &self.message).ok(), true),
+            None => (Frame::fd_padded(waiting.id, message).ok(), true),
             Some(transfer) => {
-                let prefix = Prefix::parse(&self.message)?;
-                let payload = segment::segment(prefix, transfer, &self.message, waiting.sent);
+                let payload =
+                    Prefix::parse(message).and_then(|prefix| segment::segment(prefix, transfer, message, waiting.sent));
                 waiting.sent += 1;
                 let frame = payload.and_then(|payload| Frame::fd(waiting.id, &payload).ok());
-                (frame, waiting.sent * segment::CHUNK >= self.message.len())
+                (frame, waiting.sent * segment::CHUNK >= message.len())
             }
         };
         let mark = Mark { last, ..waiting.mark };
@@ -86,14 +93,14 @@ impl<const N: usize> Lane<N> {
         Some((mark, frame?))
     }
 
-    fn command(&mut self, token: &mut u32) -> Option<BusCommand> {
+    fn command(&mut self, token: &mut u32, long: &[u8]) -> Option<BusCommand> {
         if let (true, Some(&(token, _))) = (core::mem::take(&mut self.abort), self.busy.get()) {
             return Some(BusCommand::Abort { token });
         }
         if self.busy.get().is_some() {
             return None;
         }
-        let (mark, frame) = self.cut()?;
+        let (mark, frame) = self.cut(long)?;
         *token = token.wrapping_add(1);
         self.busy = Slot::Full((*token, mark));
         Some(BusCommand::Transmit { token: *token, frame })
@@ -111,7 +118,7 @@ pub struct Transmit {
     votes: Lane<MAX_FD>,
     proposals: Lane<PROPOSAL>,
     control: Lane<MAX_FD>,
-    bulk: Lane<MAX_MESSAGE>,
+    bulk: Lane<MAX_SHORT_MESSAGE>,
     token: u32,
     transfer: u8,
 }
@@ -130,7 +137,8 @@ impl Transmit {
         }
     }
 
-    /// Queues a message as one frame, or as segments. False if it is too long for its lane, which was free.
+    /// Queues a message as one frame, or as segments. False if it is too long for its lane, which was free. One that is longer
+    /// than [`MAX_SHORT_MESSAGE`] is not copied: its caller keeps it for [`Self::command`] while [`Self::carries_long`].
     pub fn push(&mut self, id: Id, header: &Header, message: &[u8]) -> bool {
         let fits_a_frame = header.kind.body_len().is_some() && message.len() <= MAX_FD;
         let transfer = (!fits_a_frame).then(|| {
@@ -138,7 +146,8 @@ impl Transmit {
             self.transfer
         });
         let mark = Mark { kind: header.kind, height: header.height, round: header.round, last: false };
-        let waiting = Waiting { id, mark, transfer, sent: 0 };
+        let long = (message.len() > MAX_SHORT_MESSAGE).then_some(message.len());
+        let waiting = Waiting { id, mark, transfer, sent: 0, long };
         match header.kind.class() {
             Class::Vote => self.votes.push(waiting, message),
             Class::Propose => self.proposals.push(waiting, message),
@@ -154,11 +163,21 @@ impl Transmit {
         votes.abort |= votes.busy.get().is_some_and(|(_, mark)| mark.is_cancelled(cancel));
     }
 
-    /// The next thing to tell the controller.
-    pub fn command(&mut self) -> Option<BusCommand> {
+    /// Whether frames of a long message have to leave yet.
+    pub fn carries_long(&self) -> bool {
+        self.bulk.waiting.get().is_some_and(|waiting| waiting.long.is_some())
+    }
+
+    /// Gives up a long message: its memory is needed.
+    pub fn drop_long(&mut self) {
+        self.bulk.waiting.take_if(|waiting| waiting.long.is_some());
+    }
+
+    /// The next thing to tell the controller; `long` holds the long message, if there is one.
+    pub fn command(&mut self, long: &[u8]) -> Option<BusCommand> {
         let token = &mut self.token;
-        let urgent = self.votes.command(token).or_else(|| self.proposals.command(token));
-        urgent.or_else(|| self.control.command(token)).or_else(|| self.bulk.command(token))
+        let urgent = self.votes.command(token, &[]).or_else(|| self.proposals.command(token, &[]));
+        urgent.or_else(|| self.control.command(token, &[])).or_else(|| self.bulk.command(token, long))
     }
 
     /// The controller is done with a frame; what it was, if it is one of ours.

@@ -174,13 +174,83 @@ pub struct Reassembler<const N: usize, const T: usize = 2> {
     taken: u32,
 }
 
-/// Room for one message.
-struct Slot<const N: usize> {
-    message: [u8; N],
+/// Puts the segments of one transfer together in memory that the caller has: for messages so long that there is room for one
+/// only. Otherwise as [`Reassembler`].
+#[derive(Default)]
+pub struct Assembly {
     current: Option<Transfer>,
 }
 
-/// The transfer under way in a slot, or the one completed there last.
+impl Assembly {
+    /// Waits for a first segment.
+    pub const fn new() -> Self {
+        Self { current: None }
+    }
+
+    /// Takes the data of a segment frame; returns the length of the message, at the start of `message`, when this completes
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Reassembler::push`].
+    pub fn push(&mut self, message: &mut [u8], data: &[u8]) -> Result<Option<usize>, SegmentError> {
+        let segment = Segment::parse(data)?;
+        if segment.total > message.len() {
+            return Err(SegmentError::MessageLength(segment.total));
+        }
+        if self.is_of(&segment) && self.is_repetition(message, &segment) {
+            return Ok(None);
+        }
+        if !self.is_of(&segment) && segment.index > 0 {
+            return Err(SegmentError::Gap);
+        }
+        self.take(message, &segment, 0)
+    }
+
+    /// Whether the segment belongs to this transfer.
+    fn is_of(&self, segment: &Segment<'_>) -> bool {
+        self.current.is_some_and(|transfer| transfer.number == segment.transfer)
+    }
+
+    fn take(&mut self, message: &mut [u8], segment: &Segment<'_>, at: u32) -> Result<Option<usize>, SegmentError> {
+        let mut transfer = match self.current.take() {
+            _ if segment.index == 0 => Transfer { number: segment.transfer, total: segment.total, received: 0, at },
+            Some(transfer) => transfer,
+            None => return Err(SegmentError::Gap),
+        };
+        if segment.total != transfer.total {
+            return Err(SegmentError::Contradiction);
+        }
+        match (segment.index * CHUNK).cmp(&transfer.received) {
+            Ordering::Less => return Err(SegmentError::Contradiction),
+            Ordering::Equal => {}
+            Ordering::Greater => return Err(SegmentError::Gap),
+        }
+        let end = transfer.received + segment.chunk.len();
+        let place = message.get_mut(transfer.received..end).ok_or(SegmentError::MessageLength(segment.total))?;
+        place.copy_from_slice(segment.chunk);
+        (transfer.received, transfer.at) = (end, at);
+        self.current = Some(transfer);
+        Ok((end == transfer.total).then_some(end))
+    }
+
+    /// Whether the segment is, byte for byte, the last one taken.
+    fn is_repetition(&self, message: &[u8], segment: &Segment<'_>) -> bool {
+        let start = segment.index * CHUNK;
+        self.current.is_some_and(|transfer| {
+            segment.total == transfer.total
+                && start + segment.chunk.len() == transfer.received
+                && message.get(start..transfer.received) == Some(segment.chunk)
+        })
+    }
+}
+
+/// Room for one message.
+struct Slot<const N: usize> {
+    message: [u8; N],
+    assembly: Assembly,
+}
+
+/// The transfer under way, or the one completed last.
 #[derive(Clone, Copy)]
 struct Transfer {
     number: u8,
@@ -200,7 +270,7 @@ impl<const N: usize, const T: usize> Reassembler<N, T> {
     /// Waits for a first segment.
     pub const fn new() -> Self {
         const { assert!(N <= MAX_MESSAGE && T > 0) }
-        Self { slots: [const { Slot { message: [0; N], current: None } }; T], taken: 0 }
+        Self { slots: [const { Slot { message: [0; N], assembly: Assembly::new() } }; T], taken: 0 }
     }
 
     /// Takes the data of a segment frame; returns the message when this completes it.
@@ -217,56 +287,24 @@ impl<const N: usize, const T: usize> Reassembler<N, T> {
             return Err(SegmentError::MessageLength(segment.total));
         }
         self.taken = self.taken.wrapping_add(1);
-        let known = self.slots.iter().position(|slot| slot.current.is_some_and(|t| t.number == segment.transfer));
+        let known = self.slots.iter().position(|slot| slot.assembly.is_of(&segment));
         let at = match known {
-            Some(at) if self.slots[at].is_repetition(&segment) => return Ok(None),
+            Some(at) if self.slots[at].assembly.is_repetition(&self.slots[at].message, &segment) => return Ok(None),
             Some(at) => at,
             None if segment.index == 0 => self.idle(),
             None => return Err(SegmentError::Gap),
         };
-        self.slots[at].take(&segment, self.taken)
+        let Slot { message, assembly } = &mut self.slots[at];
+        Ok(assembly.take(message, &segment, self.taken)?.and_then(|length| message.get(..length)))
     }
 
     /// The slot whose message matters least.
     fn idle(&self) -> usize {
-        let rest = |slot: &Slot<N>| match slot.current {
+        let rest = |slot: &Slot<N>| match slot.assembly.current {
             Some(transfer) if transfer.received < transfer.total => self.taken.wrapping_sub(transfer.at),
             _ => u32::MAX,
         };
         (0..T).max_by_key(|at| rest(&self.slots[*at])).unwrap_or(0)
-    }
-}
-
-impl<const N: usize> Slot<N> {
-    fn take(&mut self, segment: &Segment<'_>, at: u32) -> Result<Option<&[u8]>, SegmentError> {
-        let mut transfer = match self.current.take() {
-            _ if segment.index == 0 => Transfer { number: segment.transfer, total: segment.total, received: 0, at },
-            Some(transfer) => transfer,
-            None => return Err(SegmentError::Gap),
-        };
-        if segment.total != transfer.total {
-            return Err(SegmentError::Contradiction);
-        }
-        match (segment.index * CHUNK).cmp(&transfer.received) {
-            Ordering::Less => return Err(SegmentError::Contradiction),
-            Ordering::Equal => {}
-            Ordering::Greater => return Err(SegmentError::Gap),
-        }
-        let end = transfer.received + segment.chunk.len();
-        self.message[transfer.received..end].copy_from_slice(segment.chunk);
-        (transfer.received, transfer.at) = (end, at);
-        self.current = Some(transfer);
-        Ok((end == transfer.total).then(|| &self.message[..end]))
-    }
-
-    /// Whether the segment is, byte for byte, the last one taken.
-    fn is_repetition(&self, segment: &Segment<'_>) -> bool {
-        let start = segment.index * CHUNK;
-        self.current.is_some_and(|transfer| {
-            segment.total == transfer.total
-                && start + segment.chunk.len() == transfer.received
-                && self.message[start..transfer.received] == *segment.chunk
-        })
     }
 }
 
@@ -286,6 +324,12 @@ mod tests {
 
     fn cut(transfer: u8, len: usize) -> Vec<Payload> {
         segments(PREFIX, transfer, &message(len)).unwrap().collect()
+    }
+
+    /// The same for one transfer at a time, in memory of the caller.
+    fn run_one(frames: &[&Payload]) -> Vec<Result<char, SegmentError>> {
+        let (mut assembly, mut message) = (Assembly::new(), [0; 256]);
+        frames.iter().map(|f| assembly.push(&mut message, f).map(|m| if m.is_some() { 'M' } else { '.' })).collect()
     }
 
     /// Pushes frames and tells what came of each: `.` taken, `M` message complete, else the error.
@@ -342,9 +386,13 @@ mod tests {
                 &[Err(MessageLength(300)), Err(MessageLength(300))],
             ),
         ];
+        let mut alike = 0;
         for (name, frames, expected) in cases {
             assert_eq!(run(frames), *expected, "{name}");
+            alike += usize::from(run_one(frames) == *expected);
         }
+        assert_eq!(alike, cases.len() - 1, "with one at a time, the start of another ends what is under way");
+        assert_eq!(run_one(&[&a[0], &b[0], &a[1], &b[1]]), [Ok('.'), Ok('.'), Err(Gap), Ok('M')]);
     }
 
     #[test]
@@ -384,14 +432,23 @@ mod tests {
                 prop_assert_eq!(reassembler.push(&frame), Ok(None));
             }
             prop_assert_eq!(reassembler.push(&frames.next().unwrap()), Ok(Some(&message[..])));
+
+            let (mut assembly, mut memory) = (Assembly::new(), [0; MAX_MESSAGE]);
+            let whole = segments(PREFIX, transfer, &message).unwrap().filter_map(|f| assembly.push(&mut memory, &f).unwrap());
+            prop_assert_eq!(whole.collect::<Vec<_>>(), [message.len()]);
+            prop_assert_eq!(&memory[..message.len()], &message[..]);
         }
 
         #[test]
         fn arbitrary_frames_never_panic(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=70), 0..20)) {
             let mut reassembler = Reassembler::<100, 2>::new();
+            let (mut assembly, mut memory) = (Assembly::new(), [0; 100]);
             for frame in frames {
                 if let Ok(Some(message)) = reassembler.push(&frame) {
                     prop_assert!(message.len() <= 100);
+                }
+                if let Ok(Some(length)) = assembly.push(&mut memory, &frame) {
+                    prop_assert!(length <= 100);
                 }
             }
         }

@@ -19,6 +19,8 @@ pub const MAX_RECORD_DATA: usize = 24;
 pub const MAX_GRANT: usize = 160;
 /// Bytes of a message between nodes, tags included; what exceeds a frame is segmented.
 pub const MAX_MESSAGE: usize = 4096;
+/// Bytes of any message but a state's: header, body, tags. A state is the one long message.
+pub const MAX_SHORT_MESSAGE: usize = 16 + MAX_GRANT + 8 * (MAX_VALIDATORS - 1);
 /// Bytes of the encoded [`crate::state::State`].
 pub const MAX_STATE: usize = MAX_MESSAGE - 16 - 8 * (MAX_VALIDATORS - 1);
 
@@ -79,5 +81,5 @@ const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS);
 const _: () = assert!(MAX_BACKLOG_ALARMS as usize + 2 * MAX_VALIDATORS <= MAX_HISTORY);
 // what no block holds yet begins with the last block
 const _: () = assert!((MAX_HISTORY - 1) * (1 + MAX_ORDER) + 1 + MAX_TX <= HISTORY_BYTES);
-const _: () = assert!(MAX_GRANT + 128 < MAX_MESSAGE);
+const _: () = assert!(MAX_SHORT_MESSAGE < MAX_MESSAGE && MAX_TX <= MAX_GRANT);
 const _: () = assert!(MAX_ROUNDS <= u8::MAX as usize);

@@ -12,7 +12,7 @@ use std::{env, fs};
 
 use can_bus::timing::BitTiming;
 use common::{GATEWAY, SECOND_US, approve, next_block};
-use device_chain::limits::{MAX_HISTORY, MAX_MESSAGE};
+use device_chain::limits::MAX_HISTORY;
 use device_chain::mac::Suite;
 use device_chain::types::{Micros, ValidatorIndex};
 use ecu_node::Input;
@@ -69,7 +69,6 @@ impl Trace {
     fn replay(&self) -> Vec<String> {
         let (bytes, mut at) = (self.0.borrow(), 0);
         let (mut player, mut ecu, mut effects) = (Player::default(), None, Vec::new());
-        let mut buffer = [0; MAX_MESSAGE];
         while at < bytes.len() {
             let (now, kind, length) = trace::head(bytes[at..at + HEAD].try_into().unwrap());
             let step = trace::read(kind, &bytes[at + HEAD..at + HEAD + length]).unwrap();
@@ -78,7 +77,7 @@ impl Trace {
                 (None, step) => ecu = player.prepare(now, step).map(Box::new),
                 (Some(ecu), Step::Input(input)) => ecu.handle(now, input),
                 (Some(ecu), Step::Poll) => {
-                    while let Some(effect) = ecu.poll(&mut buffer) {
+                    while let Some(effect) = ecu.poll() {
                         effects.push(format!("{} {effect:?}", now.0));
                     }
                 }

@@ -109,8 +109,7 @@ impl World {
     }
 
     fn poll_validator(&mut self, at: usize) -> bool {
-        let mut buffer = [0; device_chain::limits::MAX_MESSAGE];
-        let answer = match self.validators[at].poll(&mut buffer) {
+        let answer = match self.validators[at].poll() {
             None => return false,
             Some(crate::Effect::Bus(BusCommand::Transmit { token, frame })) => {
                 self.broadcast(Some(at), frame);

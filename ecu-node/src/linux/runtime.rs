@@ -17,7 +17,7 @@ use device_chain::genesis::Genesis;
 use device_chain::grant::{GrantRefusal, SignedGrant};
 use device_chain::hash::Domain;
 use device_chain::keys::SoftKeys;
-use device_chain::limits::{MAX_GRANTS, MAX_MESSAGE, MIN_HISTORY};
+use device_chain::limits::{MAX_GRANTS, MIN_HISTORY};
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
 use device_chain::types::{Hash, Micros};
@@ -116,7 +116,6 @@ pub async fn run<B: Bus>(
         status: node.status,
         epoch: node.epoch,
         tally: Tally::default(),
-        buffer: Box::new([0; MAX_MESSAGE]),
     };
     let ended = runtime.run(commands, shutdown).await;
     runtime.publish();
@@ -136,7 +135,6 @@ struct Runtime<B> {
     status: watch::Sender<Status>,
     epoch: Instant,
     tally: Tally,
-    buffer: Box<[u8; MAX_MESSAGE]>,
 }
 
 impl<B: Bus> Runtime<B> {
@@ -197,7 +195,7 @@ impl<B: Bus> Runtime<B> {
 
     /// Carries out every effect.
     fn carry_out(&mut self) {
-        while let Some(effect) = self.ecu.poll(&mut self.buffer) {
+        while let Some(effect) = self.ecu.poll() {
             match effect {
                 Effect::Bus(command) => self.bus.command(command),
                 Effect::Persist { token, kind, bytes } => self.writer.push(token, kind, bytes),

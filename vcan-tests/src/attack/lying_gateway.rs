@@ -13,7 +13,6 @@ use device_chain::genesis::Genesis;
 use device_chain::grant::SignedGrant;
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
-use device_chain::limits::MAX_MESSAGE;
 use device_chain::mac::{Tag, TagInput};
 use device_chain::record::{MAX_RECORD, Record, RecordKind};
 use device_chain::state::State;
@@ -231,11 +230,10 @@ impl LyingGateway {
     /// Nothing is written down: it has no intention to keep its word.
     fn handle(&mut self, input: Input) {
         let now = Micros(self.epoch.elapsed().as_micros() as u64);
-        let mut buffer = [0; MAX_MESSAGE];
         let mut answers = vec![input];
         while let Some(answer) = answers.pop() {
             self.ecu.handle(now, answer);
-            while let Some(effect) = self.ecu.poll(&mut buffer) {
+            while let Some(effect) = self.ecu.poll() {
                 match effect {
                     Effect::Bus(command) => {
                         self.note_counter(&command);

@@ -390,11 +390,11 @@ impl<K: KeyStore> Validator<K> {
     ///
     /// `free` tells whether a message on the identifier of a class would leave next: until then it waits here, unsealed, where
     /// it is taken back when it becomes needless and stands only once however often it is asked for.
-    pub fn poll<'b>(
-        &mut self,
-        free: impl Fn(Class) -> bool,
-        buffer: &'b mut [u8; crate::limits::MAX_MESSAGE],
-    ) -> Option<Effect<'b>> {
+    ///
+    /// `buffer` has [`MAX_SHORT_MESSAGE`](crate::limits::MAX_SHORT_MESSAGE) bytes at least. Where it has fewer than
+    /// [`MAX_MESSAGE`](crate::limits::MAX_MESSAGE) a peer that asks for the state is not answered, and a state to be made durable
+    /// ([`Self::owes_state`]) waits.
+    pub fn poll<'b>(&mut self, free: impl Fn(Class) -> bool, buffer: &'b mut [u8]) -> Option<Effect<'b>> {
         self.next_effect(free, buffer)
     }
 

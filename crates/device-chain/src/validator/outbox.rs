@@ -327,11 +327,7 @@ impl<K: KeyStore> Validator<K> {
         self.queue(0, Waiting::Report(report));
     }
 
-    pub(super) fn next_effect<'b>(
-        &mut self,
-        free: impl Fn(Class) -> bool,
-        buffer: &'b mut [u8; MAX_MESSAGE],
-    ) -> Option<Effect<'b>> {
+    pub(super) fn next_effect<'b>(&mut self, free: impl Fn(Class) -> bool, buffer: &'b mut [u8]) -> Option<Effect<'b>> {
         if let Some((token, kind, length)) = self.next_record(buffer) {
             return Some(Effect::Persist { token, kind, bytes: &buffer[..length] });
         }
@@ -355,6 +351,12 @@ impl<K: KeyStore> Validator<K> {
                 Waiting::Report(report) => Effect::Report(report.about(|| self.outbox.take_refused())?),
             });
         }
+    }
+
+    /// Whether the next record is the state, which takes a long buffer.
+    #[must_use]
+    pub fn owes_state(&self) -> bool {
+        self.outbox.persists.oldest().is_some_and(<[u8]>::is_empty)
     }
 
     fn next_record(&mut self, buffer: &mut [u8]) -> Option<(u64, RecordKind, usize)> {
@@ -404,7 +406,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// Header, body and fresh tags into `buffer`; `None` if what the message speaks of is gone.
-    fn seal_message(&mut self, message: &Message, buffer: &mut [u8; MAX_MESSAGE]) -> Option<(Header, usize)> {
+    fn seal_message(&mut self, message: &Message, buffer: &mut [u8]) -> Option<(Header, usize)> {
         let nil = Hash::NIL;
         let (mut header, subject, body) = match message {
             Message::Vote(height, kind, round, value) => {
@@ -485,7 +487,7 @@ impl<K: KeyStore> Validator<K> {
             header.counter = self.counter;
         }
         let head = header.to_bytes();
-        buffer[..HEADER].copy_from_slice(&head);
+        *buffer.first_chunk_mut()? = head;
         let input = wire::tag_input(&head, &subject);
         let mut at = HEADER + body;
         let mut put_tag = |key: KeyHandle, keys: &K| -> Option<()> {
@@ -516,7 +518,7 @@ impl<K: KeyStore> Validator<K> {
     }
 }
 
-fn put_body(buffer: &mut [u8; MAX_MESSAGE], body: &[u8]) -> Option<usize> {
+fn put_body(buffer: &mut [u8], body: &[u8]) -> Option<usize> {
     buffer.get_mut(HEADER..HEADER + body.len())?.copy_from_slice(body);
     Some(body.len())
 }

@@ -274,9 +274,7 @@ impl<K: KeyStore> Validator<K> {
 
     pub(super) fn on_state(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         // while decisions come one by one, nothing is jumped over
-        let asked =
-            self.catch_up.fruitless >= self.patience() && self.catch_up.asked.is_some_and(|(asked, ..)| asked == peer);
-        if !asked || !self.verify_body(peer, parts) {
+        if self.state_asked_of() != Some(peer) || !self.verify_body(peer, parts) {
             return;
         }
         self.catch_up.digest = None;
@@ -286,6 +284,13 @@ impl<K: KeyStore> Validator<K> {
             self.catch_up.digest = Some(self.catch_up.state.digest());
             self.adopt_if_proven();
         }
+    }
+
+    /// The peer whose state would be taken now.
+    #[must_use]
+    pub fn state_asked_of(&self) -> Option<ValidatorIndex> {
+        let (peer, ..) = self.catch_up.asked?;
+        (self.catch_up.fruitless >= self.patience()).then_some(peer)
     }
 
     /// Fruitless requests before a state is taken over instead of decisions. The gateway asks everybody three times

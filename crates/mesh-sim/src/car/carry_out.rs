@@ -7,7 +7,6 @@ use can_bus::port::{BusCommand, BusEvent};
 use device_chain::codec;
 use device_chain::grant::SignedGrant;
 use device_chain::hash::Domain;
-use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::RecordKind;
 use device_chain::types::Micros;
 use ecu_node::{Effect, Input};
@@ -25,13 +24,12 @@ impl Car {
     /// Carries out what the pump of an ECU wants done.
     pub(super) fn carry_out(&mut self, at: u8) {
         let (now_ns, now_us) = (self.now_ns, self.now_us());
-        let mut buffer = [0; MAX_MESSAGE];
         let local_us = self.ecus[usize::from(at)].clock.local_us(now_ns);
         note(&mut self.recorder, at, Micros(local_us), None);
         loop {
             let ecu = &mut self.ecus[usize::from(at)];
             let Some(running) = &mut ecu.running else { return };
-            let Some(effect) = running.ecu.poll(&mut buffer) else { break };
+            let Some(effect) = running.ecu.poll() else { break };
             match effect {
                 Effect::Bus(command) => self.command(at, command),
                 Effect::Persist { token, kind, bytes } => {

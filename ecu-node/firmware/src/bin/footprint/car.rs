@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use can_bus::Frame;
 use can_bus::port::{BusCommand, BusEvent};
 use cortex_m::interrupt::Mutex;
-use device_chain::limits::{MAX_MESSAGE, MAX_VALIDATORS};
+use device_chain::limits::MAX_VALIDATORS;
 use device_chain::state::State;
 use device_chain::types::{Height, Micros, ValidatorIndex};
 use ecu_node::Input;
@@ -45,7 +45,6 @@ pub struct Car {
     cells: &'static [ConstStaticCell<Node>],
     nodes: [Option<&'static mut Node>; N],
     pub on: [bool; N],
-    pub buffer: &'static mut [u8; MAX_MESSAGE],
     flashes: &'static [Mutex<RefCell<Memory>>; N],
     bus: &'static mut Deque<(ValidatorIndex, u32, Frame), 64>,
     pub seen: &'static mut [Seen; N],
@@ -55,14 +54,10 @@ pub struct Car {
 
 impl Car {
     /// All as they leave the end of the line.
-    pub fn provisioned(
-        cells: &'static [ConstStaticCell<Node>],
-        buffer: &'static mut [u8; MAX_MESSAGE],
-        around: &'static mut Around,
-    ) -> Option<Self> {
+    pub fn provisioned(cells: &'static [ConstStaticCell<Node>], around: &'static mut Around) -> Option<Self> {
         let Around { flashes, bus, seen, now, boots } = around;
         let nodes = [const { None }; N];
-        let car = Self { cells, nodes, on: [false; N], buffer, flashes, bus, seen, now: *now, boots: *boots };
+        let car = Self { cells, nodes, on: [false; N], flashes, bus, seen, now: *now, boots: *boots };
         car.flashes.iter().try_for_each(|flash| provision(Port(flash)))?;
         Some(car)
     }
@@ -128,7 +123,7 @@ impl Car {
             let Some(node) = self.nodes[at].as_mut().filter(|_| self.on[at]) else { continue };
             let bus = &mut *self.bus;
             let mut lost = false;
-            node.work(self.now, self.buffer, &mut self.seen[at], |command| {
+            node.work(self.now, &mut self.seen[at], |command| {
                 if let BusCommand::Transmit { token, frame } = command {
                     lost |= bus.push_back((at as u8, token, frame)).is_err();
                 } // too late to take anything back

@@ -6,7 +6,6 @@ use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use cortex_m_semihosting::hio;
 use device_chain::block::{BlockHeader, Finality};
 use device_chain::grant::{Action, Grant, SignedGrant};
-use device_chain::limits::MAX_MESSAGE;
 use device_chain::registry::Devices;
 use device_chain::tx::Transaction;
 use device_chain::types::Hash;
@@ -20,9 +19,8 @@ use crate::node::{Node, signer};
 
 /// How often an ECU boots.
 const BOOTS: usize = N + 3;
-/// An ECU for each boot. What one takes of RAM is one of these, and the buffer.
+/// An ECU for each boot. What one takes of RAM is one of these.
 static NODES: [ConstStaticCell<Node>; BOOTS] = [const { ConstStaticCell::new(Node::OFF) }; BOOTS];
-static BUFFER: ConstStaticCell<[u8; MAX_MESSAGE]> = ConstStaticCell::new([0; MAX_MESSAGE]);
 static AROUND: ConstStaticCell<Around> = ConstStaticCell::new(Around::NEW);
 
 /// Who asks for approvals, and who loses its power.
@@ -32,7 +30,7 @@ const GATEWAY: usize = 0;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let done = Car::provisioned(&NODES, BUFFER.take(), AROUND.take()).and_then(|car| live(car));
+    let done = Car::provisioned(&NODES, AROUND.take()).and_then(|car| live(car));
     debug::exit(if done.is_some() { EXIT_SUCCESS } else { EXIT_FAILURE });
     loop {
         cortex_m::asm::wfi();

@@ -3,7 +3,7 @@
 use can_bus::port::BusCommand;
 use device_chain::block::Seal;
 use device_chain::hash::{Domain, hash};
-use device_chain::limits::{MAX_ENDPOINTS, MAX_MESSAGE, MAX_VALIDATORS};
+use device_chain::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use device_chain::mac::{Key, Suite};
 use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
@@ -117,15 +117,9 @@ impl Node {
     }
 
     /// Does what there is to do, but for what goes to the bus. `None` if the flash failed.
-    pub fn work(
-        &mut self,
-        now: Micros,
-        buffer: &mut [u8; MAX_MESSAGE],
-        seen: &mut Seen,
-        mut bus: impl FnMut(BusCommand),
-    ) -> Option<()> {
+    pub fn work(&mut self, now: Micros, seen: &mut Seen, mut bus: impl FnMut(BusCommand)) -> Option<()> {
         let Running { store, identity } = self.running.get_mut()?;
-        while let Some(effect) = self.ecu.poll(buffer) {
+        while let Some(effect) = self.ecu.poll() {
             let answer = match effect {
                 Effect::Bus(command) => {
                     bus(command);
@@ -167,7 +161,7 @@ impl Node {
             Some(Upkeep::Prepare) => store.prepare().ok(),
             Some(Upkeep::Rewrite) => {
                 seen.rewritten += 1;
-                store.rewrite(|keep| self.ecu.validator().live_records(buffer, keep)).ok()
+                store.rewrite(|keep| self.ecu.live_records(keep)).ok()
             }
             None => Some(()),
         }

@@ -8,7 +8,6 @@ use can_bus::port::BusEvent;
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use cortex_m_semihosting::{heprintln, hprintln};
 use device_chain::keys::SoftKeys;
-use device_chain::limits::MAX_MESSAGE;
 use device_chain::types::Micros;
 use device_chain::wire::{Header, Kind};
 use ecu_node::trace::{self, HEAD, MAX_RECORD, Player, Step};
@@ -85,12 +84,12 @@ fn replay(machine: &mut Machine) -> Result<(), &'static str> {
 
 /// Prints every effect.
 fn show(ecu: &mut Ecu<SoftKeys>, records: &mut Records) -> Result<(), &'static str> {
-    let (line, mut buffer) = (LINE.init(String::new()), [0; MAX_MESSAGE]);
+    let line = LINE.init(String::new());
     while let Some((now, step)) = records.next()? {
         match step {
             Step::Input(input) => ecu.handle(now, input),
             Step::Poll => {
-                while let Some(effect) = ecu.poll(&mut buffer) {
+                while let Some(effect) = ecu.poll() {
                     line.clear();
                     let written: fmt::Result = write!(line, "{} {effect:?}", now.0);
                     written.map_err(|_| "an effect is too long")?;
@@ -132,7 +131,7 @@ fn count(
     records: &mut Records,
     list: bool,
 ) -> Result<(), &'static str> {
-    let (mut sum, mut part, mut buffer) = (Sum::default(), 0, [0; MAX_MESSAGE]);
+    let (mut sum, mut part) = (Sum::default(), 0);
     // what the clock itself takes
     let empty = (0..1000).map(|_| ticks(machine, || {})).sum::<u64>();
     let empty = |calls: u64| empty * calls / 1000;
@@ -149,7 +148,7 @@ fn count(
                 measured += 1;
             }
             Step::Poll => {
-                let took = ticks(machine, || poll(ecu, &mut buffer));
+                let took = ticks(machine, || poll(ecu));
                 if list {
                     hprintln!("part={} poll {}", part, took * PER_TICK);
                 }
@@ -195,8 +194,8 @@ fn handle(ecu: &mut Ecu<SoftKeys>, now: Micros, input: Input) {
 }
 
 #[inline(never)]
-fn poll(ecu: &mut Ecu<SoftKeys>, buffer: &mut [u8; MAX_MESSAGE]) {
-    while let Some(effect) = ecu.poll(buffer) {
+fn poll(ecu: &mut Ecu<SoftKeys>) {
+    while let Some(effect) = ecu.poll() {
         black_box(&effect); // looked at where it is
     }
 }
