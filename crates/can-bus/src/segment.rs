@@ -155,7 +155,7 @@ impl<'a> Segment<'a> {
         if len == 0 || padded_len(HEADER + len) != Some(data.len()) {
             return Err(SegmentError::SegmentLength);
         }
-        let (chunk, padding) = rest.split_at(len);
+        let Some((chunk, padding)) = rest.split_at_checked(len) else { return Err(SegmentError::SegmentLength) };
         if padding.iter().any(|&byte| byte != 0) {
             return Err(SegmentError::Padding);
         }

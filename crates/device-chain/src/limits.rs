@@ -38,7 +38,7 @@ pub const MAX_GRANTS: usize = 8;
 /// Verified endpoint records a validator holds that were not decided yet; the oldest gives way.
 pub const MAX_RECORDS: usize = 16;
 /// Transactions of its own a node waits to see decided.
-pub const MAX_PENDING: usize = 16;
+pub const MAX_PENDING: usize = 8;
 
 /// Decisions that a node can repeat to one that was away; who was away for longer takes over the state as a whole.
 pub const MAX_HISTORY: usize = 128;

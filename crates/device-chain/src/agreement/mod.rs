@@ -311,13 +311,13 @@ impl Instance {
     /// What was decided, and in which round.
     #[must_use]
     pub fn decided(&self) -> Option<(Round, &Value)> {
-        self.decided.map(|(round, id)| (round, &self.values[usize::from(id)]))
+        self.decided.and_then(|(round, id)| Some((round, self.value(id)?)))
     }
 
     /// What this node is locked on.
     #[must_use]
     pub fn lock(&self) -> Option<(Round, &Value)> {
-        self.lock.map(|(round, id)| (round, &self.values[usize::from(id)]))
+        self.lock.and_then(|(round, id)| Some((round, self.value(id)?)))
     }
 
     /// Values known, in the order in which they were heard of.
@@ -388,7 +388,7 @@ impl Instance {
         }
         let idle = (0..MAX_VALUES as ValueId).find(|id| !self.is_kept(*id))?;
         self.forget(idle);
-        self.values[usize::from(idle)] = value;
+        *self.values.get_mut(usize::from(idle))? = value;
         Some(idle)
     }
 
@@ -397,7 +397,7 @@ impl Instance {
     fn is_kept(&self, id: ValueId) -> bool {
         self.lock.is_some_and(|(_, locked)| locked == id)
             || self.decided.is_some_and(|(_, decided)| decided == id)
-            || self.proposals[usize::from(self.round)..].iter().take(2).any(|p| *p == Some(id))
+            || self.proposals.iter().skip(usize::from(self.round)).take(2).any(|p| *p == Some(id))
             || self.own_proposal == Some(id)
             || self.seen(0).iter().any(|ballot| ballot.is_for(self.me, id))
             || self.voters_for(id) >= self.quorum.one_correct()
@@ -473,7 +473,7 @@ impl Instance {
     /// The designated proposer of a round from 1 on (L4).
     #[must_use]
     pub fn proposer(&self, round: Round) -> ValidatorIndex {
-        let turn = (u64::from(self.height) + u64::from(round)) % self.quorum.n as u64;
+        let turn = (u64::from(self.height) + u64::from(round)).checked_rem(self.quorum.n as u64).unwrap_or_default();
         self.members.iter().nth(turn as usize).unwrap_or_default()
     }
 

@@ -75,7 +75,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn has_won(&self, proposer: ValidatorIndex) -> bool {
-        self.fairness.winners[..self.full.f].contains(&Some(proposer))
+        self.fairness.winners.iter().take(self.full.f).any(|winner| *winner == Some(proposer))
     }
 
     fn is_ignored(&self, proposer: ValidatorIndex, height: Height) -> bool {

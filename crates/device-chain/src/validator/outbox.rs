@@ -105,11 +105,11 @@ pub(super) struct Concluded {
 /// Longest encoding of it.
 const MAX_CONCLUDED: usize = 5 + 32 + 1 + 1 + 10 + 1;
 /// Bytes of decisions that wait until they are durable.
-const DECIDED_BYTES: usize = 1024;
+const DECIDED_BYTES: usize = 512;
 /// Bytes of refused transactions that wait to be told.
-const REFUSED_BYTES: usize = 768;
+const REFUSED_BYTES: usize = 512;
 /// Bytes of records that wait to be written.
-const RECORD_BYTES: usize = 3072;
+const RECORD_BYTES: usize = 2048;
 
 impl Message {
     fn class(&self) -> Class {
@@ -137,6 +137,7 @@ const ROOM: usize = 3 * MAX_ACTIONS;
 const ROOM_BYTES: usize = (MAX_ACTIONS + 1) * MAX_RECORD;
 /// Messages of one class that may wait for the bus.
 const MAX_WAITING: usize = 24;
+const _: () = assert!(RECORD_BYTES > ROOM_BYTES + ROOM && DECIDED_BYTES > 1 + 1 + MAX_CONCLUDED + MAX_TX);
 const _: () = assert!(2 * MAX_WAITING + ROOM < MAX_OUTBOX, "votes and answers to peers together must not stop voting");
 
 pub(super) struct Outbox {
