@@ -3,7 +3,7 @@
 //! [`Ecu`] turns frames into messages for the [`Validator`](device_chain::validator::Validator) and its messages into
 //! frames; [`store`] keeps what it must not forget. Whoever runs it brings a bus, a flash, a clock and randomness:
 //!
-//! 1. make an [`Ecu`], install its validator, [`store::open`] the journal, which gives back its memory, and start it;
+//! 1. make an [`Ecu`], install its validator, [recover](Ecu::recover) its memory from the journal, and start it;
 //! 2. [`Ecu::handle`] every bus event and answer, then [`Ecu::poll`] until `None`, carrying each effect out in order;
 //! 3. sleep until the next event, or [`Ecu::deadline`].
 #![cfg_attr(not(any(test, feature = "linux")), no_std)]

@@ -13,8 +13,9 @@ use device_chain::tx::Transaction;
 use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
 use device_chain::validator::{self, Decision, Report, Source, Validator};
 use device_chain::wire::{Class, HEADER, Kind};
+use journal::{Counter, Flash, OpenError};
 
-use crate::store;
+use crate::store::{self, Opened};
 use crate::transmit::Transmit;
 
 /// Longest proposal.
@@ -200,7 +201,7 @@ impl<K> Ecu<K> {
         }
     }
 
-    /// The validator inside, to be installed, given its memory ([`crate::store::open`]) and started. Inputs then go through
+    /// The validator inside, to be installed, given its memory ([`Self::recover`]) and started. Inputs then go through
     /// [`Self::handle`].
     pub const fn validator_mut(&mut self) -> &mut Validator<K> {
         &mut self.validator
@@ -208,6 +209,17 @@ impl<K> Ecu<K> {
 }
 
 impl<K: KeyStore> Ecu<K> {
+    /// Opens the journal and gives the installed validator what it holds, as [`store::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recover<F: Flash, C: Counter<Error = F::Error>>(
+        &mut self,
+        reopen: &mut dyn FnMut() -> Result<(F, C), F::Error>,
+    ) -> Result<Opened<F, C>, OpenError<F::Error>> {
+        store::open(reopen, &mut self.validator, &mut self.long.bytes)
+    }
+
     /// The validator inside.
     #[must_use]
     pub const fn validator(&self) -> &Validator<K> {

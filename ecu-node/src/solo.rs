@@ -109,9 +109,9 @@ pub struct Solo<'e, K, F, C> {
 }
 
 impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> {
-    /// An ECU whose validator has started, with what belongs to it; `buffer` is for one message or record at a time.
+    /// An ECU whose validator has started, with what belongs to it.
     #[must_use]
-    pub const fn new(ecu: &'e mut Ecu<K>, store: Store<F, C>, buffer: &'e mut [u8; MAX_MESSAGE]) -> Self {
+    pub const fn new(ecu: &'e mut Ecu<K>, store: Store<F, C>) -> Self {
         let writer = Writer { store, owed: None, abstains: false };
         Self { ecu, writer, work: Deque::new() }
     }

@@ -3,7 +3,6 @@
 use can_bus::Frame;
 use device_chain::block::Seal;
 use device_chain::genesis::Genesis;
-use device_chain::limits::MAX_MESSAGE;
 use device_chain::record::Record;
 use device_chain::types::{Micros, ValidatorIndex};
 use device_chain::validator::{Boot, Decision, Report};
@@ -164,7 +163,7 @@ impl SimEcu {
         let keys = SharedKeys::new(keyring.store(self.place));
         let mut ecu = Box::new(Ecu::new(keys.clone()));
         ecu.validator_mut().install(genesis, self.place).expect("in genesis");
-        let opened = match store::open(&mut || Ok(ports.clone()), ecu.validator_mut(), &mut [0; MAX_MESSAGE]) {
+        let opened = match ecu.recover(&mut || Ok(ports.clone())) {
             Ok(opened) => opened,
             Err(error) => {
                 self.refused = Some(error);

@@ -9,7 +9,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use device_chain::genesis::{Genesis, SignedGenesis, ValidatorEntry};
 use device_chain::keys::{Device, SoftKeys};
-use device_chain::limits::MAX_MESSAGE;
 use device_chain::sign::SigningKey;
 use device_chain::tx::TxBytes;
 use device_chain::types::{Height, Micros};
@@ -20,7 +19,7 @@ use tokio::sync::watch;
 use super::status::Status;
 use super::{files, keyfile};
 use crate::Ecu;
-use crate::store::{self, Diagnosis, Store};
+use crate::store::{Diagnosis, Store};
 
 /// The flash of an ECU in a file: two banks of 256 KiB, as two groups of sectors of a chip with 4 KiB pages. A bank takes
 /// about 500 approvals before it is rewritten.
@@ -90,17 +89,18 @@ impl Node {
             bail!("{} has the keys of an endpoint: use `ecu-node endpoint`", paths.state.display())
         };
         let mut ecu = Box::new(Ecu::new(device.keys));
-        let validator = ecu.validator_mut();
-        (validator.install(&genesis, me))
+        (ecu.validator_mut().install(&genesis, me))
             .map_err(|_| anyhow!("{}: it has no place for this node", paths.genesis.display()))?;
         let journal = paths.state.join("journal.bin");
         let mut reopen = || Ok((open_flash(&journal)?, FileCounter::open(&paths.counter)?));
-        let opened = store::open(&mut reopen, validator, &mut [0; MAX_MESSAGE])
+        let opened = ecu
+            .recover(&mut reopen)
             .map_err(|error| anyhow!("{}: {error}", journal.display()))
             .context("the journal cannot be opened: check the files and the disk, or provision this device again")?;
 
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).context("the system has no randomness")?;
+        let validator = ecu.validator_mut();
         validator.start(Boot { nonce: u64::from_le_bytes(nonce) }, Micros(0));
         let history = validator.history().filter_map(|(height, tx)| Some((height, TxBytes::from_slice(tx).ok()?)));
         let history = history.collect();

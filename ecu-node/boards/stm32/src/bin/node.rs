@@ -11,14 +11,13 @@
 use core::cell::RefCell;
 
 use device_chain::keys::{Device, SoftKeys};
-use device_chain::limits::MAX_MESSAGE;
 use device_chain::mac::Suite;
 use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
 use device_chain::types::Micros;
 use device_chain::validator::Boot;
 use ecu_node::solo::{Outcome, Solo, Work};
-use ecu_node::{Ecu, Input, keyfile, provision, store};
+use ecu_node::{Ecu, Input, keyfile, provision};
 use ecu_stm32::bus::Bus;
 use ecu_stm32::chip::{self, CanRx, CanTx, Interrupts, Watchdog};
 use ecu_stm32::counter::BackupCounter;
@@ -48,7 +47,6 @@ const PATIENCE_US: u64 = 250_000;
 
 static ECU: ConstStaticCell<Ecu<SoftKeys>> = ConstStaticCell::new(Ecu::new(SoftKeys::new(Suite::Cmac)));
 static NODE: StaticCell<Node> = StaticCell::new();
-static BUFFER: ConstStaticCell<[u8; MAX_MESSAGE]> = ConstStaticCell::new([0; MAX_MESSAGE]);
 static FLASH: StaticCell<Shared> = StaticCell::new();
 static SIGNER: StaticCell<Executor> = StaticCell::new();
 static PUMP: InterruptExecutor = InterruptExecutor::new();
@@ -126,13 +124,13 @@ fn open(flash: Flash<'static, Blocking>, nonce: u64) -> Result<&'static mut Node
     }
     let flash: &'static Shared = FLASH.init(RefCell::new(flash));
     let mut reopen = || Ok((JournalFlash::new(flash), BackupCounter::open()));
-    let buffer = BUFFER.take();
-    let opened = store::open(&mut reopen, validator, buffer).map_err(|_| "the journal cannot be opened")?;
+    let opened = ecu.recover(&mut reopen).map_err(|_| "the journal cannot be opened")?;
+    let validator = ecu.validator_mut();
     let height = validator.state().height();
     validator.start(Boot { nonce }, now());
     log::line!("started validator={} height={} journal={:?}", me, height, opened.diagnosis);
     IDENTITY.signal(identity);
-    Ok(NODE.init(Solo::new(ecu, opened.store, buffer)))
+    Ok(NODE.init(Solo::new(ecu, opened.store)))
 }
 
 #[embassy_executor::task]

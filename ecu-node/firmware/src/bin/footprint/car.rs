@@ -70,7 +70,7 @@ impl Car {
         self.seen[at] = Seen::default();
         let nonce = self.boots.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let node = memory.take();
-        node.boot(at as u8, Port(&self.flashes[at]), nonce, self.now, self.buffer)?;
+        node.boot(at as u8, Port(&self.flashes[at]), nonce, self.now)?;
         self.nodes[at] = Some(node);
         self.on[at] = true;
         Some(())

@@ -81,6 +81,7 @@ pub struct Seen {
 }
 
 /// A journal as provisioning makes it.
+#[inline(never)] // not on the stack of what is measured
 pub fn provision(mut port: Port) -> Option<()> {
     let registry = Registry::open(&GENESIS, &MAKER).ok()?;
     store::format::<_, Port>(&mut port, &registry).ok()
@@ -92,14 +93,7 @@ impl Node {
 
     /// Boots: genesis, keys, journal.
     #[inline(never)]
-    pub fn boot(
-        &mut self,
-        me: ValidatorIndex,
-        port: Port,
-        nonce: u64,
-        now: Micros,
-        buffer: &mut [u8; MAX_MESSAGE],
-    ) -> Option<()> {
+    pub fn boot(&mut self, me: ValidatorIndex, port: Port, nonce: u64, now: Micros) -> Option<()> {
         let validator = self.ecu.validator_mut();
         validator.read_genesis(&GENESIS, &MAKER).ok()?;
         let (registry, keys) = validator.keys_mut();
@@ -110,8 +104,8 @@ impl Node {
             keys.load_validator(peer, Key::new(key.0));
         }
         validator.take_place(me).ok()?;
-        let store = store::open(&mut || Ok((port, port)), validator, buffer).ok()?.store;
-        validator.start(Boot { nonce }, now);
+        let store = self.ecu.recover(&mut || Ok((port, port))).ok()?.store;
+        self.ecu.validator_mut().start(Boot { nonce }, now);
         self.running = Slot::Full(Running { store, identity: signer(1, me) });
         Some(())
     }

@@ -7,14 +7,13 @@ use can_bus::slcan::{Host, SETUP};
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE};
 use cortex_m_semihosting::heprintln;
 use device_chain::keys::{Device, SoftKeys};
-use device_chain::limits::MAX_MESSAGE;
 use device_chain::mac::Suite;
 use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
 use device_chain::types::{Micros, PublicKey};
 use device_chain::validator::Boot;
 use ecu_node::solo::{Outcome, Solo};
-use ecu_node::{Ecu, Input, hex, keyfile, store};
+use ecu_node::{Ecu, Input, hex, keyfile};
 use heapless::String;
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -28,7 +27,6 @@ const MAX_GENESIS: usize = 64 * 1024;
 
 static ECU: ConstStaticCell<Ecu<SoftKeys>> = ConstStaticCell::new(Ecu::new(SoftKeys::new(Suite::Cmac)));
 static NODE: StaticCell<Node> = StaticCell::new();
-static BUFFER: ConstStaticCell<[u8; MAX_MESSAGE]> = ConstStaticCell::new([0; MAX_MESSAGE]);
 static GENESIS: StaticCell<[u8; MAX_GENESIS]> = StaticCell::new();
 static KEYS: StaticCell<[u8; keyfile::MAX_LENGTH]> = StaticCell::new();
 
@@ -75,17 +73,16 @@ fn open(machine: &mut Machine) -> Result<(Node, SigningKey), &'static str> {
 
     let (flash, counter) = (path("/journal.bin")?, path(".counter")?);
     let mut reopen = || Ok((FileFlash::open(&flash)?, FileCounter::open(&counter)?));
-    let buffer = BUFFER.take();
-    let opened =
-        store::open(&mut reopen, validator, buffer).map_err(|_| "journal.bin or its counter cannot be opened")?;
+    let opened = ecu.recover(&mut reopen).map_err(|_| "journal.bin or its counter cannot be opened")?;
     let mut nonce = [0; 8];
     // a board has a random number generator
     File::read_only("/dev/urandom").and_then(|mut file| file.read(&mut nonce)).map_err(|_| "no randomness")?;
     let boot = Boot { nonce: u64::from_le_bytes(nonce) };
+    let validator = ecu.validator_mut();
     let height = validator.state().height();
     validator.start(boot, machine.now());
     heprintln!("started name={} height={} journal={:?}", name, height, opened.diagnosis);
-    Ok((Solo::new(ecu, opened.store, buffer), identity))
+    Ok((Solo::new(ecu, opened.store), identity))
 }
 
 fn run(mut machine: Machine, node: &mut Node, identity: &SigningKey) -> ! {
