@@ -135,8 +135,8 @@ impl RecordPool {
     }
 }
 
-/// Memory for one long message, in or out: a state, which only one peer is asked for. Whoever is first has it; to make the own
-/// state durable goes before both.
+/// Memory for one long message, in or out: a state, which only one peer is asked for. What was asked for goes before what is served,
+/// and to make the own state durable before both.
 struct Long {
     bytes: [u8; MAX_MESSAGE],
     assembly: Assembly,
@@ -149,11 +149,8 @@ impl Long {
         if self.incoming.is_none_or(|(other, _)| other != sender) {
             self.assembly = Assembly::new();
         }
-        self.incoming = Some((sender, now));
         let whole = self.assembly.push(&mut self.bytes, data)?;
-        if whole.is_some() {
-            self.incoming = None;
-        }
+        self.incoming = whole.is_none().then_some((sender, now));
         Ok(whole.and_then(|length| self.bytes.get(..length)))
     }
 
@@ -325,10 +322,10 @@ impl<K: KeyStore> Ecu<K> {
         let message = match (source.device, source.class) {
             (Device::Validator(sender), Class::Propose) => self.proposals[usize::from(sender)].push(data),
             (Device::Validator(sender), Class::Bulk) if long => {
-                let asked = self.validator.state_asked_of() == Some(sender);
-                if !asked || self.transmit.carries_long() {
+                if self.validator.state_asked_of() != Some(sender) {
                     return; // for another, or for none
                 }
+                self.transmit.drop_long(); // what was asked for goes first
                 self.long.push(now, sender, data)
             }
             (Device::Validator(sender), Class::Bulk) => self.bulk[usize::from(sender)].push(data),

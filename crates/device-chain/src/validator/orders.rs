@@ -49,6 +49,11 @@ impl<K: KeyStore> Validator<K> {
         if own && self.pending.is_full() {
             // what others want, too, must not keep this node's own orders out
             drop_first(&mut self.pending, |pending| !pending.own);
+        } else if self.pending.is_full() && !matches!(tx, Transaction::Record { .. }) {
+            // nor a lying endpoint who votes: its record is wanted again when it is repeated
+            drop_first(&mut self.pending, |pending| {
+                !pending.own && matches!(pending.tx(), Some(Transaction::Record { .. }))
+            });
         }
         let pending = Pending { bytes, due: self.now.plus(wait_us), failures: 0, asked: self.now, own };
         if self.pending.push_back(pending).is_err() && own {

@@ -84,8 +84,11 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// The journal is lost, or older than what this node has said: it listens only, until it is readmitted (P5).
-    pub const fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.amnesiac = true;
+        // of what may end too early nobody knows the heights
+        self.history.clear();
+        self.heights.forget_previous();
     }
 
     /// It comes up. Its first effects make the boot durable and say HELLO.

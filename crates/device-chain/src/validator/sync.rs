@@ -289,8 +289,9 @@ impl<K: KeyStore> Validator<K> {
     /// The peer whose state would be taken now.
     #[must_use]
     pub fn state_asked_of(&self) -> Option<ValidatorIndex> {
-        let (peer, ..) = self.catch_up.asked?;
-        (self.catch_up.fruitless >= self.patience()).then_some(peer)
+        let (peer, at, _) = self.catch_up.asked?;
+        let in_time = self.now.since(at) < u64::from(self.registry.policy().heartbeat_us);
+        (in_time && self.catch_up.fruitless >= self.patience()).then_some(peer)
     }
 
     /// Fruitless requests before a state is taken over instead of decisions. The gateway asks everybody three times

@@ -234,3 +234,18 @@ fn who_missed_the_precommits_of_all_others_is_helped_with_votes_alone() {
     net.run_until(4 * HEARTBEAT_US, |net| net.ecu(6).decisions.contains_key(&1));
     assert!(net.ecu(6).decisions[&1].live);
 }
+
+/// Records that only one validator each can check wait there for ever: they must not keep out what the mesh wants itself.
+#[test]
+fn a_sensor_with_two_faces_keeps_nobody_from_being_readmitted() {
+    let mut net = Net::trusted(4);
+    for count in 0..8 {
+        for at in 0..3 {
+            let record = net.record(1, 1 + count * 3 + u32::from(at), b"open", |validator| validator == at);
+            net.inject(record.source, &record.bytes);
+        }
+    }
+    net.run(HEARTBEAT_US / 4);
+    net.wipe(3);
+    net.run_until(30 * HEARTBEAT_US, |net| !net.ecu(3).validator.is_amnesiac());
+}

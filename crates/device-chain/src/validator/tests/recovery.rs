@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::net::{HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::agreement::VoteKind;
 use crate::codec;
@@ -89,5 +90,33 @@ fn a_record_that_contradicts_those_before_it_is_none() {
     ];
     for (what, records, sound) in cases {
         assert_eq!(replayed(&net, records).is_ok(), sound, "{what}");
+    }
+}
+
+/// What lies in the journal behind the damage is lost; what lies before it is no end of the history.
+#[test]
+fn a_journal_cut_in_its_past_gives_no_decision_another_height() {
+    let mut net = Net::trusted(4);
+    for serial in 1..9 {
+        net.run(2 * PHASE_US);
+        let height = net.top() + 1;
+        net.unlock(serial, 1);
+        net.run_until(5 * HEARTBEAT_US, |net| (0..4).all(|at| net.ecu(at).decisions.contains_key(&height)));
+    }
+    let validator = &net.ecu(1).validator;
+    let mut records = StdVec::new();
+    validator
+        .live_records(&mut [0; crate::limits::MAX_MESSAGE], &mut |kind, bytes| records.push((kind, bytes.to_vec())));
+    // the state, the boot, and then the decisions, of which the journal ends after some
+    for cut in 2..=records.len() {
+        let mut damaged = net.installed(1);
+        for (kind, bytes) in &records[..cut] {
+            damaged.replay(*kind, bytes).expect("sound");
+        }
+        damaged.forget();
+        damaged.start(Boot { nonce: 7 }, net.now);
+        for (height, tx) in damaged.history() {
+            assert!(validator.history().any(|known| known == (height, tx)), "{cut} records, height {height}");
+        }
     }
 }
