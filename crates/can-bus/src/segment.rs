@@ -197,13 +197,11 @@ impl Assembly {
         if segment.total > message.len() {
             return Err(SegmentError::MessageLength(segment.total));
         }
-        if self.is_of(&segment) && self.is_repetition(message, &segment) {
-            return Ok(None);
+        match self.is_of(&segment) {
+            true if self.is_repetition(message, &segment) => Ok(None),
+            false if segment.index > 0 => Err(SegmentError::Gap),
+            _ => self.take(message, &segment, 0),
         }
-        if !self.is_of(&segment) && segment.index > 0 {
-            return Err(SegmentError::Gap);
-        }
-        self.take(message, &segment, 0)
     }
 
     /// Whether the segment belongs to this transfer.

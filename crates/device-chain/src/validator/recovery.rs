@@ -10,7 +10,7 @@ use crate::limits::MAX_ROUNDS;
 use crate::record::{BadRecord, Named, Record, RecordKind, VoteRecord, note_named, push_newest};
 use crate::registry::{Devices, Registry};
 use crate::tx::{Transaction, TxBytes, decision_hash};
-use crate::types::{Height, Micros, PublicKey, ValidatorIndex};
+use crate::types::{Hash, Height, Micros, PublicKey, ValidatorIndex};
 
 /// The genesis has no such place, or no gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl<K: KeyStore> Validator<K> {
         previous.set_may_vote(!amnesiac && previous.members().contains(me));
         let decided = newest.filter(|_| previous.height() == height).and_then(|(tx, _)| {
             let hash = decision_hash(&mesh, height, previous.parent(), &tx);
-            previous.add_value(Value { hash, tx, proposer: me, allowed_from: Some(0), evident: true })
+            previous.add_value(past_value(hash, tx, me))
         });
         match decided {
             Some(id) => previous.adopt(id),
@@ -158,17 +158,15 @@ impl<K: KeyStore> Validator<K> {
             // a vote for something unknown would be forgotten, and could be contradicted (P1)
             Named::Hint(hint) => Some(hinted(instance, *hint).ok_or(BadRecord)?),
             Named::Content(content) => {
-                let tx = Transaction::decode(content).ok_or(BadRecord)?;
-                // V3: a height may end with nothing only when a round has failed
-                let allowed = !is_present || self.state.check(&tx, &self.registry).is_ok();
-                let allowed_from = allowed.then_some(u8::from(tx == Transaction::Skip));
                 let hash = decision_hash(&self.mesh, vote.height, instance.parent(), content);
-                let (tx, proposer) = (content.clone(), self.me);
-                let named = Value { hash, tx, proposer, allowed_from, evident: true };
-                let id = self.heights.at_mut(vote.height).and_then(|instance| instance.add_value(named));
-                if is_present {
+                let id = if is_present {
                     note_named(&mut self.stored, hash);
-                }
+                    self.learn_named(self.me, hash, content, true)
+                } else {
+                    Transaction::decode(content).ok_or(BadRecord)?;
+                    let past = past_value(hash, content.clone(), self.me);
+                    self.heights.at_mut(vote.height).and_then(|instance| instance.add_value(past))
+                };
                 Some(id.ok_or(BadRecord)?)
             }
         };
@@ -201,6 +199,11 @@ impl<K: KeyStore> Validator<K> {
         self.begin_next();
         Ok(())
     }
+}
+
+/// A value of the height that was decided last, of which nothing is judged any more.
+const fn past_value(hash: Hash, tx: TxBytes, proposer: ValidatorIndex) -> Value {
+    Value { hash, tx, proposer, allowed_from: Some(0), evident: true }
 }
 
 /// The one value that a hint means.

@@ -84,7 +84,13 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// The same where its decision hash is known.
-    fn learn_named(&mut self, proposer: ValidatorIndex, hash: Hash, bytes: &[u8], mine: bool) -> Option<ValueId> {
+    pub(super) fn learn_named(
+        &mut self,
+        proposer: ValidatorIndex,
+        hash: Hash,
+        bytes: &[u8],
+        mine: bool,
+    ) -> Option<ValueId> {
         let Some(tx) = Transaction::decode(bytes) else {
             self.counters.malformed += 1;
             return None;
