@@ -154,12 +154,14 @@ impl Registry {
     }
 
     /// `None` unless canonical.
+    #[inline(never)] // not on the stack of the verification
     fn take(&mut self, bytes: &[u8]) -> Option<Result<(), GenesisError>> {
         let rest = &mut &bytes[..];
         let version: u8 = take(rest)?;
         self.suite = take(rest)?;
         take::<Name>(rest)?;
-        let entries: Vec<ValidatorEntry, MAX_VALIDATORS> = take(rest)?;
+        let mut entries: Vec<ValidatorEntry, MAX_VALIDATORS> = Vec::new();
+        take_list(rest, &mut entries)?;
         let endpoints: u32 = take(rest)?;
         let list = *rest;
         for _ in 0..endpoints {

@@ -4,7 +4,6 @@
 //! on purpose: libraries differ on torsion, and one rule everywhere is what keeps verdicts equal.
 
 use ed25519_compact as ed;
-use zeroize::Zeroizing;
 
 use crate::hash::Domain;
 use crate::hash::hash;
@@ -20,31 +19,46 @@ pub fn statement(domain: Domain, digest: &Hash) -> Hash {
 /// Whether `signature` by `key` says `digest` in `domain`.
 #[must_use]
 pub fn verify(key: &PublicKey, domain: Domain, digest: &Hash, signature: &Signature) -> bool {
-    ed::PublicKey::new(key.0).verify(statement(domain, digest).0, &ed::Signature::new(signature.to_bytes())).is_ok()
+    let mut points = points(key, signature);
+    points.as_mut().is_ok_and(|state| {
+        state.absorb(statement(domain, digest).0);
+        is_sum(state)
+    })
 }
 
-/// An Ed25519 key pair, made from a 32-byte seed. No `Debug`; the seed is wiped on drop.
-pub struct SigningKey(Zeroizing<[u8; 32]>, PublicKey);
+/// First half of a verification: the points of key and signature. Each half needs much of a chip's stack, and not while
+/// the other one has it.
+#[inline(never)]
+fn points(key: &PublicKey, signature: &Signature) -> Result<ed::VerifyingState, ed::Error> {
+    ed::PublicKey::new(key.0).verify_incremental(&ed::Signature::new(signature.to_bytes()))
+}
+
+/// Second half: whether they fit the scalars.
+#[inline(never)]
+fn is_sum(state: &ed::VerifyingState) -> bool {
+    state.verify().is_ok()
+}
+
+/// An Ed25519 key pair, made from a 32-byte seed. No `Debug`; wiped on drop.
+pub struct SigningKey(ed::SecretKey); // the seed with the public half behind it: making that anew takes as long as signing
 
 impl SigningKey {
     /// From a seed of 32 random bytes (RFC 8032 5.1.5).
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        let seed = Zeroizing::new(seed);
-        let public = PublicKey(*ed::KeyPair::from_seed(ed::Seed::new(*seed)).pk);
-        Self(seed, public)
+        Self(ed::KeyPair::from_seed(ed::Seed::new(seed)).sk)
     }
 
     /// The public half.
     #[must_use]
-    pub const fn public(&self) -> PublicKey {
-        self.1
+    pub fn public(&self) -> PublicKey {
+        PublicKey(*self.0.public_key())
     }
 
     /// Says `digest` in `domain`. Deterministic (RFC 8032).
     #[must_use]
     pub fn sign(&self, domain: Domain, digest: &Hash) -> Signature {
-        Signature::from_bytes(&self.secret().sign(statement(domain, digest).0, None))
+        Signature::from_bytes(&self.0.sign(statement(domain, digest).0, None))
     }
 
     /// The pairwise key of this device and `peer` in the mesh whose maker and vehicle `context` names: X25519 (RFC 7748)
@@ -53,20 +67,13 @@ impl SigningKey {
     /// `None` if the peer's key is weak.
     #[must_use]
     pub fn pair_key(&self, peer: &PublicKey, context: &Hash) -> Option<crate::mac::Key> {
-        let secret = ed::x25519::SecretKey::from_ed25519(&self.secret()).ok()?;
+        let secret = ed::x25519::SecretKey::from_ed25519(&self.0).ok()?;
         let public = ed::x25519::PublicKey::from_ed25519(&ed::PublicKey::new(peer.0)).ok()?;
         let shared = public.dh(&secret).ok()?;
-        let (low, high) = if self.1.0 < peer.0 { (&self.1, peer) } else { (peer, &self.1) };
+        let own = &self.public();
+        let (low, high) = if own.0 < peer.0 { (own, peer) } else { (peer, own) };
         let key = hash(Domain::PairKey, &[&*shared, &context.0, &low.0, &high.0]);
         Some(crate::mac::Key::new(key.0))
-    }
-
-    /// The seed with the public key behind it: making that anew takes as long as signing. The library wipes it.
-    fn secret(&self) -> ed::SecretKey {
-        let mut bytes = Zeroizing::new([0; ed::SecretKey::BYTES]);
-        bytes[..32].copy_from_slice(&*self.0);
-        bytes[32..].copy_from_slice(&self.1.0);
-        ed::SecretKey::new(*bytes)
     }
 }
 
