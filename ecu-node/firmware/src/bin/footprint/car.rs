@@ -6,6 +6,8 @@ use can_bus::Frame;
 use can_bus::port::{BusCommand, BusEvent};
 use cortex_m::interrupt::Mutex;
 use device_chain::limits::MAX_VALIDATORS;
+use device_chain::sign::SigningKey;
+use device_chain::slot::Slot;
 use device_chain::state::State;
 use device_chain::types::{Height, Micros, ValidatorIndex};
 use ecu_node::Input;
@@ -13,64 +15,52 @@ use heapless::Deque;
 use static_cell::ConstStaticCell;
 
 use crate::memory::{Memory, Port};
-use crate::node::{Node, Seen, provision};
+use crate::node::{Node, Seen};
 
 /// How many ECUs there are.
 pub const N: usize = MAX_VALIDATORS;
 /// What a frame takes on the bus, microseconds.
 const FRAME_US: u64 = 300;
 
-/// The car around the ECUs: their flashes and the bus, which are not theirs to pay for.
-pub struct Around {
-    flashes: [Mutex<RefCell<Memory>>; N],
+/// How often an ECU boots in the scenario.
+const BOOTS: usize = N + 3;
+/// An ECU for each boot, with its memory as it is when the power comes. What one takes of RAM is one of these.
+static NODES: [ConstStaticCell<Node>; BOOTS] = [const { ConstStaticCell::new(Node::off()) }; BOOTS];
+/// What outlives a loss of power.
+static FLASHES: [Mutex<RefCell<Memory>>; N] = [const { Mutex::new(RefCell::new(Memory::NEW)) }; N];
+
+/// The ECUs, and the car around them, which is not theirs to pay for.
+pub struct Car {
+    nodes: [Option<&'static mut Node>; N],
+    pub on: [bool; N],
     /// Frames at the controllers, with sender and token.
     bus: Deque<(ValidatorIndex, u32, Frame), 64>,
     pub seen: [Seen; N],
+    /// Who signs grants.
+    pub fleet: Slot<SigningKey>,
     now: Micros,
-    boots: u64,
-}
-
-impl Around {
-    pub const NEW: Self = Self {
-        flashes: [const { Mutex::new(RefCell::new(Memory::NEW)) }; N],
-        bus: Deque::new(),
-        seen: [Seen { decided_live: 0, seals: 0, caught_up: None, readmitted: false, grants: 0, rewritten: 0 }; N],
-        now: Micros(0),
-        boots: 0,
-    };
-}
-
-pub struct Car {
-    /// Memory as it is when the power comes: a boot takes one.
-    cells: &'static [ConstStaticCell<Node>],
-    nodes: [Option<&'static mut Node>; N],
-    pub on: [bool; N],
-    flashes: &'static [Mutex<RefCell<Memory>>; N],
-    bus: &'static mut Deque<(ValidatorIndex, u32, Frame), 64>,
-    pub seen: &'static mut [Seen; N],
-    now: Micros,
-    boots: u64,
+    boots: usize,
 }
 
 impl Car {
-    /// All as they leave the end of the line.
-    pub fn provisioned(cells: &'static [ConstStaticCell<Node>], around: &'static mut Around) -> Option<Self> {
-        let Around { flashes, bus, seen, now, boots } = around;
-        let nodes = [const { None }; N];
-        let car = Self { cells, nodes, on: [false; N], flashes, bus, seen, now: *now, boots: *boots };
-        car.flashes.iter().try_for_each(|flash| provision(Port(flash)))?;
-        Some(car)
-    }
+    /// All as they leave the factory, without power.
+    pub const NEW: Self = Self {
+        nodes: [const { None }; N],
+        on: [false; N],
+        bus: Deque::new(),
+        seen: [const { Seen::NOTHING }; N],
+        fleet: Slot::Empty,
+        now: Micros(0),
+        boots: 0,
+    };
 
     /// Power for one.
     pub fn boot(&mut self, at: usize) -> Option<()> {
-        let (memory, rest) = self.cells.split_first()?;
-        self.cells = rest;
+        let node = NODES.get(self.boots)?.take();
         self.boots += 1;
-        self.seen[at] = Seen::default();
-        let nonce = self.boots.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let node = memory.take();
-        node.boot(at as u8, Port(&self.flashes[at]), nonce, self.now)?;
+        self.seen[at] = Seen::NOTHING;
+        let nonce = (self.boots as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        node.boot(at as u8, Port(&FLASHES[at]), nonce, self.now)?;
         self.nodes[at] = Some(node);
         self.on[at] = true;
         Some(())
@@ -84,7 +74,7 @@ impl Car {
     /// A new flash in place of the old one.
     pub fn wipe(&mut self, at: usize) -> Option<()> {
         self.kill(at);
-        Port(&self.flashes[at]).with(Memory::wipe).ok()
+        Port(&FLASHES[at]).with(Memory::wipe).ok()
     }
 
     pub fn powered(&self) -> impl Iterator<Item = &Node> {
@@ -99,14 +89,15 @@ impl Car {
         self.state(at).map_or(0, State::height)
     }
 
-    pub fn tell(&mut self, at: usize, input: Input) -> Option<()> {
-        let now = self.now;
-        self.nodes[at].as_mut()?.ecu.handle(now, input);
+    /// An input for one, made of its state.
+    pub fn tell(&mut self, at: usize, input: &dyn Fn(&State) -> Input) -> Option<()> {
+        let node = self.nodes[at].as_mut()?;
+        node.ecu.handle(self.now, input(node.ecu.validator().state()));
         Some(())
     }
 
     /// Until `done`, for at most so many seconds.
-    pub fn run_until(&mut self, seconds: u64, done: impl Fn(&Self) -> bool) -> Option<()> {
+    pub fn run_until(&mut self, seconds: u64, done: &dyn Fn(&Self) -> bool) -> Option<()> {
         let end = self.now.plus(seconds * 1_000_000);
         while !done(self) {
             if self.now > end {
@@ -121,7 +112,7 @@ impl Car {
     fn step(&mut self) -> Option<()> {
         for at in 0..N {
             let Some(node) = self.nodes[at].as_mut().filter(|_| self.on[at]) else { continue };
-            let bus = &mut *self.bus;
+            let bus = &mut self.bus;
             let mut lost = false;
             node.work(self.now, &mut self.seen[at], |command| {
                 if let BusCommand::Transmit { token, frame } = command {
@@ -132,6 +123,11 @@ impl Car {
                 return None;
             }
         }
+        self.deliver()
+    }
+
+    #[inline(never)]
+    fn deliver(&mut self) -> Option<()> {
         let Some((sender, token, frame)) = self.bus.pop_front() else {
             let deadlines = self.powered().filter_map(|node| node.ecu.deadline());
             self.now = deadlines.min()?.max(self.now.plus(1));

@@ -1,17 +1,16 @@
 //! One ECU: all that it keeps in RAM, and what it does with an effect.
 
 use can_bus::port::BusCommand;
-use device_chain::block::Seal;
 use device_chain::hash::{Domain, hash};
 use device_chain::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use device_chain::mac::{Key, Suite};
-use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
 use device_chain::slot::Slot;
-use device_chain::types::{Height, Micros, PublicKey, ValidatorIndex};
+use device_chain::types::{Hash, Height, Micros, PublicKey, Signature, ValidatorIndex};
 use device_chain::validator::{Boot, Report};
 use ecu_node::store::{self, Store, Upkeep};
 use ecu_node::{Ecu, Effect, Input};
+use journal::Counter;
 
 use crate::memory::Port;
 
@@ -70,7 +69,6 @@ struct Running {
 }
 
 /// What happened that the scenario waits for.
-#[derive(Clone, Copy, Default)]
 pub struct Seen {
     pub decided_live: u32,
     pub seals: u32,
@@ -80,39 +78,62 @@ pub struct Seen {
     pub rewritten: u32,
 }
 
-/// A journal as provisioning makes it.
-#[inline(never)] // not on the stack of what is measured
-pub fn provision(mut port: Port) -> Option<()> {
-    let registry = Registry::open(&GENESIS, &MAKER).ok()?;
-    store::format::<_, Port>(&mut port, &registry).ok()
+impl Seen {
+    pub const NOTHING: Self =
+        Self { decided_live: 0, seals: 0, caught_up: None, readmitted: false, grants: 0, rewritten: 0 };
 }
 
 impl Node {
     /// Without power.
-    pub const OFF: Self = Self { ecu: Ecu::new(NO_KEYS), running: Slot::Empty };
+    pub const fn off() -> Self {
+        Self { ecu: Ecu::new(NO_KEYS), running: Slot::Empty }
+    }
 
-    /// Boots: genesis, keys, journal.
-    #[inline(never)]
+    /// Boots.
     pub fn boot(&mut self, me: ValidatorIndex, port: Port, nonce: u64, now: Micros) -> Option<()> {
-        let validator = self.ecu.validator_mut();
-        validator.read_genesis(&GENESIS, &MAKER).ok()?;
-        let (registry, keys) = validator.keys_mut();
-        keys.set_suite(registry.suite());
-        load(keys);
-        for peer in (0..MAX_VALIDATORS as u8).filter(|peer| *peer != me) {
-            let key = hash(Domain::PairKey, &[&[me.min(peer), me.max(peer)]]);
-            keys.load_validator(peer, Key::new(key.0));
-        }
-        validator.take_place(me).ok()?;
-        let store = self.ecu.recover(&mut || Ok((port, port))).ok()?.store;
+        let store = self.open(me, port)?;
         self.ecu.validator_mut().start(Boot { nonce }, now);
         self.running = Slot::Full(Running { store, identity: signer(1, me) });
         Some(())
     }
 
+    /// Genesis, keys, and the journal, which is made the first time, as provisioning does.
+    #[inline(never)]
+    fn open(&mut self, me: ValidatorIndex, mut port: Port) -> Option<Store<Port, Port>> {
+        let validator = self.ecu.validator_mut();
+        validator.read_genesis(&GENESIS, &MAKER).ok()?;
+        let (registry, keys) = validator.keys_mut();
+        keys.set_suite(registry.suite());
+        load(keys);
+        if port.value() == 0 {
+            store::format::<_, Port>(&mut port, registry).ok()?;
+        }
+        for peer in (0..MAX_VALIDATORS as u8).filter(|peer| *peer != me) {
+            let key = hash(Domain::PairKey, &[&[me.min(peer), me.max(peer)]]);
+            keys.load_validator(peer, Key::new(key.0));
+        }
+        validator.take_place(me).ok()?;
+        Some(self.ecu.recover(&mut || Ok((port, port))).ok()?.store)
+    }
+
     /// Does what there is to do, but for what goes to the bus. `None` if the flash failed.
     pub fn work(&mut self, now: Micros, seen: &mut Seen, mut bus: impl FnMut(BusCommand)) -> Option<()> {
-        let Running { store, identity } = self.running.get_mut()?;
+        while let Some(digest) = self.carry_out(now, seen, &mut bus)? {
+            let signature = self.running.get()?.identity.sign(Domain::Block, &digest);
+            self.answer(now, &digest, &signature);
+        }
+        self.keep(now, seen)
+    }
+
+    #[inline(never)]
+    fn answer(&mut self, now: Micros, digest: &Hash, signature: &Signature) {
+        self.ecu.handle(now, Input::Signed(*digest, *signature));
+    }
+
+    /// Carries out effects, until one wants a signature: that needs the stack for itself.
+    #[inline(never)]
+    fn carry_out(&mut self, now: Micros, seen: &mut Seen, mut bus: impl FnMut(BusCommand)) -> Option<Option<Hash>> {
+        let Running { store, .. } = self.running.get_mut()?;
         while let Some(effect) = self.ecu.poll() {
             let answer = match effect {
                 Effect::Bus(command) => {
@@ -127,10 +148,7 @@ impl Node {
                     seen.decided_live += u32::from(decision.live);
                     continue;
                 }
-                Effect::Sign(digest) => {
-                    let seal = Seal::sign(self.ecu.validator().index(), identity, &digest);
-                    Input::Signed(digest, seal.signature)
-                }
+                Effect::Sign(digest) => return Some(Some(digest)),
                 Effect::CheckGrant(signed) => {
                     let genuine = signed.is_genuine(self.ecu.validator().registry());
                     seen.grants += u32::from(genuine);
@@ -151,6 +169,13 @@ impl Node {
             };
             self.ecu.handle(now, answer);
         }
+        Some(None)
+    }
+
+    /// Looks after the journal.
+    #[inline(never)]
+    fn keep(&mut self, now: Micros, seen: &mut Seen) -> Option<()> {
+        let Running { store, .. } = self.running.get_mut()?;
         match store.upkeep(self.ecu.is_quiet(now)) {
             Some(Upkeep::Prepare) => store.prepare().ok(),
             Some(Upkeep::Rewrite) => {
