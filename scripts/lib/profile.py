@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections import Counter
 
+import qemu
+
 APPROVAL = "2"  # part of a trace, of ecu-node/firmware/tests/replay.rs
 ROWS = (
     ("tags made", r"seal_message.*closure"),
@@ -36,14 +38,12 @@ def disassembled(image):
 
 def executed(image, folder, trace):
     """The address of each instruction; the parts of the trace, in order, when all were executed."""
-    command = ["qemu-system-arm", "-M", "mps2-an386", "-cpu", "cortex-m4", "-display", "none", "-monitor", "none", "-serial", "null"]
-    command += ["-singlestep", "-d", "exec,nochain", "-D", "/dev/stderr", "-kernel", image]
-    command += ["-semihosting-config", f"enable=on,target=native,arg=count,arg={trace}"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as qemu:
-        for line in qemu.stderr:
+    command = qemu.command(image, "-singlestep", "-d", "exec,nochain", "-D", "/dev/stderr", arguments=("count", trace))
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as emulator:
+        for line in emulator.stderr:
             if line.startswith("Trace"):
                 yield int(line.split("[")[1].split("/")[1], 16)
-        yield re.findall(r"part=(\d+)", qemu.stdout.read())
+        yield re.findall(r"part=(\d+)", emulator.stdout.read())
 
 
 def counted(image, folder, trace):

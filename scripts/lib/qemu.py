@@ -11,6 +11,14 @@ RAM_BASE, RAM_BYTES = 0x2100_0000, 16 << 20  # of mps2-an386 and of ecu-node/fir
 RAM_END = RAM_BASE + RAM_BYTES  # where the stack begins
 STACK_BYTES = 1 << 20  # looked at; what is static ends far below
 PAINT = b"\xcc" * 4
+MACHINE = "mps2-an386"
+
+
+def command(image, *options, arguments=(), machine=MACHINE):
+    """What runs an image: its own output is all that is printed, `arguments` are what it is told."""
+    told = ",".join(["enable=on,target=native", *(f"arg={argument}" for argument in arguments)])
+    emulated = ["qemu-system-arm", "-M", machine, "-cpu", "cortex-m4", "-display", "none", "-monitor", "none", "-serial", "null"]
+    return [*emulated, "-semihosting-config", told, *options, "-kernel", image]
 
 
 def run(image, timeout_s, *options):
@@ -19,10 +27,9 @@ def run(image, timeout_s, *options):
         ram.write(PAINT * (RAM_BYTES // len(PAINT)))
         ram.flush()
         backend = f"memory-backend-file,id=ram,size={RAM_BYTES},mem-path={ram.name},share=on"
-        command = ["qemu-system-arm", "-M", "mps2-an386,memory-backend=ram", "-object", backend, "-cpu", "cortex-m4"]
-        command += ["-nographic", "-semihosting-config", "enable=on,target=native", *options, "-kernel", image]
+        painted = command(image, "-object", backend, *options, machine=f"{MACHINE},memory-backend=ram")
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
+            done = subprocess.run(painted, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s)
         except subprocess.TimeoutExpired:
             sys.exit(f"error: {image} does not come to an end in QEMU: it panics or hangs")
         if done.returncode:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from statistics import median
 
+import qemu
+
 MEGAHERTZ = (48, 168, 480)
 CPI = 1.3  # as in measure.py
 QUIET, APPROVAL = "1", "2"  # parts of a trace, of ecu-node/firmware/tests/replay.rs
@@ -17,9 +19,7 @@ QUIET, APPROVAL = "1", "2"  # parts of a trace, of ecu-node/firmware/tests/repla
 
 def replay(image, folder, trace):
     """Instructions by part, and for each approval its inputs and polls: what it was, and what it took."""
-    command = ["qemu-system-arm", "-M", "mps2-an386", "-cpu", "cortex-m4", "-display", "none", "-monitor", "none"]
-    command += ["-serial", "null", "-icount", "shift=0", "-kernel", image]
-    command += ["-semihosting-config", f"enable=on,target=native,arg=list,arg={trace}"]
+    command = qemu.command(image, "-icount", "shift=0", arguments=("list", trace))
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     if done.returncode:
         sys.exit(f"error: {trace} is not replayed in QEMU:\n{done.stderr}")
