@@ -26,8 +26,11 @@ const LONG_PATIENCE_US: u64 = 100_000;
 const RECORD_MESSAGE: usize = HEADER + MAX_RECORD_DATA + MAX_TAG * MAX_VALIDATORS;
 /// Bytes of a tag, at most.
 const MAX_TAG: usize = 8;
-/// Endpoints whose records may be under way at one time; the oldest gives way.
-const MAX_RECORDS_UNDER_WAY: usize = 4;
+/// Messages of several frames, but long ones, that may be under way at one time, whoever sends them. A sender's own frames follow
+/// each other closely, so that of all who send at once only a few have begun and not ended. And whoever wants to end the message of
+/// another has to bring as many frames in between two of it ([`Reassembler`]).
+const UNDER_WAY: usize = 12;
+const _: () = assert!(PROPOSAL <= MAX_SHORT_MESSAGE && RECORD_MESSAGE <= MAX_SHORT_MESSAGE);
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -118,23 +121,6 @@ impl FrameCounters {
     };
 }
 
-/// Reassembly of records: a few at a time, for there may be 200 endpoints.
-struct RecordPool {
-    slots: [(u8, Reassembler<RECORD_MESSAGE>); MAX_RECORDS_UNDER_WAY],
-    next: usize,
-}
-
-impl RecordPool {
-    fn of(&mut self, endpoint: u8) -> &mut Reassembler<RECORD_MESSAGE> {
-        let at = self.slots.iter().position(|(owner, _)| *owner == endpoint).unwrap_or_else(|| {
-            self.next = (self.next + 1) % MAX_RECORDS_UNDER_WAY;
-            self.slots[self.next] = (endpoint, Reassembler::new());
-            self.next
-        });
-        &mut self.slots[at].1
-    }
-}
-
 /// Memory for one long message, in or out: a state, which only one peer is asked for. What was asked for goes before what is served,
 /// and to make the own state durable before both.
 struct Long {
@@ -168,12 +154,10 @@ impl Long {
 pub struct Ecu<K> {
     validator: Validator<K>,
     transmit: Transmit,
-    proposals: [Reassembler<PROPOSAL>; MAX_VALIDATORS],
-    bulk: [Reassembler<MAX_SHORT_MESSAGE>; MAX_VALIDATORS],
+    under_way: Reassembler<MAX_SHORT_MESSAGE, UNDER_WAY>,
     long: Long,
     /// For whatever else leaves while that is in use.
     short: [u8; MAX_SHORT_MESSAGE],
-    records: RecordPool,
     counters: FrameCounters,
     bus_state: ErrorState,
     now: Micros,
@@ -187,11 +171,9 @@ impl<K> Ecu<K> {
         Self {
             validator: Validator::new(keys),
             transmit: Transmit::IDLE,
-            proposals: [const { Reassembler::new() }; MAX_VALIDATORS],
-            bulk: [const { Reassembler::new() }; MAX_VALIDATORS],
+            under_way: Reassembler::new(),
             long: Long { bytes: [0; MAX_MESSAGE], assembly: Assembly::new(), incoming: None },
             short: [0; MAX_SHORT_MESSAGE],
-            records: RecordPool { slots: [const { (0, Reassembler::new()) }; MAX_RECORDS_UNDER_WAY], next: 0 },
             counters: FrameCounters::ZERO,
             bus_state: ErrorState::Active,
             now: Micros(0),
@@ -310,27 +292,31 @@ impl<K: KeyStore> Ecu<K> {
         if source.device == Device::Validator(self.validator.index()) {
             self.validator.handle(now, validator::Input::Impostor(frame.raw_id()));
         } else if prefix.kind == KIND_SEGMENT {
-            self.on_segment(now, source, prefix, frame.data());
+            self.on_segment(now, source, prefix, frame);
         } else {
             self.validator.handle(now, validator::Input::Message { source, bytes: frame.data() });
         }
     }
 
-    fn on_segment(&mut self, now: Micros, source: Source, prefix: Prefix, data: &[u8]) {
-        let long =
+    fn on_segment(&mut self, now: Micros, source: Source, prefix: Prefix, frame: &Frame) {
+        let data = frame.data();
+        let is_long =
             data.get(6..8).is_some_and(|total| u16::from_le_bytes([total[0], total[1]]) as usize > MAX_SHORT_MESSAGE);
+        let longest = match source.class {
+            Class::Propose => PROPOSAL,
+            Class::Bulk => MAX_SHORT_MESSAGE,
+            Class::Record => RECORD_MESSAGE,
+            Class::Vote | Class::Control => 0, // these fit a frame
+        };
         let message = match (source.device, source.class) {
-            (Device::Validator(sender), Class::Propose) => self.proposals[usize::from(sender)].push(data),
-            (Device::Validator(sender), Class::Bulk) if long => {
+            (Device::Validator(sender), Class::Bulk) if is_long => {
                 if self.validator.state_asked_of() != Some(sender) {
                     return; // for another, or for none
                 }
                 self.transmit.drop_long(); // what was asked for goes first
                 self.long.push(now, sender, data)
             }
-            (Device::Validator(sender), Class::Bulk) => self.bulk[usize::from(sender)].push(data),
-            (Device::Endpoint(endpoint), _) => self.records.of(endpoint).push(data),
-            _ => Err(SegmentError::Kind), // votes and control fit a frame
+            _ => self.under_way.push(frame.raw_id(), longest, data),
         };
         match message {
             Ok(None) => {}

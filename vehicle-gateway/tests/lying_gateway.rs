@@ -118,12 +118,12 @@ fn sealed_by(car: &Car, header: &BlockHeader) -> Vec<ValidatorIndex> {
     let hash = header.hash(&car.genesis.mesh());
     let sealed = |at: &ValidatorIndex| {
         let entry = &car.genesis.validators[usize::from(*at)];
-        let mut reassembler = Reassembler::<512>::new();
+        let mut reassembler = Reassembler::<512, 2>::new();
         let bulk = car.frames().filter(|frame| frame.raw_id() == entry.identifiers.bulk);
         let mut sealed = false;
         for frame in bulk {
             let message = match Header::parse(frame.data()) {
-                None => reassembler.push(frame.data()).ok().flatten(),
+                None => reassembler.push(frame.raw_id(), 512, frame.data()).ok().flatten(),
                 Some(_) => Some(frame.data()),
             };
             let seal = message.filter(|message| Header::parse(message).is_some_and(|h| h.kind == Kind::Seal));

@@ -12,7 +12,7 @@
 //! Nothing here is authenticated: whoever can send a sender's identifier can spoil its transfers. The message that
 //! comes out carries its own tag or signature, and the node above asks again for what it misses.
 
-use core::{cmp::Ordering, fmt};
+use core::{cmp::Ordering, fmt, num::NonZeroU16};
 
 use crate::frame::{MAX_FD, padded_len};
 
@@ -135,23 +135,26 @@ pub fn segment(prefix: Prefix, transfer: u8, message: &[u8], index: usize) -> Op
 struct Segment<'a> {
     transfer: u8,
     index: usize,
-    total: usize,
+    /// Bytes of the whole message.
+    total: NonZeroU16,
     chunk: &'a [u8],
 }
 
 impl<'a> Segment<'a> {
-    fn parse(data: &'a [u8]) -> Result<Self, SegmentError> {
+    /// Of a message of at most `longest` bytes.
+    fn parse(data: &'a [u8], longest: usize) -> Result<Self, SegmentError> {
         if Prefix::parse(data).is_none_or(|prefix| prefix.kind != KIND_SEGMENT) {
             return Err(SegmentError::Kind);
         }
         let Some((&[_, _, _, _, transfer, index, low, high], rest)) = data.split_first_chunk::<HEADER>() else {
             return Err(SegmentError::SegmentLength);
         };
-        let (index, total) = (usize::from(index), usize::from(u16::from_le_bytes([low, high])));
-        if total == 0 {
-            return Err(SegmentError::MessageLength(total));
-        }
-        let len = total.saturating_sub(index * CHUNK).min(CHUNK);
+        let (index, total) = (usize::from(index), u16::from_le_bytes([low, high]));
+        let announced = usize::from(total);
+        let Some(total) = NonZeroU16::new(total).filter(|_| announced <= longest) else {
+            return Err(SegmentError::MessageLength(announced));
+        };
+        let len = announced.saturating_sub(index * CHUNK).min(CHUNK);
         if len == 0 || padded_len(HEADER + len) != Some(data.len()) {
             return Err(SegmentError::SegmentLength);
         }
@@ -163,19 +166,19 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Puts the segments of **one** sender together again, in messages of up to `N` bytes (at most [`MAX_MESSAGE`]), `T` of
-/// them at a time: whoever else starts a transfer on the sender's identifier does not end the one under way.
+/// The transfer under way, or the one completed last.
+#[derive(Clone, Copy)]
+struct Transfer {
+    total: NonZeroU16,
+    received: u16,
+    number: u8,
+}
+
+/// Puts the segments of **one** sender together again, one transfer at a time, in memory that the caller has: for messages so
+/// long that there is room for one only.
 ///
 /// Segments arrive in order, since a bus keeps the order of a sender's frames. The caller has checked mesh, version,
 /// suite and sender.
-pub struct Reassembler<const N: usize, const T: usize = 2> {
-    slots: [Slot<N>; T],
-    /// Segments taken, to know which transfer has rested longest.
-    taken: u32,
-}
-
-/// Puts the segments of one transfer together in memory that the caller has: for messages so long that there is room for one
-/// only. Otherwise as [`Reassembler`].
 #[derive(Default)]
 pub struct Assembly {
     current: Option<Transfer>,
@@ -190,72 +193,98 @@ impl Assembly {
     /// Takes the data of a segment frame; returns the length of the message, at the start of `message`, when this completes
     /// it.
     ///
+    /// A segment with index 0 starts a new message. A repetition of the last segment is ignored: a fault in the last bits of
+    /// a frame makes a sender repeat what some receivers already have.
+    ///
     /// # Errors
-    /// As [`Reassembler::push`].
+    /// See [`SegmentError`]. The message to which the segment claims to belong is given up.
     pub fn push(&mut self, message: &mut [u8], data: &[u8]) -> Result<Option<usize>, SegmentError> {
-        let segment = Segment::parse(data)?;
-        if segment.total > message.len() {
-            return Err(SegmentError::MessageLength(segment.total));
-        }
-        match self.is_of(&segment) {
-            true if self.is_repetition(message, &segment) => Ok(None),
-            false if segment.index > 0 => Err(SegmentError::Gap),
-            _ => self.take(message, &segment, 0),
-        }
+        let segment = Segment::parse(data, message.len())?;
+        self.take(message, &segment)
     }
 
-    /// Whether the segment belongs to this transfer.
-    fn is_of(&self, segment: &Segment<'_>) -> bool {
-        self.current.is_some_and(|transfer| transfer.number == segment.transfer)
-    }
-
-    fn take(&mut self, message: &mut [u8], segment: &Segment<'_>, at: u32) -> Result<Option<usize>, SegmentError> {
+    fn take(&mut self, message: &mut [u8], segment: &Segment<'_>) -> Result<Option<usize>, SegmentError> {
+        if self.is_repetition(message, segment) {
+            return Ok(None);
+        }
+        if segment.index > 0 && !self.is_of(segment.transfer) {
+            return Err(SegmentError::Gap);
+        }
         let mut transfer = match self.current.take() {
-            _ if segment.index == 0 => Transfer { number: segment.transfer, total: segment.total, received: 0, at },
-            Some(transfer) => transfer,
-            None => return Err(SegmentError::Gap),
+            Some(transfer) if segment.index > 0 => transfer,
+            _ => Transfer { number: segment.transfer, total: segment.total, received: 0 },
         };
         if segment.total != transfer.total {
             return Err(SegmentError::Contradiction);
         }
-        match (segment.index * CHUNK).cmp(&transfer.received) {
+        let received = usize::from(transfer.received);
+        match (segment.index * CHUNK).cmp(&received) {
             Ordering::Less => return Err(SegmentError::Contradiction),
             Ordering::Equal => {}
             Ordering::Greater => return Err(SegmentError::Gap),
         }
-        let end = transfer.received + segment.chunk.len();
-        let place = message.get_mut(transfer.received..end).ok_or(SegmentError::MessageLength(segment.total))?;
+        let end = received + segment.chunk.len();
+        let place = message.get_mut(received..end).ok_or(SegmentError::MessageLength(end))?;
         place.copy_from_slice(segment.chunk);
-        (transfer.received, transfer.at) = (end, at);
+        transfer.received = end as u16;
         self.current = Some(transfer);
-        Ok((end == transfer.total).then_some(end))
+        Ok((!self.is_under_way()).then_some(end))
+    }
+
+    /// Whether this is the transfer in the memory.
+    fn is_of(&self, transfer: u8) -> bool {
+        self.current.is_some_and(|current| current.number == transfer)
+    }
+
+    /// Whether the rest of a message is missing.
+    fn is_under_way(&self) -> bool {
+        self.current.is_some_and(|current| current.received < current.total.get())
     }
 
     /// Whether the segment is, byte for byte, the last one taken.
     fn is_repetition(&self, message: &[u8], segment: &Segment<'_>) -> bool {
         let start = segment.index * CHUNK;
-        self.current.is_some_and(|transfer| {
-            segment.total == transfer.total
-                && start + segment.chunk.len() == transfer.received
-                && message.get(start..transfer.received) == Some(segment.chunk)
+        self.current.is_some_and(|current| {
+            let received = usize::from(current.received);
+            (current.number, current.total) == (segment.transfer, segment.total)
+                && start + segment.chunk.len() == received
+                && message.get(start..received) == Some(segment.chunk)
         })
     }
 }
 
-/// Room for one message.
-struct Slot<const N: usize> {
-    message: [u8; N],
-    assembly: Assembly,
+/// Transfers of one identifier that have a place: whoever else starts one on it does not end the one under way.
+const OF_ONE_IDENTIFIER: usize = 2;
+
+/// Puts the segments of all senders together again, in messages of up to `N` bytes (at most [`MAX_MESSAGE`]), in `T` places.
+/// Otherwise as [`Assembly`].
+///
+/// A new transfer takes a free place, or one whose message is complete, or that of the transfer which has rested longest. An
+/// identifier has two places at most, and its third transfer takes one of them in the same way. So whoever sends on
+/// identifiers of others ends a transfer only with two starts on its own identifier, or with `T` frames between two of its
+/// segments.
+pub struct Reassembler<const N: usize, const T: usize> {
+    places: [Place<N>; T],
+    /// Segments taken, to know which transfer has rested longest.
+    taken: u32,
 }
 
-/// The transfer under way, or the one completed last.
-#[derive(Clone, Copy)]
-struct Transfer {
-    number: u8,
-    total: usize,
-    received: usize,
+/// Room for one message.
+struct Place<const N: usize> {
+    message: [u8; N],
+    assembly: Assembly,
+    /// On which identifier it comes.
+    identifier: u32,
     /// When it took its last segment.
     at: u32,
+}
+
+impl<const N: usize> Place<N> {
+    const FREE: Self = Self { message: [0; N], assembly: Assembly::new(), identifier: 0, at: 0 };
+
+    fn is_of(&self, identifier: u32) -> bool {
+        self.assembly.current.is_some() && self.identifier == identifier
+    }
 }
 
 impl<const N: usize, const T: usize> Default for Reassembler<N, T> {
@@ -267,42 +296,40 @@ impl<const N: usize, const T: usize> Default for Reassembler<N, T> {
 impl<const N: usize, const T: usize> Reassembler<N, T> {
     /// Waits for a first segment.
     pub const fn new() -> Self {
-        const { assert!(N <= MAX_MESSAGE && T > 0) }
-        Self { slots: [const { Slot { message: [0; N], assembly: Assembly::new() } }; T], taken: 0 }
+        const { assert!(N <= MAX_MESSAGE && T >= OF_ONE_IDENTIFIER) }
+        Self { places: [const { Place::FREE }; T], taken: 0 }
     }
 
-    /// Takes the data of a segment frame; returns the message when this completes it.
-    ///
-    /// A segment with index 0 starts a new message, in the place of a complete one or of the one that has rested longest.
-    /// A repetition of a transfer's last segment is ignored: a fault in the last bits of a frame makes a sender repeat
-    /// what some receivers already have.
+    /// Takes the data of a segment frame that came on `identifier`, where messages have `longest` bytes at most; returns the
+    /// message when this completes it.
     ///
     /// # Errors
-    /// See [`SegmentError`]. The message to which the segment claims to belong is given up.
-    pub fn push(&mut self, data: &[u8]) -> Result<Option<&[u8]>, SegmentError> {
-        let segment = Segment::parse(data)?;
-        if segment.total > N {
-            return Err(SegmentError::MessageLength(segment.total));
-        }
-        self.taken = self.taken.wrapping_add(1);
-        let known = self.slots.iter().position(|slot| slot.assembly.is_of(&segment));
+    /// As [`Assembly::push`].
+    pub fn push(&mut self, identifier: u32, longest: usize, data: &[u8]) -> Result<Option<&[u8]>, SegmentError> {
+        let segment = Segment::parse(data, longest.min(N))?;
+        let known =
+            self.places.iter().position(|place| place.is_of(identifier) && place.assembly.is_of(segment.transfer));
         let at = match known {
-            Some(at) if self.slots[at].assembly.is_repetition(&self.slots[at].message, &segment) => return Ok(None),
             Some(at) => at,
-            None if segment.index == 0 => self.idle(),
+            None if segment.index == 0 => self.idle(identifier),
             None => return Err(SegmentError::Gap),
         };
-        let Slot { message, assembly } = &mut self.slots[at];
-        Ok(assembly.take(message, &segment, self.taken)?.and_then(|length| message.get(..length)))
+        self.taken = self.taken.wrapping_add(1);
+        let Some(place) = self.places.get_mut(at) else { return Ok(None) };
+        (place.identifier, place.at) = (identifier, self.taken);
+        Ok(place.assembly.take(&mut place.message, &segment)?.and_then(|length| place.message.get(..length)))
     }
 
-    /// The slot whose message matters least.
-    fn idle(&self) -> usize {
-        let rest = |slot: &Slot<N>| match slot.assembly.current {
-            Some(transfer) if transfer.received < transfer.total => self.taken.wrapping_sub(transfer.at),
-            _ => u32::MAX,
+    /// The place for a new transfer of an identifier: the one whose message matters least.
+    fn idle(&self, identifier: u32) -> usize {
+        let of_it = |place: &Place<N>| place.is_of(identifier);
+        let has_all = self.places.iter().filter(|place| of_it(place)).count() >= OF_ONE_IDENTIFIER;
+        let matters_not = |place: &Place<N>| {
+            let assembly = &place.assembly;
+            (assembly.current.is_none(), !assembly.is_under_way(), self.taken.wrapping_sub(place.at))
         };
-        (0..T).max_by_key(|at| rest(&self.slots[*at])).unwrap_or(0)
+        let places = (0..).zip(&self.places).filter(|(_, place)| !has_all || of_it(place));
+        places.max_by_key(|(_, place)| matters_not(place)).map_or(0, |(at, _)| at)
     }
 }
 
@@ -314,6 +341,7 @@ mod tests {
 
     use super::*;
 
+    const IDENTIFIER: u32 = 0x4E8;
     const PREFIX: Prefix = Prefix { mesh: 0x1234, version: 1, suite: 2, kind: 3, sender: 4 };
 
     fn message(len: usize) -> Vec<u8> {
@@ -332,8 +360,11 @@ mod tests {
 
     /// Pushes frames and tells what came of each: `.` taken, `M` message complete, else the error.
     fn run(frames: &[&Payload]) -> Vec<Result<char, SegmentError>> {
-        let mut reassembler = Reassembler::<256, 2>::new();
-        frames.iter().map(|f| reassembler.push(f).map(|m| if m.is_some() { 'M' } else { '.' })).collect()
+        let mut reassembler = Reassembler::<300, 2>::new();
+        frames
+            .iter()
+            .map(|f| reassembler.push(IDENTIFIER, 256, f).map(|m| if m.is_some() { 'M' } else { '.' }))
+            .collect()
     }
 
     #[test]
@@ -393,6 +424,45 @@ mod tests {
         assert_eq!(run_one(&[&a[0], &b[0], &a[1], &b[1]]), [Ok('.'), Ok('.'), Err(Gap), Ok('M')]);
     }
 
+    /// Three places that all share. `A0` is the first segment of A's first transfer, `b1` the second of B's second.
+    #[test]
+    fn what_senders_can_do_to_each_other() {
+        let transfer = |name: char| if name.is_ascii_uppercase() { 1 } else { 2 };
+        for (name, steps, expected) in [
+            ("in turn", "A0 B0 A1 B1 A2 B2", ". . . . M M"),
+            ("two of its own", "A0 a0 A1 a1 A2 a2", ". . . . M M"),
+            ("another floods its identifier", "A0 B0 b0 B0 b0 B0 A1 A2", ". . . . . . . M"),
+            ("full: who has rested longest gives way", "A0 B0 A1 C0 D0 A2 B1", ". . . . . M gap"),
+            ("as many starts as places", "A0 B0 C0 D0 A1", ". . . . gap"),
+            ("fewer, again and again", "A0 B0 C0 A1 D0 E0 A2", ". . . . . . M"),
+            ("what is complete gives way first", "B0 A0 A1 A2 C0 D0 B1 B2", ". . . M . . . M"),
+            ("what was given up, before that", "B0 A0 A1 A2 B2 C0 D0 A2", ". . . M gap . . ."),
+        ] {
+            let mut reassembler = Reassembler::<256, 3>::new();
+            let step = |step: &str| {
+                let (who, index) = (step.chars().next().unwrap(), step[1..].parse::<usize>().unwrap());
+                let frame = &cut(transfer(who), 150)[index];
+                match reassembler.push(u32::from(who.to_ascii_uppercase()), 256, frame) {
+                    Ok(None) => ".",
+                    Ok(Some(_)) => "M",
+                    Err(SegmentError::Gap) => "gap",
+                    Err(other) => panic!("{name}: {other}"),
+                }
+            };
+            assert_eq!(steps.split(' ').map(step).collect::<Vec<_>>().join(" "), expected, "{name}");
+        }
+    }
+
+    /// On an identifier of short messages a longer one takes no place, although there would be room.
+    #[test]
+    fn each_identifier_has_its_longest_message() {
+        let mut reassembler = Reassembler::<256, 2>::new();
+        let frames = cut(1, 150);
+        assert_eq!(reassembler.push(1, 149, &frames[0]), Err(SegmentError::MessageLength(150)));
+        assert_eq!(reassembler.push(1, 150, &frames[1]), Err(SegmentError::Gap), "nothing was begun");
+        assert_eq!(reassembler.push(1, 150, &frames[0]), Ok(None));
+    }
+
     #[test]
     fn malformed_segments() {
         use SegmentError::*;
@@ -423,13 +493,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_cut_comes_together(message in prop::collection::vec(any::<u8>(), 1..=LONGEST), transfer: u8) {
-            let mut reassembler = Reassembler::<MAX_MESSAGE, 1>::new();
+            let mut reassembler = Reassembler::<MAX_MESSAGE, 2>::new();
             let mut frames = segments(PREFIX, transfer, &message).unwrap();
             let last = frames.len() - 1;
             for frame in frames.by_ref().take(last) {
-                prop_assert_eq!(reassembler.push(&frame), Ok(None));
+                prop_assert_eq!(reassembler.push(IDENTIFIER, MAX_MESSAGE, &frame), Ok(None));
             }
-            prop_assert_eq!(reassembler.push(&frames.next().unwrap()), Ok(Some(&message[..])));
+            let whole = reassembler.push(IDENTIFIER, MAX_MESSAGE, &frames.next().unwrap());
+            prop_assert_eq!(whole, Ok(Some(&message[..])));
 
             let (mut assembly, mut memory) = (Assembly::new(), [0; MAX_MESSAGE]);
             let whole = segments(PREFIX, transfer, &message).unwrap().filter_map(|f| assembly.push(&mut memory, &f).unwrap());
@@ -438,12 +509,14 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_frames_never_panic(frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=70), 0..20)) {
-            let mut reassembler = Reassembler::<100, 2>::new();
+        fn arbitrary_frames_never_panic(
+            frames in prop::collection::vec((0u32..4, prop::collection::vec(any::<u8>(), 0..=70)), 0..20)
+        ) {
+            let mut reassembler = Reassembler::<100, 3>::new();
             let (mut assembly, mut memory) = (Assembly::new(), [0; 100]);
-            for frame in frames {
-                if let Ok(Some(message)) = reassembler.push(&frame) {
-                    prop_assert!(message.len() <= 100);
+            for (identifier, frame) in frames {
+                if let Ok(Some(message)) = reassembler.push(identifier, 90, &frame) {
+                    prop_assert!(message.len() <= 90);
                 }
                 if let Ok(Some(length)) = assembly.push(&mut memory, &frame) {
                     prop_assert!(length <= 100);
@@ -453,12 +526,15 @@ mod tests {
 
         /// Frames close to valid ones reach further than random bytes; no message is ever made up of two.
         #[test]
-        fn shuffled_segments_give_only_whole_messages(picks in prop::collection::vec((0u8..3, 0usize..4), 0..40)) {
-            let mut reassembler = Reassembler::<256, 2>::new();
-            for (transfer, index) in picks {
-                let whole = [message(200), message(130), message(20)][usize::from(transfer)].clone();
+        fn shuffled_segments_give_only_whole_messages(
+            picks in prop::collection::vec((0u32..3, 0u8..3, 0usize..4), 0..60)
+        ) {
+            let mut reassembler = Reassembler::<256, 4>::new();
+            for (identifier, transfer, index) in picks {
+                let lengths = [200, 130, 20].map(|length| length + identifier as usize);
+                let whole = message(lengths[usize::from(transfer)]);
                 let frames: Vec<_> = segments(PREFIX, transfer, &whole).unwrap().collect();
-                if let Ok(Some(result)) = reassembler.push(&frames[index % frames.len()]) {
+                if let Ok(Some(result)) = reassembler.push(identifier, 256, &frames[index % frames.len()]) {
                     prop_assert_eq!(result, &whole[..]);
                 }
             }

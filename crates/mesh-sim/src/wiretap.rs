@@ -25,7 +25,7 @@ pub struct Proposed {
 pub struct Wiretap {
     validators: usize,
     tag_len: usize,
-    transfers: BTreeMap<u32, Box<Reassembler<MAX_MESSAGE>>>,
+    transfers: BTreeMap<u32, Box<Reassembler<MAX_MESSAGE, 2>>>,
     values: BTreeMap<Height, Vec<Proposed>>,
 }
 
@@ -45,7 +45,7 @@ impl Wiretap {
     pub fn hear<'m>(&'m mut self, frame: &'m Frame) -> Option<Parts<'m>> {
         let prefix = Prefix::parse(frame.data())?;
         let message = if prefix.kind == KIND_SEGMENT {
-            self.transfers.entry(frame.raw_id()).or_default().push(frame.data()).ok()??
+            self.transfers.entry(frame.raw_id()).or_default().push(frame.raw_id(), MAX_MESSAGE, frame.data()).ok()??
         } else {
             frame.data()
         };

@@ -2,7 +2,7 @@
 //! tag, so that no quorum has the same evidence (V2, L4).
 
 use can_bus::Frame;
-use can_bus::segment::{self, Prefix, Reassembler};
+use can_bus::segment::{self, Assembly, Prefix};
 use device_chain::genesis::Genesis;
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore};
@@ -15,7 +15,8 @@ use crate::keys::SharedKeys;
 /// Splits the validators always in the same way.
 pub struct TwoFacedSensor {
     half: u8,
-    message: Reassembler<MAX_MESSAGE>,
+    message: Assembly,
+    buffer: [u8; MAX_MESSAGE],
     transfer: u8,
 }
 
@@ -23,14 +24,14 @@ impl TwoFacedSensor {
     /// Bit per validator in `half`: who is told the truth.
     #[must_use]
     pub const fn new(half: u8) -> Self {
-        Self { half, message: Reassembler::new(), transfer: 0 }
+        Self { half, message: Assembly::new(), buffer: [0; MAX_MESSAGE], transfer: 0 }
     }
 
     /// What leaves in place of a frame that the honest endpoint wants to send: nothing, and at the end of its message two of them.
     pub fn edit(&mut self, genesis: &Genesis, keys: &SharedKeys, frame: &Frame) -> Vec<Frame> {
         let (n, tag_len) = (genesis.validators.len(), genesis.tag_len());
-        let Ok(Some(message)) = self.message.push(frame.data()) else { return Vec::new() };
-        let Some(parts) = Parts::split(message, n, tag_len) else { return Vec::new() };
+        let Ok(Some(length)) = self.message.push(&mut self.buffer, frame.data()) else { return Vec::new() };
+        let Some(parts) = Parts::split(&self.buffer[..length], n, tag_len) else { return Vec::new() };
         let lie: Vec<u8> = parts.body.iter().map(|byte| !byte).collect();
         let messages = [(parts.body, self.half), (&lie[..], !self.half)].map(|(data, to)| {
             let input = tag_input(parts.head, &hash(Domain::Body, &[data]));
