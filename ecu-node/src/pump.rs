@@ -11,7 +11,7 @@ use device_chain::record::RecordKind;
 use device_chain::registry::Devices;
 use device_chain::tx::Transaction;
 use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
-use device_chain::validator::{self, Decision, Report, Source, Validator};
+use device_chain::validator::{self, Decision, Proof, Report, Source, Validator};
 use device_chain::wire::{Class, HEADER, Kind};
 use journal::{Counter, Flash, OpenError};
 
@@ -128,26 +128,60 @@ struct Long {
     assembly: Assembly,
     /// Who sends it, and when its last segment came.
     incoming: Option<(ValidatorIndex, Micros)>,
+    /// Length of one that has come and stays until its state is proven ([`Validator::proof`]).
+    kept: Option<usize>,
 }
 
 impl Long {
-    fn push(&mut self, now: Micros, sender: ValidatorIndex, data: &[u8]) -> Result<Option<&[u8]>, SegmentError> {
+    /// Takes a segment; the length of the message when this completes it.
+    fn push(&mut self, now: Micros, sender: ValidatorIndex, data: &[u8]) -> Result<Option<usize>, SegmentError> {
         if self.incoming.is_none_or(|(other, _)| other != sender) {
             self.assembly = Assembly::new();
         }
         let whole = self.assembly.push(&mut self.bytes, data)?;
         self.incoming = whole.is_none().then_some((sender, now));
-        Ok(whole.and_then(|length| self.bytes.get(..length)))
+        Ok(whole)
     }
 
-    /// Whether the rest of a message is still waited for.
-    fn is_awaited(&self, now: Micros) -> bool {
-        self.incoming.is_some_and(|(_, last)| now.since(last) < LONG_PATIENCE_US)
+    /// Whether it is in use by a message that comes in, or has come and is kept.
+    fn is_taken(&self, now: Micros) -> bool {
+        self.kept.is_some() || self.incoming.is_some_and(|(_, last)| now.since(last) < LONG_PATIENCE_US)
+    }
+
+    /// Keeps a message that came together elsewhere: a state may be short.
+    fn keep(&mut self, message: &[u8]) {
+        self.give_up();
+        if let Some(place) = self.bytes.get_mut(..message.len()) {
+            place.copy_from_slice(message);
+            self.kept = Some(message.len());
+        }
+    }
+
+    /// The message that is kept.
+    fn kept(&self) -> Option<&[u8]> {
+        self.bytes.get(..self.kept?)
     }
 
     fn give_up(&mut self) {
-        (self.assembly, self.incoming) = (Assembly::new(), None);
+        (self.assembly, self.incoming, self.kept) = (Assembly::new(), None, None);
     }
+}
+
+/// Hands a message that came in segments to the validator; whether a state waits for its proof then.
+fn hear<K: KeyStore>(
+    validator: &mut Validator<K>,
+    now: Micros,
+    source: Source,
+    segment: &[u8],
+    bytes: &[u8],
+) -> Result<bool, SegmentError> {
+    // the prefix of the segments is the one of the message but for the kind, its highest four bits
+    let but_kind = |bytes: &[u8]| bytes.first_chunk().map(|prefix| u32::from_le_bytes(*prefix) << 4);
+    if but_kind(bytes) != but_kind(segment) {
+        return Err(SegmentError::Contradiction);
+    }
+    validator.handle(now, validator::Input::Message { source, bytes });
+    Ok(validator.proof().is_some())
 }
 
 /// An ECU of the mesh.
@@ -172,7 +206,7 @@ impl<K> Ecu<K> {
             validator: Validator::new(keys),
             transmit: Transmit::IDLE,
             under_way: Reassembler::new(),
-            long: Long { bytes: [0; MAX_MESSAGE], assembly: Assembly::new(), incoming: None },
+            long: Long { bytes: [0; MAX_MESSAGE], assembly: Assembly::new(), incoming: None, kept: None },
             short: [0; MAX_SHORT_MESSAGE],
             counters: FrameCounters::ZERO,
             bus_state: ErrorState::Active,
@@ -235,7 +269,10 @@ impl<K: KeyStore> Ecu<K> {
     pub fn handle(&mut self, now: Micros, input: Input) {
         self.now = self.now.max(now);
         let input = match input {
-            Input::Bus(event) => return self.on_bus(now, event),
+            Input::Bus(event) => {
+                self.on_bus(now, event);
+                return self.settle_kept();
+            }
             Input::Tick => validator::Input::Tick,
             Input::Persisted(token) => validator::Input::Persisted(token),
             Input::Signed(digest, signature) => validator::Input::Signed(digest, signature),
@@ -244,6 +281,18 @@ impl<K: KeyStore> Ecu<K> {
             Input::Submit(tx) => validator::Input::Submit(tx),
         };
         self.validator.handle(now, input);
+        self.settle_kept();
+    }
+
+    /// Hands a state that is proven back to the validator, and lets go of one that nobody waits for any more.
+    fn settle_kept(&mut self) {
+        let Some(message) = self.long.kept() else { return };
+        match self.validator.proof() {
+            Some(Proof::Awaited) => return,
+            Some(Proof::Complete) => self.validator.handle(self.now, validator::Input::Adopt(message)),
+            None => {}
+        }
+        self.long.give_up();
     }
 
     fn on_bus(&mut self, now: Micros, event: BusEvent) {
@@ -292,42 +341,44 @@ impl<K: KeyStore> Ecu<K> {
         if source.device == Device::Validator(self.validator.index()) {
             self.validator.handle(now, validator::Input::Impostor(frame.raw_id()));
         } else if prefix.kind == KIND_SEGMENT {
-            self.on_segment(now, source, prefix, frame);
+            if self.on_segment(now, source, frame).is_err() {
+                self.counters.segments += 1;
+            }
         } else {
             self.validator.handle(now, validator::Input::Message { source, bytes: frame.data() });
         }
     }
 
-    fn on_segment(&mut self, now: Micros, source: Source, prefix: Prefix, frame: &Frame) {
-        let data = frame.data();
-        let is_long =
-            data.get(6..8).is_some_and(|total| u16::from_le_bytes([total[0], total[1]]) as usize > MAX_SHORT_MESSAGE);
-        let longest = match source.class {
-            Class::Propose => PROPOSAL,
-            Class::Bulk => MAX_SHORT_MESSAGE,
-            Class::Record => RECORD_MESSAGE,
-            Class::Vote | Class::Control => 0, // these fit a frame
-        };
-        let message = match (source.device, source.class) {
-            (Device::Validator(sender), Class::Bulk) if is_long => {
-                if self.validator.state_asked_of() != Some(sender) {
-                    return; // for another, or for none
+    fn on_segment(&mut self, now: Micros, source: Source, frame: &Frame) -> Result<(), SegmentError> {
+        let (data, validator) = (frame.data(), &mut self.validator);
+        let total = data.get(6..8).map_or(0, |total| usize::from(u16::from_le_bytes([total[0], total[1]])));
+        let longest = match (source.device, source.class) {
+            (Device::Validator(sender), Class::Bulk) if total > MAX_SHORT_MESSAGE => {
+                if validator.state_asked_of() != Some(sender) {
+                    return Ok(()); // for another, or for none, or one is there already
                 }
                 self.transmit.drop_long(); // what was asked for goes first
-                self.long.push(now, sender, data)
+                if let Some(length) = self.long.push(now, sender, data)?
+                    && let Some(bytes) = self.long.bytes.get(..length)
+                    && hear(validator, now, source, data, bytes)?
+                {
+                    self.long.kept = Some(length);
+                }
+                return Ok(());
             }
-            _ => self.under_way.push(frame.raw_id(), longest, data),
+            (_, Class::Bulk) => MAX_SHORT_MESSAGE,
+            (_, Class::Propose) => PROPOSAL,
+            (_, Class::Record) => RECORD_MESSAGE,
+            (_, Class::Vote | Class::Control) => 0, // these fit a frame
         };
-        match message {
-            Ok(None) => {}
-            // the prefix of the segments is the one of the message but for the kind
-            Ok(Some(bytes))
-                if Prefix::parse(bytes).is_some_and(|inner| Prefix { kind: KIND_SEGMENT, ..inner } == prefix) =>
-            {
-                self.validator.handle(now, validator::Input::Message { source, bytes });
-            }
-            Ok(Some(_)) | Err(_) => self.counters.segments += 1,
+        if let Some(bytes) = self.under_way.push(frame.raw_id(), longest, data)?
+            && hear(validator, now, source, data, bytes)?
+            && self.long.kept.is_none()
+        {
+            self.transmit.drop_long();
+            self.long.keep(bytes);
         }
+        Ok(())
     }
 
     /// What a rewritten journal must hold, in order: see [`Validator::live_records`].
@@ -338,6 +389,9 @@ impl<K: KeyStore> Ecu<K> {
 
     /// The memory for a long message is needed: whoever sends one or waits for one asks again.
     fn give_up_long(&mut self) {
+        if self.long.kept.is_some() {
+            self.validator.drop_offered_state();
+        }
         self.transmit.drop_long();
         self.long.give_up();
     }
@@ -348,7 +402,7 @@ impl<K: KeyStore> Ecu<K> {
             if self.validator.owes_state() {
                 self.give_up_long();
             }
-            let is_long = !self.transmit.carries_long() && !self.long.is_awaited(self.now);
+            let is_long = !self.transmit.carries_long() && !self.long.is_taken(self.now);
             if is_long {
                 self.long.give_up();
             }

@@ -12,7 +12,7 @@ use can_bus::segment::{Prefix, segment};
 use can_bus::timing::BitTiming;
 use common::{GATEWAY, SECOND_US, next_block};
 use device_chain::genesis::{Genesis, WIRE_VERSION};
-use device_chain::limits::{MAX_HISTORY, MAX_MESSAGE};
+use device_chain::limits::{MAX_HISTORY, MAX_MESSAGE, MAX_SHORT_MESSAGE};
 use device_chain::types::{Hash, Height, ValidatorIndex};
 use device_chain::wire::{Header, Kind};
 use ecu_node::Input;
@@ -23,6 +23,8 @@ use mesh_sim::genesis::Plan;
 
 const N: u8 = 7;
 const LIAR: ValidatorIndex = 3;
+/// More than anybody remembers.
+const TOO_LONG: usize = MAX_HISTORY + 12;
 /// Whose identifiers are the least urgent.
 const SLEEPER: ValidatorIndex = 6;
 const PATIENCE_US: u64 = 5 * SECOND_US;
@@ -33,12 +35,13 @@ fn height(car: &Car, at: u8) -> Height {
     car.ecu(at).map_or(0, |ecu| ecu.validator().state().height())
 }
 
-/// Blocks that all decide but for the one who sleeps: more than anybody remembers.
-fn blocks(car: &mut Car, sleeper: Option<u8>) {
-    for _ in 0..MAX_HISTORY + 12 {
+/// Blocks that all decide but for the one who sleeps.
+fn blocks(car: &mut Car, sleeper: Option<u8>, count: usize) {
+    for _ in 0..count {
         let (end, before, block) = (car.now_us() + SECOND_US, height(car, GATEWAY), next_block(car));
         car.give(GATEWAY, Input::Submit(block));
-        let awake = |car: &Car| (0..N).filter(|at| Some(*at) != sleeper).all(|at| height(car, at) > before);
+        let awake =
+            |car: &Car| (0..car.ecus.len() as u8).filter(|at| Some(*at) != sleeper).all(|at| height(car, at) > before);
         assert!(car.run_until(end, awake));
     }
 }
@@ -49,9 +52,9 @@ fn overslept(liar: Option<Box<dyn Liar>>, sleeper: u8) -> Car {
     car.ecus[usize::from(LIAR)].liar = liar;
     (0..N).for_each(|at| car.boot(at));
     car.run_for(SECOND_US / 2);
-    blocks(&mut car, None);
+    blocks(&mut car, None, TOO_LONG);
     car.crash(sleeper);
-    blocks(&mut car, Some(sleeper));
+    blocks(&mut car, Some(sleeper), TOO_LONG);
     car
 }
 
@@ -59,6 +62,21 @@ fn catches_up(car: &mut Car, sleeper: u8) -> bool {
     car.boot(sleeper);
     let (top, end) = (height(car, GATEWAY), car.now_us() + PATIENCE_US);
     car.run_until(end, |car| height(car, sleeper) >= top)
+}
+
+/// The state of a small car at some heights is no longer than other messages.
+#[test]
+fn a_short_state_is_served_as_well() {
+    let sleeper = 3;
+    let mut car = Car::new(Plan { validators: 4, ..Plan::default() }, BitTiming::FD_500K_2M);
+    (0..4).for_each(|at| car.boot(at));
+    car.run_for(SECOND_US / 2);
+    blocks(&mut car, None, 256 - TOO_LONG);
+    car.crash(sleeper);
+    blocks(&mut car, Some(sleeper), TOO_LONG);
+    let state = car.ecu(GATEWAY).and_then(|ecu| ecu.validator().state().encode()).expect("fits");
+    assert!(state.len() + 24 <= MAX_SHORT_MESSAGE, "{} bytes at a height with one bit", state.len());
+    assert!(catches_up(&mut car, sleeper));
 }
 
 /// Asks the sleeper for its state whenever it has asked for that of another.

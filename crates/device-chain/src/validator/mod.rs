@@ -1,7 +1,8 @@
 //! A validator: everything one node of the mesh knows and does, as inputs in and effects out.
 //!
 //! Run it so: [`Validator::handle`] every input, then [`Validator::poll`] until `None` and carry the effects out in
-//! order, then sleep until [`Validator::deadline`]. A peer's bad message is counted ([`Counters`]), never an error.
+//! order, then sleep until [`Validator::deadline`]. While a state waits for its [proof](Validator::proof), keep the message that
+//! brought it, and hand it over again when that is complete. A peer's bad message is counted ([`Counters`]), never an error.
 
 mod fairness;
 mod heights;
@@ -27,6 +28,7 @@ pub use orders::record_sequence;
 pub use outbox::{Cancel, Effect};
 pub use receive::Source;
 pub use recovery::NotAValidator;
+pub use sync::Proof;
 pub use workings::Workings;
 
 use crate::agreement::Timeouts;
@@ -57,6 +59,8 @@ pub enum Input<'a> {
         /// Header, body, tags, perhaps padding.
         bytes: &'a [u8],
     },
+    /// The message whose state is proven ([`Validator::proof`]).
+    Adopt(&'a [u8]),
     /// Somebody else sent on an identifier of this node.
     Impostor(RawIdentifier),
     /// The last frame of the own proposal of a height and round is on the wire.
@@ -251,6 +255,8 @@ pub struct Validator<K> {
     boot: u32,
     nonce: u64,
     amnesiac: bool,
+    /// It became one in this boot, which cannot be readmitted any more.
+    lost_since_boot: bool,
     started: Micros,
     now: Micros,
     mode: Mode,
@@ -315,6 +321,7 @@ impl<K> Validator<K> {
             boot: 0,
             nonce: 0,
             amnesiac: false,
+            lost_since_boot: false,
             started: Micros(0),
             now: Micros(0),
             mode: Mode::Isolated,
@@ -369,6 +376,7 @@ impl<K: KeyStore> Validator<K> {
         match input {
             Input::Tick => {}
             Input::Message { source, bytes } => self.on_message(source, bytes),
+            Input::Adopt(message) => self.adopt(message),
             Input::Impostor(identifier) => self.on_impostor(identifier),
             Input::Proposed(height, round) => self.on_proposed(height, round),
             Input::Persisted(token) => self.outbox.persisted(token),

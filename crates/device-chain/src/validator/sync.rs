@@ -4,12 +4,11 @@ use super::outbox::Message;
 use super::receive::Verdict;
 use super::receive::timed;
 use super::{Report, Validator};
-use crate::hash::{Domain, hash};
+use crate::hash::{Domain, hash, hash_of_encoding};
 use crate::keys::KeyStore;
 use crate::limits::{HISTORY_BATCH, MAX_VALIDATORS};
 use crate::record::Record;
 use crate::slot::Slot;
-use crate::state::State;
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
 use crate::wire::{Header, MAX_FRAME, Parts};
@@ -35,6 +34,25 @@ impl Fetch {
 /// A DECIDED, which fits a frame.
 type Claim = heapless::Vec<u8, MAX_FRAME>;
 
+/// A state that a peer has served. Its message stays with whoever handed it over.
+struct Offered {
+    height: Height,
+    digest: Hash,
+    /// Until when its proof is waited for.
+    until: Micros,
+    /// f + 1 DECIDED speak for it.
+    proven: bool,
+}
+
+/// What there is of the proof of a state (DC-33).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Fewer than f + 1 DECIDED, or there is no room to make the state durable.
+    Awaited,
+    /// The state can be taken over now.
+    Complete,
+}
+
 /// Catching up with heights that the others have decided.
 pub(super) struct CatchUp {
     /// The last DECIDED of each peer about a height that this node has not reached, unverified.
@@ -43,9 +61,8 @@ pub(super) struct CatchUp {
     since: Option<Micros>,
     /// Whom the present was asked of, when, and from which height.
     asked: Option<(ValidatorIndex, Micros, Height)>,
-    /// A state that was served, until f + 1 DECIDED prove its digest; of no meaning without one.
-    state: State,
-    digest: Option<Hash>,
+    /// A state that waits until f + 1 DECIDED prove its digest, or until it would not be taken any more.
+    offered: Option<Offered>,
     /// What each peer says was decided at a height: the hash of the transaction.
     vouched: [Option<(Height, Hash)>; MAX_VALIDATORS],
     /// Requests since the last one that helped.
@@ -59,18 +76,17 @@ pub(super) struct CatchUp {
 impl CatchUp {
     /// The present is reached: what remains is whom this node has served.
     fn arrive(&mut self) {
-        let Self { claims, since, asked, state: _, digest, vouched, fruitless, valued: _, served: _ } = self;
+        let Self { claims, since, asked, offered, vouched, fruitless, valued: _, served: _ } = self;
         claims.fill(None);
         vouched.fill(None);
-        (*since, *asked, *digest, *fruitless) = (None, None, None, 0);
+        (*since, *asked, *offered, *fruitless) = (None, None, None, 0);
     }
 
     pub(super) const IDLE: Self = Self {
         claims: [const { None }; MAX_VALIDATORS],
         since: None,
         asked: None,
-        state: State::NONE,
-        digest: None,
+        offered: None,
         vouched: [None; MAX_VALIDATORS],
         fruitless: 0,
         valued: [None; MAX_VALIDATORS],
@@ -152,12 +168,13 @@ impl<K: KeyStore> Validator<K> {
         }
         self.catch_up.since.get_or_insert(self.now);
         self.ask_for_the_present();
-        self.adopt_if_proven();
+        self.count_proofs();
     }
 
-    /// Drops claims about heights that this node has reached.
+    /// Drops claims about heights that this node has reached, and the state of one.
     pub(super) fn forget_claims(&mut self) {
         let height = self.state.height();
+        self.catch_up.offered.take_if(|offered| offered.height <= height);
         for claim in &mut self.catch_up.claims {
             claim.take_if(|claim| Header::parse(claim).is_none_or(|header| header.height <= height));
         }
@@ -172,17 +189,17 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn proves_by(&self, peer: ValidatorIndex, claim: &[u8]) -> bool {
-        let (Some(digest), Some(parts)) = (&self.catch_up.digest, Parts::split(claim, self.full.n, self.tag_len))
-        else {
+        let offered = self.catch_up.offered.as_ref().filter(|_| self.proof().is_some());
+        let (Some(offered), Some(parts)) = (offered, Parts::split(claim, self.full.n, self.tag_len)) else {
             return false;
         };
-        parts.header.height == self.catch_up.state.height() && self.authentic(peer, &parts, digest).is_some()
+        parts.header.height == offered.height && self.authentic(peer, &parts, &offered.digest).is_some()
     }
 
     /// Asks one of those who claim to be ahead, each in turn, at most once in two heartbeats. A claim is unverified:
     /// it costs no more than that.
     fn ask_for_the_present(&mut self) {
-        let pause = 2 * u64::from(self.registry.policy().heartbeat_us);
+        let pause = 2 * self.heartbeat_us();
         // when a whole batch has come, the next is asked for as soon as anybody may answer, whatever the clocks and the bus make of it
         let next_batch = (VALUE_PHASES + 1) * self.phase_us();
         let last = match self.catch_up.asked {
@@ -201,6 +218,7 @@ impl<K: KeyStore> Validator<K> {
         let ahead = |peer: &ValidatorIndex| self.catch_up.claims[usize::from(*peer)].is_some();
         if let Some(peer) = (1..=n).map(|step| (last + step) % n).find(ahead) {
             self.catch_up.asked = Some((peer, self.now, self.state.height()));
+            self.catch_up.offered = None; // a newer one is asked for
             self.catch_up.fruitless = self.catch_up.fruitless.saturating_add(1);
             self.send(Message::Sync(peer));
         }
@@ -222,7 +240,7 @@ impl<K: KeyStore> Validator<K> {
         let remembered = self.decision_at(behind + 1).is_some();
         // a state is long: a liar's requests must not fill the bus
         let onwards = last.is_some_and(|(_, from)| behind >= from + HISTORY_BATCH);
-        let heartbeat = u64::from(self.registry.policy().heartbeat_us);
+        let heartbeat = self.heartbeat_us();
         let pause = if remembered && onwards { heartbeat.min(VALUE_PHASES * self.phase_us()) } else { heartbeat };
         if last.is_some_and(|(last, _)| self.now.since(last) < pause) {
             return;
@@ -265,7 +283,7 @@ impl<K: KeyStore> Validator<K> {
         let agreeing = self.catch_up.vouched.iter().filter(|vouched| **vouched == said).count();
         let Ok(tx) = TxBytes::from_slice(parts.body) else { return };
         if agreeing >= self.full.one_correct() && self.can_persist() {
-            self.catch_up.fruitless = 0;
+            (self.catch_up.fruitless, self.catch_up.offered) = (0, None);
             let hash = decision_hash(&self.mesh, height, self.heights.current().parent(), &tx);
             self.conclude(hash, &tx, 0, false);
             self.ask_for_the_present();
@@ -277,12 +295,16 @@ impl<K: KeyStore> Validator<K> {
         if self.state_asked_of() != Some(peer) || !self.verify_body(peer, parts) {
             return;
         }
-        self.catch_up.digest = None;
-        if !self.catch_up.state.read(parts.body, &self.registry) {
-            self.counters.malformed += 1;
-        } else if self.catch_up.state.height() > self.state.height() {
-            self.catch_up.digest = Some(self.catch_up.state.digest());
-            self.adopt_if_proven();
+        let height = parts.header.height;
+        if let Some((_, asked, _)) = self.catch_up.asked
+            && height > self.state.height()
+        {
+            // in which each peer says DECIDED by itself; and for some time before it asks again the memory is free for others
+            let until = asked.plus(self.heartbeat_us() * 3 / 2);
+            // whatever is not the canonical encoding of the state has another hash, which nobody proves
+            let digest = hash_of_encoding(Domain::State, parts.body);
+            self.catch_up.offered = Some(Offered { height, digest, until, proven: false });
+            self.count_proofs();
         }
     }
 
@@ -290,8 +312,25 @@ impl<K: KeyStore> Validator<K> {
     #[must_use]
     pub fn state_asked_of(&self) -> Option<ValidatorIndex> {
         let (peer, at, _) = self.catch_up.asked?;
-        let in_time = self.now.since(at) < u64::from(self.registry.policy().heartbeat_us);
-        (in_time && self.catch_up.fruitless >= self.patience()).then_some(peer)
+        let is_due = self.now.since(at) < self.heartbeat_us() && self.catch_up.fruitless >= self.patience();
+        (is_due && self.proof().is_none()).then_some(peer)
+    }
+
+    /// What there is of the proof of a state that was taken; `None` if none waits for it. Whoever handed the message over keeps it
+    /// meanwhile, and hands it over again ([`Input::Adopt`](super::Input::Adopt)) when the proof is complete.
+    #[must_use]
+    pub fn proof(&self) -> Option<Proof> {
+        let offered = self.catch_up.offered.as_ref().filter(|offered| self.now < offered.until)?;
+        Some(if offered.proven && self.can_persist() { Proof::Complete } else { Proof::Awaited })
+    }
+
+    /// The bytes of the state that waits are needed for something else: it is asked for again.
+    pub fn drop_offered_state(&mut self) {
+        self.catch_up.offered = None;
+    }
+
+    fn heartbeat_us(&self) -> u64 {
+        u64::from(self.registry.policy().heartbeat_us)
     }
 
     /// Fruitless requests before a state is taken over instead of decisions. The gateway asks everybody three times
@@ -301,20 +340,44 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// C5: f + 1 verified DECIDED of the same height, decision and state, one of them from a correct node.
-    fn adopt_if_proven(&mut self) {
-        let proofs = self.others().filter(|peer| self.proves(*peer)).count();
-        if proofs < self.full.one_correct() || !self.can_persist() {
+    fn count_proofs(&mut self) {
+        let proven = self.others().filter(|peer| self.proves(*peer)).count() >= self.full.one_correct();
+        if let Some(offered) = &mut self.catch_up.offered {
+            offered.proven |= proven;
+        }
+    }
+
+    /// Takes over the state that is proven, from the message that brought it.
+    pub(super) fn adopt(&mut self, message: &[u8]) {
+        if self.proof() != Some(Proof::Complete) {
             return;
         }
-        let Some(digest) = self.catch_up.digest else { return };
-        core::mem::swap(&mut self.state, &mut self.catch_up.state);
+        let split = Parts::split(message, self.full.n, self.tag_len);
+        let (Some(Offered { height, digest, .. }), Some(parts)) = (self.catch_up.offered.take(), split) else { return };
+        if hash_of_encoding(Domain::State, parts.body) != digest {
+            return; // other bytes than those that were proven
+        }
         self.catch_up.arrive();
-        self.digest = digest.into();
-        self.history.clear();
-        self.persist_state();
-        self.remember();
+        if self.state.read(parts.body, &self.registry) && self.state.height() == height {
+            self.digest = digest.into();
+            self.history.clear();
+            self.persist_state();
+            self.remember();
+            self.report(Report::CaughtUp(height));
+        } else {
+            self.lose_memory();
+        }
         self.leave_height();
-        self.report(Report::CaughtUp(self.state.height()));
+    }
+
+    /// More than f liars have proven what is no state, and the one that there was is overwritten. No vote may follow from what there is
+    /// now (P5), nor be allowed by a readmission of this boot, whose nonce is older than the loss (DC-34).
+    fn lose_memory(&mut self) {
+        self.state.begin(&self.registry);
+        self.digest.take();
+        self.lost_since_boot = true;
+        self.forget();
+        self.persist(Record::Amnesiac);
     }
 
     /// DC-34: an amnesiac votes above the height that readmitted its present boot. Whatever it voted before it lost
@@ -323,6 +386,7 @@ impl<K: KeyStore> Validator<K> {
         let readmitted = self.state.readmission(self.me).filter(|last| last.nonce == self.nonce);
         if let Some(last) = readmitted
             && self.amnesiac
+            && !self.lost_since_boot
         {
             self.amnesiac = false;
             self.persist(Record::Readmitted);

@@ -187,8 +187,9 @@ fn one_liar_cannot_make_a_sleeper_adopt_its_state() {
     let mut net = Net::trusted(4);
     net.switch_off(3);
     decide(&mut net, 1..3);
-    net.ecus[2].mute = true;
     net.switch_on([3]);
+    net.run(5 * HEARTBEAT_US);
+    net.ecus[2].mute = true;
     // the liar answers for a present of its own
     let mut invented = net.ecu(2).validator.state().clone();
     for sequence in 1..30 {
@@ -196,6 +197,7 @@ fn one_liar_cannot_make_a_sleeper_adopt_its_state() {
         invented.apply(&tx.encode().expect("fits"), &tx, &net.genesis).expect("allowed");
     }
     let (head, digest) = (*invented.head(), invented.digest());
+    let mut has_waited = false;
     for _ in 0..20 {
         let header = crate::wire::Header::new(Kind::Decided, invented.height()).hint(Some((0, &head)));
         if net.ecu(2).validator.session(3).is_some_and(|session| session.is_confirmed()) {
@@ -206,11 +208,67 @@ fn one_liar_cannot_make_a_sleeper_adopt_its_state() {
             let header = crate::wire::Header::new(Kind::State, invented.height()).round(3);
             let state = net.forge(2, header, &subject, &body, |_| true);
             net.replay(&state);
+            has_waited |= net.ecu(3).validator.proof().is_some();
+        }
+        net.run(HEARTBEAT_US * 3 / 2);
+        net.tell(3, Input::Tick);
+        assert!(net.ecu(3).validator.proof().is_none(), "it is not kept for long");
+    }
+    assert!(has_waited && net.height(3) <= 2, "what it invented is not believed");
+    net.run(PHASE_US);
+}
+
+/// The state is there and needs one more DECIDED; who has no keys says DECIDED in the name of the one that spoke for it.
+#[test]
+fn a_forger_does_not_displace_the_proof_of_a_state_in_hand() {
+    let mut net = Net::trusted(4);
+    net.switch_off(3);
+    decide(&mut net, 1..MAX_HISTORY as u64 + 10);
+    let heard = Rc::new(Cell::new(0));
+    let only = Rc::clone(&heard);
+    net.loss = Box::new(move |packet, to| {
+        to == 3 && packet.header.kind == Kind::Decided && packet.header.sender != only.get()
+    });
+    net.switch_on([3]);
+    net.run_until(30 * HEARTBEAT_US, |net| net.ecu(3).validator.proof().is_some());
+    let said = |packet: &&Packet| (packet.header.kind, packet.header.sender) == (Kind::Decided, 0);
+    let mut forged = net.log.iter().rfind(said).expect("a heartbeat").clone();
+    forged.bytes[4..8].copy_from_slice(&1_000_000_u32.to_le_bytes());
+    net.replay(&forged);
+    heard.set(1);
+    let top = net.top();
+    net.run_until(2 * HEARTBEAT_US, |net| net.height(3) == top);
+}
+
+/// More than the mesh withstands: f + 1 liars prove what is no state. Who took it over has none any more, and must not begin anew.
+#[test]
+fn who_was_given_what_is_no_state_casts_no_vote_any_more() {
+    let mut net = Net::trusted(4);
+    decide(&mut net, 1..3);
+    net.ecus[1].mute = true;
+    net.ecus[2].mute = true;
+    let (height, body) = (1_000, [7; 300]);
+    let subject = crate::hash::hash(crate::hash::Domain::Body, &[&body]);
+    let digest = crate::hash::hash_of_encoding(crate::hash::Domain::State, &body);
+    for _ in 0..20 {
+        for liar in [1, 2] {
+            let decided = crate::wire::Header::new(Kind::Decided, height);
+            let claim = net.forge(liar, decided, &digest, &[], |to| to == 3);
+            let state =
+                net.forge(liar, crate::wire::Header::new(Kind::State, height).round(3), &subject, &body, |_| true);
+            net.replay(&claim);
+            net.replay(&state);
         }
         net.run(HEARTBEAT_US);
     }
-    assert!(net.height(3) <= 2, "what it invented is not believed");
-    net.run(PHASE_US);
+    assert!(net.ecu(3).validator.is_amnesiac() && net.height(3) == 0);
+    net.ecus[1].mute = false;
+    net.ecus[2].mute = false;
+    net.run(20 * HEARTBEAT_US);
+    assert!(net.ecu(3).validator.is_amnesiac(), "its boot is older than the loss");
+    net.reboot(3);
+    assert!(net.ecu(3).validator.is_amnesiac());
+    net.run_until(40 * HEARTBEAT_US, |net| !net.ecu(3).validator.is_amnesiac());
 }
 
 /// L6: the others have seen a quorum of each other's precommits, so that they could do without saying their own. Who could

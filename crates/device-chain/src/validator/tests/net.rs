@@ -44,6 +44,8 @@ pub struct Ecu {
     pub reports: StdVec<Report>,
     pub sealed: StdVec<(u32, Seal)>,
     queue: StdVec<Packet>,
+    /// A state that waits for its proof.
+    kept: StdVec<u8>,
     /// Records, answers and when they come.
     writes: VecDeque<(Micros, u64, RecordKind, StdVec<u8>)>,
     answers: VecDeque<(Micros, Answer)>,
@@ -112,6 +114,7 @@ impl Net {
                 reports: StdVec::new(),
                 sealed: StdVec::new(),
                 queue: StdVec::new(),
+                kept: StdVec::new(),
                 writes: VecDeque::new(),
                 answers: VecDeque::new(),
             });
@@ -216,7 +219,14 @@ impl Net {
         if !ecu.on {
             return;
         }
+        let (before, message) = (ecu.validator.proof(), input.clone());
         ecu.validator.handle(now, input);
+        if let (None, Some(_), Input::Message { bytes, .. }) = (before, ecu.validator.proof(), message) {
+            ecu.kept = bytes.to_vec();
+        }
+        if ecu.validator.proof() == Some(Proof::Complete) {
+            ecu.validator.handle(now, Input::Adopt(&ecu.kept));
+        }
         self.drain(at);
         let deadline = self.ecu(at).validator.deadline().expect("a heartbeat at least");
         assert!(deadline > now, "ecu {at} would spin at {now:?}: {deadline:?}");
