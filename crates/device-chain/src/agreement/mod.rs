@@ -332,6 +332,11 @@ impl Instance {
         self.values.get(usize::from(id))
     }
 
+    /// Values that a hint may mean.
+    pub fn hinted(&self, hint: u16) -> impl Iterator<Item = &Value> + Clone {
+        self.values.iter().filter(move |value| value.hash.hint() == hint)
+    }
+
     /// The place of a value.
     #[must_use]
     pub fn find(&self, hash: &Hash) -> Option<ValueId> {

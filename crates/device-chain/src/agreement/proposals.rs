@@ -74,12 +74,12 @@ impl Instance {
         self.own_proposal.and_then(|id| self.value(id))
     }
 
-    /// What this node has proposed in the present round.
+    /// What this node has proposed in a round.
     #[must_use]
-    pub fn present_proposal(&self) -> Option<&Value> {
-        match self.round {
+    pub fn own_proposal_of(&self, round: Round) -> Option<&Value> {
+        match round {
             0 => self.own_proposal(),
-            round if self.proposer(round) == self.me => {
+            _ if self.proposer(round) == self.me => {
                 self.proposals.get(usize::from(round)).copied().flatten().and_then(|id| self.value(id))
             }
             _ => None,

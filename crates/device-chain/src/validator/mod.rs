@@ -113,9 +113,9 @@ pub struct Decision {
     pub live: bool,
 }
 
-/// Worth a line in a log. `T` is what was refused.
+/// Worth a line in a log. `T` is what was refused, `G` names a grant: its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report<T = Transaction> {
+pub enum Report<T = Transaction, G = Hash> {
     /// The mode changed.
     Mode(Mode),
     /// A session with a peer is confirmed.
@@ -125,29 +125,13 @@ pub enum Report<T = Transaction> {
     /// An own transaction is not, or no longer, valid.
     Refused(T, Refusal),
     /// A grant was refused.
-    GrantRefused(Hash, GrantRefusal),
+    GrantRefused(G, GrantRefusal),
     /// A grant is verified and may be used.
-    GrantReady(Hash),
+    GrantReady(G),
     /// This node has caught up to a height without deciding it itself.
     CaughtUp(Height),
     /// This node may vote again.
     Readmitted(Height),
-}
-
-impl Report<()> {
-    /// With the transaction, if it is about one.
-    fn about(self, tx: impl FnOnce() -> Option<Transaction>) -> Option<Report> {
-        Some(match self {
-            Self::Mode(mode) => Report::Mode(mode),
-            Self::Met(peer) => Report::Met(peer),
-            Self::Equivocation(peer) => Report::Equivocation(peer),
-            Self::Refused((), refusal) => Report::Refused(tx()?, refusal),
-            Self::GrantRefused(digest, refusal) => Report::GrantRefused(digest, refusal),
-            Self::GrantReady(digest) => Report::GrantReady(digest),
-            Self::CaughtUp(height) => Report::CaughtUp(height),
-            Self::Readmitted(height) => Report::Readmitted(height),
-        })
-    }
 }
 
 /// Messages counted by what became of them.

@@ -3,7 +3,7 @@
 use heapless::{Deque, Vec};
 
 use super::outbox::Message;
-use super::{HeldGrant, HeldRecord, Pending, Report, Validator};
+use super::{HeldGrant, HeldRecord, Pending, Validator};
 use crate::block::Seal;
 use crate::codec;
 use crate::genesis::RawIdentifier;
@@ -74,12 +74,10 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         let Some(bytes) = self.first_pending() else { return };
-        let learnt =
-            self.learn_value(self.me, &bytes, true).and_then(|id| Some((id, self.heights.current().value(id)?.hash)));
-        match learnt {
-            Some((id, hash)) => {
+        match self.learn_value(self.me, &bytes, true) {
+            Some(id) => {
                 self.heights.current_mut().set_own_proposal(id);
-                self.send(Message::Propose(self.heights.current().height(), 0, hash));
+                self.send(Message::Propose(self.heights.current().height(), 0));
                 self.arm_retransmit();
             }
             // no room among the values of this height
@@ -165,17 +163,17 @@ impl<K: KeyStore> Validator<K> {
         let relay = from.is_none();
         let digest = signed.grant.digest();
         if let Err(refusal) = signed.check_vehicle(&self.mesh) {
-            return self.report(Report::GrantRefused(digest, refusal));
+            return self.report_grant(&digest, Some(refusal));
         }
         let order = Transaction::UseGrant(signed.grant.usage_named(digest));
         if let Err(Refusal::Grant(refusal)) = self.state.check(&order, &self.registry) {
-            return self.report(Report::GrantRefused(digest, refusal));
+            return self.report_grant(&digest, Some(refusal));
         }
         if let Some(held) = self.grants.iter_mut().find(|held| held.digest == digest) {
             held.relay |= relay;
             if held.genuine && relay {
-                self.send(Message::Grant(digest));
-                self.report(Report::GrantReady(digest));
+                self.send_grant(&digest);
+                self.report_grant(&digest, None);
             }
             return;
         }
@@ -191,7 +189,7 @@ impl<K: KeyStore> Validator<K> {
             self.grants.pop_front();
         }
         let _ = self.grants.push_back(HeldGrant { signed, digest, genuine: false, from, relay });
-        self.ask_grant_check(digest);
+        self.ask_grant_check(&digest);
     }
 
     pub(super) fn on_grant_message(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
@@ -210,12 +208,12 @@ impl<K: KeyStore> Validator<K> {
         let relay = held.relay;
         if !genuine {
             self.grants.retain(|held| held.digest != *digest);
-            return self.report(Report::GrantRefused(*digest, GrantRefusal::Signature));
+            return self.report_grant(digest, Some(GrantRefusal::Signature));
         }
         if relay {
-            self.send(Message::Grant(*digest));
+            self.send_grant(digest);
         }
-        self.report(Report::GrantReady(*digest));
+        self.report_grant(digest, None);
         self.review_values();
     }
 
@@ -239,7 +237,7 @@ impl<K: KeyStore> Validator<K> {
                 if sequence == last {
                     // perhaps the endpoint has not heard that its record is decided
                     // everybody answers: of those whose turn it was, some may be silent
-                    self.send_durable(Message::Ack(endpoint, self.state.height(), sequence));
+                    self.send_durable(Message::Ack(endpoint, self.state.height(), sequence.to_le_bytes()));
                 }
             }
             _ => self.keep_record(HeldRecord { endpoint, sequence, data }),
@@ -272,7 +270,7 @@ impl<K: KeyStore> Validator<K> {
     fn acknowledge(&mut self, endpoint: u8, height: Height, sequence: u64) {
         let first = (height % self.full.n as Height) as ValidatorIndex;
         if self.turn(first).is_some_and(|place| place < self.full.one_correct()) {
-            self.send_durable(Message::Ack(endpoint, height, sequence));
+            self.send_durable(Message::Ack(endpoint, height, sequence.to_le_bytes()));
         }
     }
 
@@ -320,7 +318,7 @@ impl<K: KeyStore> Validator<K> {
     /// S1: asks for the own seal of the newest block. Who is suspended seals nothing (S3).
     pub(super) fn seal_newest(&mut self) {
         if self.state.event().number > 0 && self.may_vote() {
-            self.ask_signature(self.state.event().hash);
+            self.ask_signature();
         }
     }
 
@@ -332,7 +330,7 @@ impl<K: KeyStore> Validator<K> {
         }
         let number = event.number;
         if self.me == self.gateway {
-            self.hand_seal(number, Seal { validator: self.me, signature: *signature });
+            self.hand_seal(number, &Seal { validator: self.me, signature: *signature });
         } else {
             self.seal = Some((number, *signature));
             self.send_durable(Message::Seal(number));
@@ -343,7 +341,7 @@ impl<K: KeyStore> Validator<K> {
         let Some((number, signature)) = parts.body.split_first_chunk::<4>() else { return };
         if let (true, Ok(signature)) = (self.verify_body(peer, parts), <&[u8; 64]>::try_from(signature)) {
             let seal = Seal { validator: peer, signature: Signature::from_bytes(signature) };
-            self.hand_seal(u32::from_le_bytes(*number), seal);
+            self.hand_seal(u32::from_le_bytes(*number), &seal);
         }
     }
 

@@ -1,23 +1,23 @@
 //! What waits to leave: durable before sent, urgent before patient, sealed with fresh tags at the last moment.
 
-use heapless::{Deque, Vec};
+use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::workings::count;
-use super::{Decision, Report, Validator};
-use crate::agreement::{Instance, MAX_ACTIONS, VoteKind};
+use super::{Decision, HeldGrant, Report, Validator};
+use crate::agreement::{Instance, MAX_ACTIONS, ValueId, VoteKind};
 use crate::block::Seal;
 use crate::codec;
 use crate::flaw::Flaw;
-use crate::grant::SignedGrant;
+use crate::grant::{GrantRefusal, SignedGrant};
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
-use crate::limits::{MAX_MESSAGE, MAX_OUTBOX, MAX_TX, MAX_VALIDATORS};
+use crate::limits::{MAX_MESSAGE, MAX_OUTBOX, MAX_TX};
 use crate::packed::Packed;
 use crate::record::{MAX_RECORD, Record, RecordKind, note_named};
 use crate::state::Refusal;
 use crate::tx::{Transaction, TxBytes};
-use crate::types::{Hash, Height, Round, ValidatorIndex};
+use crate::types::{Hash, Height, Round, Signature, ValidatorIndex};
 use crate::wire::{self, Class, DECIDED_VALUE, HEADER, Header, Kind};
 
 /// Something to do, in order.
@@ -63,12 +63,18 @@ pub enum Cancel {
     Votes(Height),
 }
 
-/// A message before it is sealed.
+/// First bytes of a grant's digest: enough to tell those that are held, and too many to find another with the same.
+type GrantName = [u8; 8];
+
+/// A message before it is sealed. There may be many, so what is long is named, and looked up when it leaves.
 #[derive(PartialEq, Eq)]
 pub(super) enum Message {
-    Vote(Height, VoteKind, Round, Hash),
-    Propose(Height, Round, Hash),
-    Value(ValidatorIndex, Height, Hash),
+    /// An own vote: its value keeps its place.
+    Vote(Height, VoteKind, Round, Option<ValueId>),
+    /// The own proposal of a round.
+    Propose(Height, Round),
+    /// To a peer, by the hint with which it asked.
+    Value(ValidatorIndex, Height, u16),
     Decided,
     Hello,
     Confirm,
@@ -76,8 +82,9 @@ pub(super) enum Message {
     Sync(ValidatorIndex),
     State(ValidatorIndex),
     Decision(ValidatorIndex, Height),
-    Grant(Hash),
-    Ack(u8, Height, u64),
+    Grant(GrantName),
+    /// The sequence as bytes, for a number of that length would have to be aligned.
+    Ack(u8, Height, [u8; 8]),
     Seal(u32),
 }
 
@@ -86,10 +93,11 @@ enum Waiting {
     Send(Message),
     Cancel(Cancel),
     Decided,
-    Sign(Hash),
-    CheckGrant(Hash),
+    /// The block with this number.
+    Sign(u32),
+    CheckGrant(GrantName),
     Sealed,
-    Report(Report<()>),
+    Report(Report<(), ()>),
 }
 
 /// What a [`Decision`] says besides its transaction.
@@ -106,8 +114,8 @@ pub(super) struct Concluded {
 const MAX_CONCLUDED: usize = 5 + 32 + 1 + 1 + 10 + 1;
 /// Bytes of decisions that wait until they are durable.
 const DECIDED_BYTES: usize = 512;
-/// Bytes of refused transactions that wait to be told.
-const REFUSED_BYTES: usize = 512;
+/// Bytes of what reports and seals speak of that wait to be told.
+const TOLD_BYTES: usize = 512;
 /// Bytes of records that wait to be written.
 const RECORD_BYTES: usize = 2048;
 
@@ -146,8 +154,8 @@ pub(super) struct Outbox {
     persists: Packed<RECORD_BYTES>,
     /// Each the encoding of [`Concluded`] behind its length, and the transaction.
     decided: Packed<DECIDED_BYTES>,
-    refused: Packed<REFUSED_BYTES>,
-    seals: Deque<(u32, Seal), MAX_VALIDATORS>,
+    /// Refused transactions, digests of grants, seals.
+    told: Packed<TOLD_BYTES>,
     token: u64,
     durable: u64,
     handed_out: u64,
@@ -158,8 +166,7 @@ impl Outbox {
     pub(super) const EMPTY: Self = Self {
         persists: Packed::new(),
         decided: Packed::new(),
-        refused: Packed::new(),
-        seals: Deque::new(),
+        told: Packed::new(),
         token: 0,
         durable: 0,
         handed_out: 0,
@@ -187,10 +194,25 @@ impl Outbox {
         Some(Decision { height, hash, bytes, tx, round, latency_us, live })
     }
 
-    fn take_refused(&mut self) -> Option<Transaction> {
-        let tx = Transaction::decode(self.refused.oldest()?)?;
-        self.refused.drop_oldest();
-        Some(tx)
+    /// What the next entry that has something told beside it speaks of.
+    fn take_told<T>(&mut self, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        let told = read(self.told.oldest()?);
+        self.told.drop_oldest();
+        told
+    }
+
+    fn complete(&mut self, report: Report<(), ()>) -> Option<Report> {
+        let digest = |bytes: &[u8]| bytes.try_into().ok().map(Hash);
+        Some(match report {
+            Report::Mode(mode) => Report::Mode(mode),
+            Report::Met(peer) => Report::Met(peer),
+            Report::Equivocation(peer) => Report::Equivocation(peer),
+            Report::Refused((), refusal) => Report::Refused(self.take_told(Transaction::decode)?, refusal),
+            Report::GrantRefused((), refusal) => Report::GrantRefused(self.take_told(digest)?, refusal),
+            Report::GrantReady(()) => Report::GrantReady(self.take_told(digest)?),
+            Report::CaughtUp(height) => Report::CaughtUp(height),
+            Report::Readmitted(height) => Report::Readmitted(height),
+        })
     }
 
     fn waiting_messages(&self) -> impl Iterator<Item = &Message> {
@@ -298,9 +320,12 @@ impl<K: KeyStore> Validator<K> {
     /// An own order is not, or no longer, valid.
     pub(super) fn refuse(&mut self, tx: &Transaction, refusal: Refusal) {
         let Some(bytes) = tx.encode() else { return };
-        self.queue_beside(0, Waiting::Report(Report::Refused((), refusal)), |outbox| {
-            outbox.refused.push([&bytes, &[]])
-        });
+        self.tell(Waiting::Report(Report::Refused((), refusal)), [&bytes, &[]]);
+    }
+
+    /// Tells at once what has a part that lies beside it.
+    fn tell(&mut self, waiting: Waiting, beside: [&[u8]; 2]) {
+        self.queue_beside(0, waiting, |outbox| outbox.told.push(beside));
     }
 
     /// Queues what has a part that lies beside it.
@@ -312,20 +337,36 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    pub(super) fn ask_signature(&mut self, digest: Hash) {
-        self.queue(self.outbox.token, Waiting::Sign(digest));
+    /// For the seal of the newest block.
+    pub(super) fn ask_signature(&mut self) {
+        self.queue(self.outbox.token, Waiting::Sign(self.state.event().number));
     }
 
-    pub(super) fn ask_grant_check(&mut self, digest: Hash) {
-        self.queue(0, Waiting::CheckGrant(digest));
+    pub(super) fn ask_grant_check(&mut self, digest: &Hash) {
+        self.queue(0, Waiting::CheckGrant(grant_name(digest)));
     }
 
-    pub(super) fn hand_seal(&mut self, number: u32, seal: Seal) {
-        self.queue_beside(0, Waiting::Sealed, |outbox| outbox.seals.push_back((number, seal)).is_ok());
+    fn grant_named(&self, name: GrantName) -> Option<&HeldGrant> {
+        self.grants.iter().find(|held| grant_name(&held.digest) == name)
     }
 
-    pub(super) fn report(&mut self, report: Report<()>) {
+    pub(super) fn send_grant(&mut self, digest: &Hash) {
+        self.send(Message::Grant(grant_name(digest)));
+    }
+
+    pub(super) fn hand_seal(&mut self, number: u32, seal: &Seal) {
+        let mut head = [seal.validator; 5];
+        head[..4].copy_from_slice(&number.to_le_bytes());
+        self.tell(Waiting::Sealed, [&head, &seal.signature.to_bytes()]);
+    }
+
+    pub(super) fn report(&mut self, report: Report<(), ()>) {
         self.queue(0, Waiting::Report(report));
+    }
+
+    pub(super) fn report_grant(&mut self, digest: &Hash, refused: Option<GrantRefusal>) {
+        let report = refused.map_or(Report::GrantReady(()), |refusal| Report::GrantRefused((), refusal));
+        self.tell(Waiting::Report(report), [&digest.0, &[]]);
     }
 
     pub(super) fn next_effect<'b>(&mut self, free: impl Fn(Class) -> bool, buffer: &'b mut [u8]) -> Option<Effect<'b>> {
@@ -340,16 +381,17 @@ impl<K: KeyStore> Validator<K> {
                 },
                 Waiting::Cancel(cancel) => Effect::Cancel(cancel),
                 Waiting::Decided => Effect::Decided(self.outbox.take_decided()?),
-                Waiting::Sign(digest) => Effect::Sign(digest),
-                Waiting::CheckGrant(digest) => match self.grants.iter().find(|held| held.digest == digest) {
+                Waiting::Sign(number) if number == self.state.event().number => Effect::Sign(self.state.event().hash),
+                Waiting::Sign(_) => continue, // there is a newer one
+                Waiting::CheckGrant(name) => match self.grant_named(name) {
                     Some(held) => Effect::CheckGrant(held.signed.clone()),
                     None => continue, // it gave way to others
                 },
                 Waiting::Sealed => {
-                    let (number, seal) = self.outbox.seals.pop_front()?;
+                    let (number, seal) = self.outbox.take_told(read_seal)?;
                     Effect::Sealed(number, seal)
                 }
-                Waiting::Report(report) => Effect::Report(report.about(|| self.outbox.take_refused())?),
+                Waiting::Report(report) => Effect::Report(self.outbox.complete(report)?),
             });
         }
     }
@@ -412,24 +454,25 @@ impl<K: KeyStore> Validator<K> {
         let (mut header, subject, body) = match message {
             Message::Vote(height, kind, round, value) => {
                 let instance = self.instance(*height)?;
-                let named = instance.find(value).and_then(|id| instance.value(id));
-                let hint = named.map(|value| (value.proposer, &value.hash));
+                let value = match value {
+                    Some(id) => Some(instance.value(*id)?),
+                    None => None,
+                };
+                let hint = value.map(|value| (value.proposer, &value.hash));
                 let header = Header::new((*kind).into(), *height).round(*round).hint(hint);
-                (header, instance.subject(value), 0)
+                (header, instance.subject(value.map_or(&nil, |value| &value.hash)), 0)
             }
-            Message::Propose(height, round, value) => {
-                let instance = self.instance(*height)?;
-                let known = instance.value(instance.find(value)?)?;
+            Message::Propose(height, round) => {
+                let known = self.instance(*height)?.own_proposal_of(*round)?;
                 let body = put_body(buffer, &known.tx)?;
-                let header = Header::new(Kind::Propose, *height).round(*round).hint(Some((self.me, value)));
-                (header, *value, body)
+                let header = Header::new(Kind::Propose, *height).round(*round).hint(Some((self.me, &known.hash)));
+                (header, known.hash, body)
             }
-            Message::Value(to, height, value) => {
-                let instance = self.instance(*height)?;
-                let known = instance.value(instance.find(value)?)?;
+            Message::Value(to, height, hint) => {
+                let known = self.instance(*height)?.hinted(*hint).next()?;
                 let body = put_body(buffer, &known.tx)?;
-                let header = Header::new(Kind::Value, *height).round(*to).hint(Some((known.proposer, value)));
-                (header, *value, body)
+                let header = Header::new(Kind::Value, *height).round(*to).hint(Some((known.proposer, &known.hash)));
+                (header, known.hash, body)
             }
             Message::Decided => {
                 let header = Header::new(Kind::Decided, self.state.height()).hint(Some((0, self.state.head())));
@@ -459,15 +502,15 @@ impl<K: KeyStore> Validator<K> {
                 let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
                 (Header::new(Kind::State, self.state.height()).round(*to), subject, body)
             }
-            Message::Grant(digest) => {
-                let held = self.grants.iter().find(|held| held.digest == *digest)?;
+            Message::Grant(name) => {
+                let held = self.grant_named(*name)?;
                 let body = codec::encode(&held.signed, buffer.get_mut(HEADER..)?)?.len();
                 let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
                 (Header::new(Kind::Grant, self.state.height()), subject, body)
             }
             Message::Ack(endpoint, height, sequence) => {
-                let body = put_body(buffer, &sequence.to_le_bytes())?;
-                let subject = hash(Domain::Body, &[&sequence.to_le_bytes()]);
+                let body = put_body(buffer, sequence)?;
+                let subject = hash(Domain::Body, &[sequence]);
                 (Header::new(Kind::Ack, *height).round(*endpoint), subject, body)
             }
             Message::Seal(number) => {
@@ -517,6 +560,19 @@ impl<K: KeyStore> Validator<K> {
         }
         Some((header, at))
     }
+}
+
+fn grant_name(digest: &Hash) -> GrantName {
+    let [name @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest.0;
+    name
+}
+
+/// A seal behind the number of its block and its validator, as [`Validator::hand_seal`] puts it.
+fn read_seal(told: &[u8]) -> Option<(u32, Seal)> {
+    let (number, rest) = told.split_first_chunk()?;
+    let (validator, signature) = rest.split_first()?;
+    let seal = Seal { validator: *validator, signature: Signature::from_bytes(signature.try_into().ok()?) };
+    Some((u32::from_le_bytes(*number), seal))
 }
 
 fn put_body(buffer: &mut [u8], body: &[u8]) -> Option<usize> {

@@ -124,8 +124,9 @@ impl<K: KeyStore> Validator<K> {
     /// Values that votes which are kept hint at, with a voter each.
     fn wanted_values(&self) -> impl Iterator<Item = (ValidatorIndex, u16)> {
         let unknown = |header: &Header| {
-            let known = self.heights.current().values().iter().any(|value| value.hash.hint() == header.hint);
-            header.kind.vote().is_some() && header.height == self.heights.current().height() && !known
+            let current = self.heights.current();
+            let known = current.hinted(header.hint).next().is_some();
+            header.kind.vote().is_some() && header.height == current.height() && !known
         };
         let kept = (0..).zip(&self.held).flat_map(|(peer, held)| held.iter().map(move |message| (peer, message)));
         kept.filter_map(move |(peer, message)| {
@@ -138,13 +139,14 @@ impl<K: KeyStore> Validator<K> {
         if self.verify(peer, parts, &Hash::NIL) != Verdict::New {
             return;
         }
-        let known = self.instance(height).and_then(|i| i.values().iter().find(|value| value.hash.hint() == hint));
-        let Some(hash) = known.map(|value| value.hash) else { return };
+        if self.instance(height).is_none_or(|instance| instance.hinted(hint).next().is_none()) {
+            return;
+        }
         let (now, pause) = (self.now, VALUE_PHASES * self.phase_us());
         let last = &mut self.catch_up.valued[usize::from(peer)];
         if last.is_none_or(|last| now.since(last) >= pause) {
             *last = Some(now);
-            self.send(Message::Value(peer, height, hash));
+            self.send(Message::Value(peer, height, hint));
         }
     }
 

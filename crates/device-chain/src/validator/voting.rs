@@ -116,14 +116,13 @@ impl<K: KeyStore> Validator<K> {
         let Some(instance) = self.instance(header.height) else { return self.count_stale(peer, header.counter) };
         let (value, key) = if header.hint_proposer == NIL_PROPOSER {
             (None, self.authentic(peer, parts, &instance.subject(&Hash::NIL)))
+        } else if instance.hinted(header.hint).next().is_none() {
+            // M3: a vote for something that this node does not hold is no bad tag
+            return self.on_unknown_value(peer, parts, bytes);
         } else {
-            let hinted = instance.values().iter().filter(|value| value.hash.hint() == header.hint);
-            match hinted.clone().find_map(|value| Some((value.hash, self.authentic(peer, parts, &value.hash)?))) {
-                Some((hash, key)) => (instance.find(&hash), Some(key)),
-                // M3: a vote for something that this node does not hold is no bad tag
-                None if hinted.count() == 0 => return self.on_unknown_value(peer, parts, bytes),
-                None => (None, None),
-            }
+            let tagged = |value: &Value| Some((value.hash, self.authentic(peer, parts, &value.hash)?));
+            let meant = instance.hinted(header.hint).find_map(tagged);
+            meant.map_or((None, None), |(hash, key)| (instance.find(&hash), Some(key)))
         };
         let Some(key) = key else { return self.count_bad_tag(peer, parts) };
         if self.accept(peer, key, header.counter) != Verdict::New {
@@ -228,7 +227,7 @@ impl<K: KeyStore> Validator<K> {
         if self.instance(height).is_some_and(|instance| instance.is_settled() && !instance.is_help(round)) {
             return;
         }
-        self.send_durable(Message::Vote(height, kind, round, hash));
+        self.send_durable(Message::Vote(height, kind, round, value));
         if height == self.heights.current().height() {
             self.arm_retransmit();
         }
@@ -266,9 +265,9 @@ impl<K: KeyStore> Validator<K> {
         };
         let me = self.me;
         let Some(instance) = self.instance_mut(height) else { return };
-        let Some((id, hash)) = id.and_then(|id| Some((id, instance.value(id)?.hash))) else { return };
+        let Some(id) = id else { return };
         instance.on_proposal(round, me, id);
-        self.send(Message::Propose(height, round, hash));
+        self.send(Message::Propose(height, round));
     }
 
     /// The own proposal of round 0 is on the wire: from now on it has its place among its rivals.
@@ -383,9 +382,8 @@ impl<K: KeyStore> Validator<K> {
         if self.retransmit_due.is_some_and(|due| due <= self.now) {
             self.retransmits = (self.retransmits + 1).min(5);
             let (height, round) = (self.heights.current().height(), self.heights.current().round());
-            if let Some(proposed) = self.heights.current().present_proposal() {
-                let proposed = proposed.hash;
-                self.send(Message::Propose(height, round, proposed));
+            if self.heights.current().own_proposal_of(round).is_some() {
+                self.send(Message::Propose(height, round));
             }
             self.resend_votes(height);
             self.retransmit_due = None;
@@ -401,15 +399,14 @@ impl<K: KeyStore> Validator<K> {
     /// The latest prevote and precommit, and every READY (M4).
     fn resend_votes(&mut self, height: Height) {
         let Some(instance) = self.instance(height).filter(|_| !self.amnesiac) else { return };
-        let hash_of = |value: Option<ValueId>| value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |v| v.hash);
         let mut votes: heapless::Vec<Message, 24> = heapless::Vec::new();
         for kind in [VoteKind::Prevote, VoteKind::Precommit] {
             if let Some((round, value)) = instance.own_votes(kind).last() {
-                let _ = votes.push(Message::Vote(height, kind, round, hash_of(value)));
+                let _ = votes.push(Message::Vote(height, kind, round, value));
             }
         }
         for (round, value) in instance.own_votes(VoteKind::Ready) {
-            let _ = votes.push(Message::Vote(height, VoteKind::Ready, round, hash_of(value)));
+            let _ = votes.push(Message::Vote(height, VoteKind::Ready, round, value));
         }
         for vote in votes {
             self.send_durable(vote);
