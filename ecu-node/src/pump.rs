@@ -410,8 +410,8 @@ impl<K: KeyStore> Ecu<K> {
             match self.validator.poll(|class| self.transmit.is_free(class), buffer) {
                 None => return self.transmit.command(&self.long.bytes).map(Effect::Bus),
                 Some(validator::Effect::Send { header, bytes }) => {
-                    let plan = self.validator.registry().plan();
-                    let id = plan.identifier(self.validator.index(), header.kind.class()).and_then(id_from_raw);
+                    let own = self.validator.registry().identifiers(self.validator.index());
+                    let id = own.and_then(|own| id_from_raw(own.of(header.kind.class())));
                     let Some(id) = id else { continue };
                     if !self.transmit.push(id, &header, bytes) {
                         self.counters.dropped += 1;

@@ -12,6 +12,7 @@ use crate::mac::Suite;
 use crate::quorum::Quorum;
 use crate::sign::{self, SigningKey};
 use crate::types::{MeshId, PublicKey, Signature, ValidatorIndex};
+use crate::wire::Class;
 
 /// Version of the wire format and of the rules, 1 to 15 (DC-2).
 pub const WIRE_VERSION: u8 = 1;
@@ -57,10 +58,21 @@ pub struct Identifiers {
 }
 
 impl Identifiers {
-    /// All four.
+    /// All four, in the order of their classes.
     #[must_use]
     pub const fn all(&self) -> [RawIdentifier; 4] {
         [self.vote, self.propose, self.control, self.bulk]
+    }
+
+    /// The one that carries messages of a class.
+    #[must_use]
+    pub const fn of(&self, class: Class) -> RawIdentifier {
+        match class {
+            Class::Vote => self.vote,
+            Class::Propose => self.propose,
+            Class::Control => self.control,
+            Class::Bulk | Class::Record => self.bulk,
+        }
     }
 }
 

@@ -41,18 +41,18 @@ pub const MAX_RECORDS: usize = 16;
 pub const MAX_PENDING: usize = 8;
 
 /// Decisions that a node can repeat to one that was away; who was away for longer takes over the state as a whole.
-pub const MAX_HISTORY: usize = 128;
+pub const MAX_HISTORY: usize = 64;
 /// Bytes of them in memory, each behind its length; blocks are longer than others, and many of them push out older decisions.
-pub const HISTORY_BYTES: usize = 6656;
+pub const HISTORY_BYTES: usize = 3584;
 /// Bytes of a decision that uses a grant, or of any other that is no block.
 pub const MAX_ORDER: usize = 50;
 /// Decisions that fit the history whatever they are.
 pub const MIN_HISTORY: usize = HISTORY_BYTES / (1 + MAX_TX);
 /// Decisions that no block holds yet, at which records and grants wait until the gateway has closed one: what the
 /// history no longer holds could never become part of the Event Chain (DC-52).
-pub const MAX_BACKLOG: u32 = 96;
+pub const MAX_BACKLOG: u32 = 40;
 /// The same for alarms, which are few; what is left above is for blocks and for changes of who votes.
-pub const MAX_BACKLOG_ALARMS: u32 = 112;
+pub const MAX_BACKLOG_ALARMS: u32 = 48;
 /// Decisions repeated on one request.
 pub const HISTORY_BATCH: u32 = 4;
 
@@ -65,13 +65,13 @@ pub const FORGIVE_HEIGHTS: u32 = 1 << MAX_FAILURES;
 /// Different values a node keeps for one height.
 pub const MAX_VALUES: usize = 15;
 /// Rounds of one height.
-pub const MAX_ROUNDS: usize = 64;
+pub const MAX_ROUNDS: usize = 32;
 /// Frames of one sender kept until what they speak of is known.
-pub const MAX_HELD: usize = 8;
+pub const MAX_HELD: usize = 4;
 /// Sessions of a peer that a node remembers to have ended.
 pub const MAX_RETIRED: usize = 4;
 /// Bytes of the frames and proposals that are kept for a sender, each with its time behind its length.
-pub const HELD_BYTES: usize = 768;
+pub const HELD_BYTES: usize = 432;
 /// Messages that wait to be sent.
 pub const MAX_OUTBOX: usize = 80;
 

@@ -8,17 +8,39 @@ use crate::validator::Source;
 use crate::wire::Class;
 use heapless::Vec;
 
-const MAX_IDENTIFIERS: usize = 4 * MAX_VALIDATORS + MAX_ENDPOINTS;
+const MAX_IDENTIFIERS: usize = OF_VALIDATORS + MAX_ENDPOINTS;
 
-/// All identifiers of a mesh, sorted.
+/// All identifiers of a mesh, sorted, and whose each is.
 #[derive(Clone)]
 pub struct Plan {
-    entries: Vec<(RawIdentifier, Source), MAX_IDENTIFIERS>,
+    identifiers: Vec<RawIdentifier, MAX_IDENTIFIERS>,
+    owners: Vec<Owner, MAX_IDENTIFIERS>,
+}
+
+/// A source in one byte, for there are many: four of each validator, then one of each endpoint.
+#[derive(Clone, Copy)]
+struct Owner(u8);
+
+/// What a validator sends on its identifiers.
+const CLASSES: [Class; 4] = [Class::Vote, Class::Propose, Class::Control, Class::Bulk];
+const OF_VALIDATORS: usize = CLASSES.len() * MAX_VALIDATORS;
+const _: () = assert!(MAX_IDENTIFIERS <= u8::MAX as usize + 1);
+
+impl Owner {
+    fn source(self) -> Source {
+        let at = usize::from(self.0);
+        let device = match at.checked_sub(OF_VALIDATORS) {
+            Some(endpoint) => Device::Endpoint(endpoint as u8),
+            None => Device::Validator((at / CLASSES.len()) as ValidatorIndex),
+        };
+        let class = if at < OF_VALIDATORS { CLASSES[at % CLASSES.len()] } else { Class::Record };
+        Source { device, class }
+    }
 }
 
 impl Plan {
     /// Of no mesh.
-    pub(crate) const NONE: Self = Self { entries: Vec::new() };
+    pub(crate) const NONE: Self = Self { identifiers: Vec::new(), owners: Vec::new() };
 
     /// The plan of a genesis that was checked ([`Genesis::check`]).
     #[must_use]
@@ -35,35 +57,23 @@ impl Plan {
         validators: impl Iterator<Item = Identifiers>,
         endpoints: impl Iterator<Item = RawIdentifier>,
     ) {
-        let entries = &mut self.entries;
-        entries.clear();
+        let Self { identifiers, owners } = self;
+        identifiers.clear();
+        owners.clear();
         // the table has room for the limits of a genesis; to sort while it is made takes less code than to sort it
-        let mut enter = |id, device, class| {
-            let at = entries.partition_point(|(known, _)| *known < id);
-            let _ = entries.insert(at, (id, Source { device, class }));
+        let mut enter = |id, owner: usize| {
+            let at = identifiers.partition_point(|known| *known < id);
+            let _ = identifiers.insert(at, id);
+            let _ = owners.insert(at, Owner(owner as u8));
         };
-        for (ids, at) in validators.zip(0..) {
-            enter(ids.vote, Device::Validator(at), Class::Vote);
-            enter(ids.propose, Device::Validator(at), Class::Propose);
-            enter(ids.control, Device::Validator(at), Class::Control);
-            enter(ids.bulk, Device::Validator(at), Class::Bulk);
-        }
-        for (id, at) in endpoints.zip(0..) {
-            enter(id, Device::Endpoint(at), Class::Record);
-        }
+        validators.flat_map(|of| of.all()).zip(0..).for_each(|(id, at)| enter(id, at));
+        endpoints.zip(OF_VALIDATORS..).for_each(|(id, at)| enter(id, at));
     }
 
     /// Owner and use of an identifier; `None` if it is not the mesh's.
     #[must_use]
     pub fn source(&self, identifier: RawIdentifier) -> Option<Source> {
-        let at = self.entries.binary_search_by_key(&identifier, |(id, _)| *id).ok()?;
-        Some(self.entries[at].1)
-    }
-
-    /// The identifier on which a validator sends messages of a class.
-    #[must_use]
-    pub fn identifier(&self, validator: ValidatorIndex, class: Class) -> Option<RawIdentifier> {
-        let source = Source { device: Device::Validator(validator), class };
-        self.entries.iter().find(|(_, known)| *known == source).map(|(id, _)| *id)
+        let at = self.identifiers.binary_search(&identifier).ok()?;
+        self.owners.get(at).map(|owner| owner.source())
     }
 }

@@ -59,13 +59,8 @@ impl Sent {
 
 /// The identifier of a validator for a class of messages.
 fn identifier(genesis: &Genesis, owner: ValidatorIndex, class: Class) -> Result<RawIdentifier> {
-    let ids = genesis.validators.get(usize::from(owner)).context("no such validator")?.identifiers;
-    Ok(match class {
-        Class::Vote => ids.vote,
-        Class::Propose => ids.propose,
-        Class::Control => ids.control,
-        Class::Bulk | Class::Record => ids.bulk,
-    })
+    let owner = genesis.validators.get(usize::from(owner)).context("no such validator")?;
+    Ok(owner.identifiers.of(class))
 }
 
 /// A message as the frames in which its sender would send it.

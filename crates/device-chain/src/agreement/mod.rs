@@ -76,7 +76,7 @@ pub const MAX_ACTIONS: usize = 8;
 pub type Actions = Vec<Action, MAX_ACTIONS>;
 
 /// After this round each wait is four times as long as the one before.
-const LAST_ROUNDS: Round = 48;
+const LAST_ROUNDS: Round = MAX_ROUNDS as Round - 16;
 
 /// Times of an instance, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -117,7 +117,7 @@ const DECIDED_BYTES: usize = 512;
 /// Bytes of what reports and seals speak of that wait to be told.
 const TOLD_BYTES: usize = 512;
 /// Bytes of records that wait to be written.
-const RECORD_BYTES: usize = 2048;
+const RECORD_BYTES: usize = 1536;
 
 impl Message {
     fn class(&self) -> Class {

@@ -17,7 +17,7 @@ use crate::wire::{DECIDED_VALUE, NIL_PROPOSER, Parts};
 /// Phases from the first word of a height to its decision after which nothing moves because of it (DC-45).
 const LIVE_PHASES: u64 = 256;
 /// Decisions in no block after which L7 waits twice as long.
-const RELUCTANT_DECISIONS: u32 = 16;
+const RELUCTANT_DECISIONS: u32 = 6;
 
 impl<K: KeyStore> Validator<K> {
     /// A proposal of `peer` (L4, F3).

@@ -145,14 +145,7 @@ impl Seat<'_> {
             Header { mesh: self.genesis.mesh().short(), suite: self.genesis.suite.code(), sender: self.me, ..header };
         let message = self.message(header, subject, body, receivers);
         let identifiers = &self.genesis.validators[usize::from(self.me)].identifiers;
-        let raw = match header.kind.class() {
-            Class::Vote => identifiers.vote,
-            Class::Propose => identifiers.propose,
-            Class::Control => identifiers.control,
-            Class::Bulk => identifiers.bulk,
-            Class::Record => return Vec::new(), // an endpoint's
-        };
-        let Some(id) = id_from_raw(raw) else { return Vec::new() };
+        let Some(id) = id_from_raw(identifiers.of(header.kind.class())) else { return Vec::new() };
         match Prefix::parse(&message) {
             Some(prefix) if header.kind.body_len().is_none() || message.len() > MAX_FD => {
                 let payloads = segments(prefix, header.counter as u8, &message).into_iter().flatten();

@@ -18,7 +18,7 @@ use crate::workload::is_forged;
 /// Heights before the same identifier may be recorded again (DC-44).
 const ALARM_INTERVAL: Height = 32;
 /// Decisions in no block beyond which no grant is used and no record decided, and no alarm is recorded (DC-52).
-const BACKLOG: [Height; 2] = [96, 112];
+const BACKLOG: [Height; 2] = [40, 48];
 
 /// The chain so far, as the rules see it.
 pub struct Validity {

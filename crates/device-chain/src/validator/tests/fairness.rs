@@ -2,7 +2,7 @@
 
 use super::net::{HEARTBEAT_US, PHASE_US};
 use super::*;
-use crate::limits::{FORGIVE_HEIGHTS, MAX_FAILURES};
+use crate::limits::{FORGIVE_HEIGHTS, MAX_BACKLOG, MAX_FAILURES};
 use crate::validator::fairness::Failures;
 use crate::wire::Kind;
 
@@ -71,7 +71,7 @@ fn two_that_always_come_first_leave_every_fourth_height_to_others() {
 /// votes are needed and split, so that round 0 fails.
 #[test]
 fn who_spoils_rounds_is_ignored_for_ever_longer() {
-    const HEIGHTS: u32 = 64;
+    const HEIGHTS: u32 = MAX_BACKLOG; // no block is closed here
     const LIAR: u8 = 3;
     let mut net = Net::trusted(4);
     net.ecus[usize::from(LIAR)].mute = true;
