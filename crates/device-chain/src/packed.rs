@@ -98,6 +98,26 @@ impl<const N: usize> Packed<N> {
         self.bytes.get_mut(self.end - length..self.end)
     }
 
+    /// Puts another in the place of the `at`-th. False, and nothing done, if it does not fit or there is no such one.
+    pub fn replace(&mut self, at: usize, string: &[u8]) -> bool {
+        let (before, Some(old)) =
+            (self.iter().take(at).map(|known| 1 + known.len()).sum::<usize>(), self.iter().nth(at))
+        else {
+            return false;
+        };
+        let (old, Ok(marked)) = (old.len(), u8::try_from(string.len())) else { return false };
+        let used = self.end - self.start;
+        if used - old + string.len() > N {
+            return false;
+        }
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.bytes.copy_within(before + 1 + old..used, before + 1 + string.len());
+        (self.start, self.end) = (0, used - old + string.len());
+        let place = self.bytes.iter_mut().skip(before);
+        place.zip([&marked].into_iter().chain(string)).for_each(|(to, byte)| *to = *byte);
+        true
+    }
+
     /// Drops the oldest.
     pub fn drop_oldest(&mut self) {
         if let Some(length) = self.oldest().map(<[u8]>::len) {
@@ -134,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_queue_of_what_fits(steps in proptest::collection::vec((0..3u8, 0..40usize), 0..200)) {
+        fn it_is_a_queue_of_what_fits(steps in proptest::collection::vec((0..4u8, 0..40usize), 0..200)) {
             let (mut packed, mut model) = (Packed::<100>::new(), VecDeque::<Vec<u8>>::new());
             for (at, (step, length)) in steps.into_iter().enumerate() {
                 let string: Vec<u8> = (at..at + length).map(|byte| byte as u8).collect();
@@ -154,6 +174,15 @@ mod tests {
                         }
                         prop_assert!(packed.push_newest(parts, 5));
                         model.push_back(string);
+                    }
+                    2 => {
+                        let at = length % 6;
+                        let known = model.get(at).map(Vec::len);
+                        let fits = known.is_some_and(|known| used(&model) - known + length <= 100);
+                        prop_assert_eq!(packed.replace(at, &string), fits);
+                        if fits {
+                            model[at] = string;
+                        }
                     }
                     _ => {
                         packed.drop_oldest();

@@ -85,12 +85,14 @@ const MAX_VARINT_U32: usize = 5;
 
 impl Named {
     /// The name of a value where those of `before` have been named.
-    pub(crate) fn new(hash: &Hash, content: &TxBytes, before: &[Hash]) -> Self {
+    pub(crate) fn new(hash: &Hash, content: &[u8], before: &[Hash]) -> Self {
         let mut alike = before.iter().filter(|known| known.hint() == hash.hint());
+        let hint = Self::Hint(hash.hint().to_le_bytes());
         if alike.next() == Some(hash) && alike.next().is_none() {
-            Self::Hint(hash.hint().to_le_bytes())
+            hint
         } else {
-            Self::Content(content.clone())
+            // no value is longer; if one were, its hint would be found to mean nothing: no memory rather than a wrong one
+            TxBytes::from_slice(content).map_or(hint, Self::Content)
         }
     }
 }

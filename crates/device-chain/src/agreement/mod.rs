@@ -9,6 +9,7 @@ mod proposals;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod values;
 mod votes;
 
 use core::cell::OnceCell;
@@ -17,13 +18,14 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 pub use proposals::{Standing, Standings};
+pub use values::Value;
+use values::Values;
 pub use votes::Ballot;
 
 use crate::flaw::Flaw;
 use crate::limits::{MAX_ROUNDS, MAX_VALIDATORS, MAX_VALUES};
 use crate::members::Members;
 use crate::quorum::Quorum;
-use crate::tx::TxBytes;
 use crate::tx::nil_subject;
 use crate::types::{Hash, Height, Micros, Round, ValidatorIndex};
 
@@ -36,21 +38,6 @@ pub enum VoteKind {
     Ready,
     /// Second vote: this value is locked here.
     Precommit,
-}
-
-/// Something that may be decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value {
-    /// Decision hash, the name that votes use.
-    pub hash: Hash,
-    /// Canonical transaction.
-    pub tx: TxBytes,
-    /// Who proposed it first, as far as this node knows.
-    pub proposer: ValidatorIndex,
-    /// First round in which the chain's rules allow it at this height (V1, V3); `None` is never.
-    pub allowed_from: Option<Round>,
-    /// This node holds the evidence itself (grant verified, record received); else f + 1 voters must vouch (V2).
-    pub evident: bool,
 }
 
 /// A place in [`Instance::values`].
@@ -130,7 +117,7 @@ pub struct Instance {
     timeouts: Timeouts,
     /// An amnesiac listens and casts nothing (P5).
     may_vote: bool,
-    values: Vec<Value, MAX_VALUES>,
+    values: Values,
     ballots: [Ballot; MAX_ROUNDS],
     /// Values proposed per round by its designated proposer; of round 0, where everybody may propose, unused.
     proposals: [Option<ValueId>; MAX_ROUNDS],
@@ -182,7 +169,7 @@ impl Instance {
             members: Members::NONE,
             timeouts: Timeouts { phase_us: 0 },
             may_vote: false,
-            values: Vec::new(),
+            values: Values::NONE,
             ballots: [Ballot::EMPTY; MAX_ROUNDS],
             proposals: [None; MAX_ROUNDS],
             open: Vec::new(),
@@ -323,24 +310,30 @@ impl Instance {
     /// Values known, in the order in which they were heard of.
     #[must_use]
     pub fn values(&self) -> &[Value] {
-        &self.values
+        self.values.all()
     }
 
     /// A value by its place.
     #[must_use]
     pub fn value(&self, id: ValueId) -> Option<&Value> {
-        self.values.get(usize::from(id))
+        self.values().get(usize::from(id))
+    }
+
+    /// Its canonical transaction.
+    #[must_use]
+    pub fn transaction(&self, id: ValueId) -> Option<&[u8]> {
+        self.values.text(id)
     }
 
     /// Values that a hint may mean.
-    pub fn hinted(&self, hint: u16) -> impl Iterator<Item = &Value> + Clone {
-        self.values.iter().filter(move |value| value.hash.hint() == hint)
+    pub fn hinted(&self, hint: u16) -> impl Iterator<Item = ValueId> {
+        (0..).zip(self.values()).filter(move |(_, value)| value.hash.hint() == hint).map(|(id, _)| id)
     }
 
     /// The place of a value.
     #[must_use]
     pub fn find(&self, hash: &Hash) -> Option<ValueId> {
-        self.values.iter().position(|value| value.hash == *hash).map(|at| at as ValueId)
+        self.values().iter().position(|value| value.hash == *hash).map(|at| at as ValueId)
     }
 
     /// Own votes of a kind, as `(round, value)`.
@@ -372,14 +365,14 @@ impl Instance {
 
     /// This node saw the evidence for a value.
     pub fn set_evident(&mut self, id: ValueId) {
-        if let Some(value) = self.values.get_mut(usize::from(id)) {
+        if let Some(value) = self.values.get_mut(id) {
             (value.evident, self.news) = (true, true);
         }
     }
 
-    /// Remembers a value; a known one keeps its place and gains the evidence. `None` when the table is full of values
-    /// that must be kept.
-    pub fn add_value(&mut self, value: Value) -> Option<ValueId> {
+    /// Remembers a value and its canonical transaction; a known one keeps its place and gains the evidence. `None` when
+    /// the table is full of values that must be kept.
+    pub fn add_value(&mut self, value: Value, transaction: &[u8]) -> Option<ValueId> {
         if let Some(id) = self.find(&value.hash) {
             if value.evident {
                 self.set_evident(id);
@@ -387,14 +380,15 @@ impl Instance {
             return Some(id);
         }
         self.news = true;
-        if !self.values.is_full() {
-            let _ = self.values.push(value);
-            return Some((self.values.len() - 1) as ValueId);
-        }
-        let idle = (0..MAX_VALUES as ValueId).find(|id| !self.is_kept(*id))?;
-        self.forget(idle);
-        *self.values.get_mut(usize::from(idle))? = value;
-        Some(idle)
+        self.values.push(value, transaction).or_else(|| {
+            (0..self.values().len() as ValueId).find(|id| {
+                let may_go = !self.is_kept(*id);
+                if may_go {
+                    self.forget(*id);
+                }
+                may_go && self.values.replace(*id, value, transaction)
+            })
+        })
     }
 
     /// A value that this node voted for or proposed, may have to vote for, or that a correct voter vouches for. Others
@@ -488,7 +482,7 @@ impl Instance {
     pub fn is_active(&self) -> bool {
         self.round > 0
             || self.stirred
-            || (0..self.values.len()).any(|id| self.is_valid(id as ValueId))
+            || (0..self.values().len()).any(|id| self.is_valid(id as ValueId))
             || self.voters_from(0).count() >= self.quorum.one_correct()
     }
 

@@ -1,6 +1,6 @@
 //! Who may propose, and whose proposal of round 0 has to wait: L4, F1 to F3.
 
-use super::{Instance, Value, ValueId};
+use super::{Instance, ValueId};
 use crate::limits::MAX_VALIDATORS;
 use crate::types::{Micros, Round, ValidatorIndex};
 
@@ -70,18 +70,16 @@ impl Instance {
 
     /// What this node proposes in round 0.
     #[must_use]
-    pub fn own_proposal(&self) -> Option<&Value> {
-        self.own_proposal.and_then(|id| self.value(id))
+    pub const fn own_proposal(&self) -> Option<ValueId> {
+        self.own_proposal
     }
 
     /// What this node has proposed in a round.
     #[must_use]
-    pub fn own_proposal_of(&self, round: Round) -> Option<&Value> {
+    pub fn own_proposal_of(&self, round: Round) -> Option<ValueId> {
         match round {
             0 => self.own_proposal(),
-            _ if self.proposer(round) == self.me => {
-                self.proposals.get(usize::from(round)).copied().flatten().and_then(|id| self.value(id))
-            }
+            _ if self.proposer(round) == self.me => self.proposals.get(usize::from(round)).copied().flatten(),
             _ => None,
         }
     }
@@ -98,7 +96,7 @@ impl Instance {
         let keeps_back = |id: &ValueId| {
             self.is_valid(*id) && !self.all_proposers(*id, |standing| standing.has_won || standing.set_aside)
         };
-        match (0..self.values.len() as ValueId).find(keeps_back) {
+        match (0..self.values().len() as ValueId).find(keeps_back) {
             None => Some(Micros(0)),
             Some(_) => self.begun.map(|begun| begun.plus(self.timeouts.of(0))),
         }

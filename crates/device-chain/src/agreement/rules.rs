@@ -18,7 +18,7 @@ impl Instance {
         // a height from the journal began at another time
         if self.begun.is_none()
             && !self.restored
-            && (self.round > 0 || !self.values.is_empty() || self.voters_from(0).next().is_some())
+            && (self.round > 0 || !self.values().is_empty() || self.voters_from(0).next().is_some())
         {
             self.begun = Some(now);
         }
@@ -53,7 +53,7 @@ impl Instance {
     }
 
     fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
-        0..self.values.len() as ValueId
+        0..self.values().len() as ValueId
     }
 
     /// C2, polka: a quorum of prevotes for one value in one round.

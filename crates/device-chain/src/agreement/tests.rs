@@ -12,6 +12,8 @@ const TIMEOUTS: Timeouts = Timeouts { phase_us: 1_000 };
 const P: Hash = Hash([0x50; 32]);
 const Q: Hash = Hash([0x51; 32]);
 const NIL: Option<Hash> = None;
+/// Of any value: the rules do not read it.
+const TX: &[u8] = b"tx";
 
 /// One validator's view of a height, driven by hand.
 struct Node {
@@ -41,8 +43,7 @@ fn precommit(round: Round, value: Option<Hash>) -> Did {
 }
 
 fn value(hash: Hash, proposer: ValidatorIndex) -> Value {
-    let tx = TxBytes::from_slice(&hash.0[..1]).unwrap();
-    Value { hash, tx, proposer, allowed_from: Some(0), evident: true }
+    Value { hash, proposer, allowed_from: Some(0), evident: true }
 }
 
 impl Node {
@@ -101,7 +102,7 @@ impl Node {
     }
 
     fn proposed(&mut self, round: Round, by: ValidatorIndex, hash: Hash) -> std::vec::Vec<Did> {
-        let id = self.instance.add_value(value(hash, by)).expect("room");
+        let id = self.instance.add_value(value(hash, by), TX).expect("room");
         self.instance.on_proposal(round, by, id);
         self.run()
     }
@@ -116,8 +117,8 @@ impl Node {
     ) -> std::vec::Vec<Did> {
         let mut did = std::vec::Vec::new();
         for voter in by {
-            let id =
-                hash.map(|hash| self.instance.add_value(Value { evident: false, ..value(hash, voter) }).expect("room"));
+            let id = hash
+                .map(|hash| self.instance.add_value(Value { evident: false, ..value(hash, voter) }, TX).expect("room"));
             let mut out = Actions::new();
             self.instance.on_vote(kind, round, voter, id, &mut out);
             did.extend(out.iter().map(|action| self.did(action)));
@@ -159,7 +160,7 @@ impl Node {
         let mut node = Self::at(height, quorum, me);
         for did in votes {
             let Did::Vote(kind, round, hash) = *did else { continue };
-            let id = hash.map(|hash| node.instance.add_value(value(hash, me)).expect("room"));
+            let id = hash.map(|hash| node.instance.add_value(value(hash, me), TX).expect("room"));
             node.instance.restore_vote(kind, round, id);
         }
         node

@@ -463,14 +463,16 @@ impl<K: KeyStore> Validator<K> {
                 (header, instance.subject(value.map_or(&nil, |value| &value.hash)), 0)
             }
             Message::Propose(height, round) => {
-                let known = self.instance(*height)?.own_proposal_of(*round)?;
-                let body = put_body(buffer, &known.tx)?;
+                let instance = self.instance(*height)?;
+                let id = instance.own_proposal_of(*round)?;
+                let (known, body) = (instance.value(id)?, put_body(buffer, instance.transaction(id)?)?);
                 let header = Header::new(Kind::Propose, *height).round(*round).hint(Some((self.me, &known.hash)));
                 (header, known.hash, body)
             }
             Message::Value(to, height, hint) => {
-                let known = self.instance(*height)?.hinted(*hint).next()?;
-                let body = put_body(buffer, &known.tx)?;
+                let instance = self.instance(*height)?;
+                let id = instance.hinted(*hint).next()?;
+                let (known, body) = (instance.value(id)?, put_body(buffer, instance.transaction(id)?)?);
                 let header = Header::new(Kind::Value, *height).round(*to).hint(Some((known.proposer, &known.hash)));
                 (header, known.hash, body)
             }

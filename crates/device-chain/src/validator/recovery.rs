@@ -131,7 +131,7 @@ impl<K: KeyStore> Validator<K> {
         previous.set_may_vote(!amnesiac && previous.members().contains(me));
         let decided = newest.filter(|_| previous.height() == height).and_then(|(tx, _)| {
             let hash = decision_hash(&mesh, height, previous.parent(), &tx);
-            previous.add_value(past_value(hash, tx, me))
+            previous.add_value(past_value(hash, me), &tx)
         });
         match decided {
             Some(id) => previous.adopt(id),
@@ -164,8 +164,8 @@ impl<K: KeyStore> Validator<K> {
                     self.learn_named(self.me, hash, content, true)
                 } else {
                     Transaction::decode(content).ok_or(BadRecord)?;
-                    let past = past_value(hash, content.clone(), self.me);
-                    self.heights.at_mut(vote.height).and_then(|instance| instance.add_value(past))
+                    let past = past_value(hash, self.me);
+                    self.heights.at_mut(vote.height).and_then(|instance| instance.add_value(past, content))
                 };
                 Some(id.ok_or(BadRecord)?)
             }
@@ -188,8 +188,8 @@ impl<K: KeyStore> Validator<K> {
             Named::Nil => return Err(BadRecord),
             Named::Content(content) => content.clone(),
             Named::Hint(hint) => {
-                let value = hinted(current, *hint).and_then(|id| current.value(id));
-                value.ok_or(BadRecord)?.tx.clone()
+                let tx = hinted(current, *hint).and_then(|id| current.transaction(id)).ok_or(BadRecord)?;
+                TxBytes::from_slice(tx).map_err(|_| BadRecord)?
             }
         };
         let tx = Transaction::decode(&bytes).ok_or(BadRecord)?;
@@ -202,12 +202,12 @@ impl<K: KeyStore> Validator<K> {
 }
 
 /// A value of the height that was decided last, of which nothing is judged any more.
-const fn past_value(hash: Hash, tx: TxBytes, proposer: ValidatorIndex) -> Value {
-    Value { hash, tx, proposer, allowed_from: Some(0), evident: true }
+const fn past_value(hash: Hash, proposer: ValidatorIndex) -> Value {
+    Value { hash, proposer, allowed_from: Some(0), evident: true }
 }
 
 /// The one value that a hint means.
 fn hinted(instance: &Instance, hint: [u8; 2]) -> Option<ValueId> {
-    let mut alike = (0..).zip(instance.values()).filter(|(_, value)| value.hash.hint().to_le_bytes() == hint);
-    alike.next().filter(|_| alike.next().is_none()).map(|(id, _)| id)
+    let mut alike = instance.hinted(u16::from_le_bytes(hint));
+    alike.next().filter(|_| alike.next().is_none())
 }

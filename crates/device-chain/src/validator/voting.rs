@@ -97,13 +97,12 @@ impl<K: KeyStore> Validator<K> {
         };
         let value = Value {
             hash,
-            tx: TxBytes::from_slice(bytes).ok()?,
             proposer,
             // V3: a height may end with nothing only when a round has failed
             allowed_from: self.state.check(&tx, &self.registry).is_ok().then_some(u8::from(tx == Transaction::Skip)),
             evident: mine || self.is_evident(&tx, proposer),
         };
-        self.heights.current_mut().add_value(value)
+        self.heights.current_mut().add_value(value, bytes)
     }
 
     pub(super) fn on_vote(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
@@ -120,9 +119,8 @@ impl<K: KeyStore> Validator<K> {
             // M3: a vote for something that this node does not hold is no bad tag
             return self.on_unknown_value(peer, parts, bytes);
         } else {
-            let tagged = |value: &Value| Some((value.hash, self.authentic(peer, parts, &value.hash)?));
-            let meant = instance.hinted(header.hint).find_map(tagged);
-            meant.map_or((None, None), |(hash, key)| (instance.find(&hash), Some(key)))
+            let tagged = |id: ValueId| Some((Some(id), Some(self.authentic(peer, parts, &instance.value(id)?.hash)?)));
+            instance.hinted(header.hint).find_map(tagged).unwrap_or_default()
         };
         let Some(key) = key else { return self.count_bad_tag(peer, parts) };
         if self.accept(peer, key, header.counter) != Verdict::New {
@@ -248,8 +246,8 @@ impl<K: KeyStore> Validator<K> {
         value: Option<ValueId>,
         before: &[Hash],
     ) -> VoteRecord {
-        let value = value.and_then(|id| instance.value(id));
-        let value = value.map_or(Named::Nil, |value| Named::new(&value.hash, &value.tx, before));
+        let value = value.and_then(|id| Some((instance.value(id)?, instance.transaction(id)?)));
+        let value = value.map_or(Named::Nil, |(value, tx)| Named::new(&value.hash, tx, before));
         VoteRecord { height: instance.height(), round, kind, value }
     }
 
@@ -272,20 +270,20 @@ impl<K: KeyStore> Validator<K> {
 
     /// The own proposal of round 0 is on the wire: from now on it has its place among its rivals.
     pub(super) fn on_proposed(&mut self, height: Height, round: Round) {
-        let Some(proposal) = self.instance(height).and_then(Instance::own_proposal).filter(|_| round == 0) else {
-            return;
-        };
-        let (hash, tx) = (proposal.hash, proposal.tx.clone());
+        let Some(instance) = self.instance(height).filter(|_| round == 0) else { return };
+        let proposal = instance.own_proposal().and_then(|id| Some((id, instance.transaction(id)?)));
+        let Some((id, Ok(tx))) = proposal.map(|(id, tx)| (id, TxBytes::from_slice(tx))) else { return };
         self.note_proposal(self.me, height, &tx);
-        if let Some(id) = self.heights.current().find(&hash) {
+        if height == self.heights.current().height() {
             self.heights.current_mut().on_proposal(0, self.me, id);
         }
     }
 
     /// C2, P4: a quorum has decided. Durable before anything that follows from it.
     fn decide(&mut self, round: Round, id: ValueId) {
-        if let Some(value) = self.heights.current().value(id) {
-            let (hash, bytes) = (value.hash, value.tx.clone());
+        let current = self.heights.current();
+        let value = current.value(id).map(|value| value.hash).zip(current.transaction(id));
+        if let Some((hash, Ok(bytes))) = value.map(|(hash, bytes)| (hash, TxBytes::from_slice(bytes))) {
             self.conclude(hash, &bytes, round, true);
         }
     }
@@ -369,9 +367,10 @@ impl<K: KeyStore> Validator<K> {
     /// What this node saw has changed: values may have become valid.
     pub(super) fn review_values(&mut self) {
         for id in 0..self.heights.current().values().len() as ValueId {
-            let Some(value) = self.heights.current().value(id) else { continue };
-            let (proposer, tx) = (value.proposer, Transaction::decode(&value.tx));
-            if tx.is_some_and(|tx| self.is_evident(&tx, proposer)) {
+            let current = self.heights.current();
+            let proposer = current.value(id).map(|value| value.proposer);
+            let tx = current.transaction(id).and_then(Transaction::decode);
+            if proposer.zip(tx).is_some_and(|(proposer, tx)| self.is_evident(&tx, proposer)) {
                 self.heights.current_mut().set_evident(id);
             }
         }

@@ -72,13 +72,13 @@ impl Mesh {
         match packet {
             Packet::Propose(round, hash) => {
                 if node.takes_proposal(round, from)
-                    && let Some(id) = node.add_value(value(hash, from))
+                    && let Some(id) = node.add_value(value(hash, from), TX)
                 {
                     node.on_proposal(round, from, id);
                 }
             }
             Packet::Vote(kind, round, hash) => {
-                let id = hash.map(|hash| node.add_value(value(hash, from)).expect("few values"));
+                let id = hash.map(|hash| node.add_value(value(hash, from), TX).expect("few values"));
                 node.on_vote(kind, round, from, id, &mut Actions::new());
             }
         }

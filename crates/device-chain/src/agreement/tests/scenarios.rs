@@ -1,6 +1,7 @@
 //! The rules, one scenario each.
 
 use super::*;
+use crate::limits::MAX_TX;
 
 #[test]
 fn fast_path_of_four_and_seven() {
@@ -26,7 +27,7 @@ fn of_two_rivals_the_first_seen_gets_the_vote() {
 #[test]
 fn of_one_proposer_only_the_first_proposal_of_round_0_counts() {
     let mut node = Node::new(4, 0);
-    node.instance.add_value(Value { evident: false, ..value(P, 1) });
+    node.instance.add_value(Value { evident: false, ..value(P, 1) }, TX);
     assert_eq!(node.proposed(0, 1, P), [prevote(0, Some(P))]);
     assert!(!node.instance.takes_proposal(0, 1), "F3");
     assert!(node.instance.takes_proposal(0, 2));
@@ -199,7 +200,7 @@ fn a_proposer_does_not_insist_on_what_only_it_and_liars_voted_for() {
 #[test]
 fn a_single_voter_is_not_left_alone_for_ever() {
     let mut node = Node::new(4, 0);
-    let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }).unwrap();
+    let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }, TX).unwrap();
     node.instance.on_proposal(0, 1, id);
     assert_eq!(node.prevotes(0, Some(P), [1]), []);
     assert_eq!(node.wait(), [], "L7: now the time for a proposal runs");
@@ -233,7 +234,7 @@ fn who_votes_twice_is_reported_and_counted_once() {
 fn without_evidence_of_its_own_a_node_follows_f_plus_1_voters() {
     for (n, f) in [(4, 1), (7, 2)] {
         let mut node = Node::new(n, 0);
-        let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }).unwrap();
+        let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }, TX).unwrap();
         node.instance.on_proposal(0, 1, id);
         assert_eq!(node.run(), [], "n = {n}: the proposer alone proves nothing");
         assert_eq!(node.prevotes(0, Some(P), 1..=f), [], "n = {n}: f may lie");
@@ -245,7 +246,7 @@ fn without_evidence_of_its_own_a_node_follows_f_plus_1_voters() {
 #[test]
 fn what_the_chain_forbids_gets_no_vote_whoever_vouches() {
     let mut node = Node::new(7, 0);
-    node.instance.add_value(Value { allowed_from: None, ..value(P, 1) });
+    node.instance.add_value(Value { allowed_from: None, ..value(P, 1) }, TX);
     assert_eq!(node.proposed(0, 1, P), []);
     assert_eq!(node.prevotes(0, Some(P), 1..4), []);
     assert_eq!(node.wait(), [prevote(0, NIL)]);
@@ -255,7 +256,7 @@ fn what_the_chain_forbids_gets_no_vote_whoever_vouches() {
 fn what_is_allowed_only_later_is_valid_only_later_even_if_heard_of_early() {
     // SKIP of a faster node's round 1 arrives while this one is in round 0 (V3)
     let mut node = Node::new(4, 0);
-    node.instance.add_value(Value { allowed_from: Some(1), ..value(P, 2) });
+    node.instance.add_value(Value { allowed_from: Some(1), ..value(P, 2) }, TX);
     assert_eq!(node.proposed(0, 1, P), []);
     assert_eq!(node.proposed(1, 2, P), []);
     assert_eq!(
@@ -281,6 +282,35 @@ fn a_liar_cannot_fill_the_table_of_values() {
     assert_eq!(node.prevotes(0, Some(Hash([0xff; 32])), 1..3), [precommit(0, Some(Hash([0xff; 32])))]);
 }
 
+/// Transactions of a height share their memory: what nobody needs makes room for as many as it takes.
+#[test]
+fn long_values_of_a_liar_make_room_for_others() {
+    let mut node = Node::new(4, 0);
+    let mut add = |i: u8, length: usize| {
+        let (hash, text) = (Hash([i; 32]), [i; MAX_TX]);
+        let id = node.instance.add_value(value(hash, 3), &text[..length]);
+        let texts = |id| (node.instance.value(id).map(|value| value.hash), node.instance.transaction(id));
+        assert_eq!(id.map(texts), id.map(|_| (Some(hash), Some(&text[..length]))), "{i}");
+        id
+    };
+    let mut places = std::vec::Vec::new();
+    for i in 1..100 {
+        // long ones until there is no room, then short ones, then long ones again
+        let length = if (20..40).contains(&i) { 40 } else { MAX_TX };
+        places.extend(add(i, length));
+    }
+    assert_eq!(places.len(), 99);
+    assert!(node.instance.add_value(value(P, 3), &[0; MAX_TX + 1]).is_none(), "longer than any transaction");
+    // what is needed stays
+    assert_eq!(node.proposed(0, 1, Q), [prevote(0, Some(Q))]);
+    let kept = node.instance.find(&Q).expect("known");
+    for i in 100..200 {
+        let id = node.instance.add_value(value(Hash([i; 32]), 3), &[i; MAX_TX]);
+        assert_ne!(id, Some(kept));
+        assert_eq!(node.instance.transaction(kept), Some(TX));
+    }
+}
+
 #[test]
 fn votes_for_a_value_that_gave_way_are_not_counted_for_its_successor() {
     let mut node = Node::new(7, 0);
@@ -288,7 +318,7 @@ fn votes_for_a_value_that_gave_way_are_not_counted_for_its_successor() {
         node.prevotes(1, Some(Hash([i; 32])), [6]);
         node.prevotes(2, Some(Hash([i; 32])), [5]);
     }
-    let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }).expect("room is made");
+    let id = node.instance.add_value(Value { evident: false, ..value(P, 1) }, TX).expect("room is made");
     for round in 1..3 {
         assert_eq!(node.instance.ballots[round].prevotes(Some(id)), 0);
     }
@@ -364,20 +394,20 @@ fn whatever_is_new_is_looked_at() {
     let asides = [Standing { has_won: false, set_aside: true }; MAX_VALIDATORS];
 
     let mut node = Node::new(7, 0);
-    node.instance.add_value(value(P, 1));
+    node.instance.add_value(value(P, 1), TX);
     assert_eq!(node.run(), []);
     node.instance.on_served(0);
     assert_eq!(node.run(), [prevote(0, Some(P))], "a value that was served");
 
     let mut node = Node::new(7, 0);
-    node.instance.add_value(Value { evident: false, ..value(P, 1) });
+    node.instance.add_value(Value { evident: false, ..value(P, 1) }, TX);
     node.instance.on_served(0);
     assert_eq!(node.run(), []);
     node.instance.set_evident(0);
     assert_eq!(node.run(), [prevote(0, Some(P))], "its evidence");
 
     let mut node = Node::new(4, 0);
-    node.instance.add_value(value(P, 1));
+    node.instance.add_value(value(P, 1), TX);
     assert_eq!(node.prevotes(1, NIL, [1, 3]), []);
     node.instance.on_proposal(1, 2, 0);
     assert_eq!(node.run(), [prevote(1, Some(P))], "that it is proposed in a later round");
