@@ -73,7 +73,7 @@ pub const MAX_RETIRED: usize = 4;
 /// Bytes of the frames and proposals that are kept for a sender, each with its time behind its length.
 pub const HELD_BYTES: usize = 432;
 /// Messages that wait to be sent.
-pub const MAX_OUTBOX: usize = 80;
+pub const MAX_OUTBOX: usize = 64;
 
 const _: () = assert!(MAX_VALUES <= 15, "READY sets are 16-bit masks, and one bit is nil");
 const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS);

@@ -1,9 +1,8 @@
 //! What a validator makes durable, and how it comes back from it (P1 to P5).
 
-use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::VoteKind;
+use crate::agreement::{Instance, ValueId, VoteKind};
 use crate::limits::{HISTORY_BYTES, MAX_HISTORY, MAX_TX, MAX_VALUES};
 use crate::packed::Packed;
 use crate::tx::TxBytes;
@@ -83,17 +82,32 @@ pub const MAX_RECORD: usize = 1 + MAX_VARINT_U32 + 1 + 1 + 1 + 2 + MAX_TX;
 /// postcard encodes a `u32` in up to 5 bytes.
 const MAX_VARINT_U32: usize = 5;
 
+/// Values of a height that the journal has named: a bit for the place of each. They were voted for, and so keep it.
+#[derive(Clone, Copy)]
+pub(crate) struct NamedValues(u16);
+const _: () = assert!(MAX_VALUES <= u16::BITS as usize);
+
+impl NamedValues {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn note(&mut self, id: ValueId) {
+        self.0 |= 1 << id;
+    }
+
+    const fn has(self, id: ValueId) -> bool {
+        self.0 >> id & 1 == 1
+    }
+}
+
 impl Named {
-    /// The name of a value where those of `before` have been named.
-    pub(crate) fn new(hash: &Hash, content: &[u8], before: &[Hash]) -> Self {
-        let mut alike = before.iter().filter(|known| known.hint() == hash.hint());
-        let hint = Self::Hint(hash.hint().to_le_bytes());
-        if alike.next() == Some(hash) && alike.next().is_none() {
-            hint
-        } else {
-            // no value is longer; if one were, its hint would be found to mean nothing: no memory rather than a wrong one
-            TxBytes::from_slice(content).map_or(hint, Self::Content)
+    /// The name of a value of `instance` where the journal has named those of `before`.
+    pub(crate) fn new(instance: &Instance, id: ValueId, before: NamedValues) -> Option<Self> {
+        let hint = instance.value(id)?.hash.hint();
+        let mut alike = instance.hinted(hint).filter(|known| before.has(*known));
+        if alike.next() == Some(id) && alike.next().is_none() {
+            return Some(Self::Hint(hint.to_le_bytes()));
         }
+        TxBytes::from_slice(instance.transaction(id)?).ok().map(Self::Content)
     }
 }
 
@@ -107,11 +121,4 @@ pub type History = Packed<HISTORY_BYTES>;
 /// Adds the newest; the oldest give way.
 pub(crate) fn push_newest(history: &mut History, tx: &[u8]) {
     history.push_newest([tx, &[]], MAX_HISTORY);
-}
-
-/// Adds a value to those that were named.
-pub(crate) fn note_named(named: &mut Vec<Hash, MAX_VALUES>, hash: Hash) {
-    if hash != Hash::NIL && !named.contains(&hash) {
-        let _ = named.push(hash);
-    }
 }

@@ -58,7 +58,7 @@ pub enum Action {
 }
 
 /// Most actions of one call of [`Instance::progress`]; a full list means that there may be more to do.
-pub const MAX_ACTIONS: usize = 8;
+pub const MAX_ACTIONS: usize = 4;
 /// Actions of one call.
 pub type Actions = Vec<Action, MAX_ACTIONS>;
 

@@ -35,10 +35,10 @@ use crate::agreement::Timeouts;
 use crate::genesis::RawIdentifier;
 use crate::grant::{GrantRefusal, GrantUse, SignedGrant};
 use crate::keys::KeyStore;
-use crate::limits::{HELD_BYTES, MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_TX, MAX_VALIDATORS, MAX_VALUES};
+use crate::limits::{HELD_BYTES, MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_TX, MAX_VALIDATORS};
 use crate::packed::Packed;
 use crate::quorum::Quorum;
-use crate::record::History;
+use crate::record::{History, NamedValues};
 use crate::registry::Registry;
 use crate::session::Session;
 use crate::slot::Slot;
@@ -254,7 +254,7 @@ pub struct Validator<K> {
     /// The last decisions, for those who were away.
     history: History,
     /// Own votes of these values are durable with content.
-    stored: Vec<Hash, MAX_VALUES>,
+    stored: NamedValues,
 
     sessions: [Session; MAX_VALIDATORS],
     counter: u32,
@@ -314,7 +314,7 @@ impl<K> Validator<K> {
             heights: Heights::idle(),
             decided_at: Micros(0),
             history: History::new(),
-            stored: Vec::new(),
+            stored: NamedValues::NONE,
             sessions: [Session::NONE; MAX_VALIDATORS],
             counter: 0,
             held: [const { Held::new() }; MAX_VALIDATORS],

@@ -14,7 +14,7 @@ use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::{MAX_MESSAGE, MAX_OUTBOX, MAX_TX};
 use crate::packed::Packed;
-use crate::record::{MAX_RECORD, Record, RecordKind, note_named};
+use crate::record::{MAX_RECORD, NamedValues, Record, RecordKind};
 use crate::state::Refusal;
 use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Round, Signature, ValidatorIndex};
@@ -117,7 +117,7 @@ const DECIDED_BYTES: usize = 512;
 /// Bytes of what reports and seals speak of that wait to be told.
 const TOLD_BYTES: usize = 512;
 /// Bytes of records that wait to be written.
-const RECORD_BYTES: usize = 1536;
+const RECORD_BYTES: usize = 1024;
 
 impl Message {
     fn class(&self) -> Class {
@@ -434,14 +434,11 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn live_votes(instance: &Instance, buffer: &mut [u8], keep: &mut dyn FnMut(RecordKind, &[u8])) {
-        let mut named: Vec<Hash, { crate::limits::MAX_VALUES }> = Vec::new();
+        let mut named = NamedValues::NONE;
         for kind in [VoteKind::Prevote, VoteKind::Ready, VoteKind::Precommit] {
             for (round, value) in instance.own_votes(kind) {
-                let record = Self::vote_record(instance, kind, round, value, &named);
-                if let Some(value) = value.and_then(|id| instance.value(id)) {
-                    note_named(&mut named, value.hash);
-                }
-                if let Some(bytes) = codec::encode(&Record::Vote(record), buffer) {
+                let record = Self::vote_record(instance, kind, round, value, &mut named).map(Record::Vote);
+                if let Some(bytes) = record.and_then(|record| codec::encode(&record, buffer)) {
                     keep(RecordKind::Fact, bytes);
                 }
             }

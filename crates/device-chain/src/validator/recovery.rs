@@ -7,7 +7,7 @@ use crate::codec;
 use crate::genesis::{GenesisError, Role};
 use crate::keys::KeyStore;
 use crate::limits::MAX_ROUNDS;
-use crate::record::{BadRecord, Named, Record, RecordKind, VoteRecord, note_named, push_newest};
+use crate::record::{BadRecord, Named, Record, RecordKind, VoteRecord, push_newest};
 use crate::registry::{Devices, Registry};
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Micros, PublicKey, ValidatorIndex};
@@ -160,8 +160,9 @@ impl<K: KeyStore> Validator<K> {
             Named::Content(content) => {
                 let hash = decision_hash(&self.mesh, vote.height, instance.parent(), content);
                 let id = if is_present {
-                    note_named(&mut self.stored, hash);
-                    self.learn_named(self.me, hash, content, true)
+                    let id = self.learn_named(self.me, hash, content, true);
+                    id.into_iter().for_each(|id| self.stored.note(id));
+                    id
                 } else {
                     Transaction::decode(content).ok_or(BadRecord)?;
                     let past = past_value(hash, self.me);

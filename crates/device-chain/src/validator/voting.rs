@@ -9,7 +9,7 @@ use super::{Report, Validator};
 use crate::agreement::{Action, Actions, Instance, Value, ValueId, VoteKind};
 use crate::keys::KeyStore;
 use crate::limits::MAX_BACKLOG;
-use crate::record::{Named, Record, VoteRecord, note_named, push_newest};
+use crate::record::{Named, NamedValues, Record, VoteRecord, push_newest};
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Round, ValidatorIndex};
 use crate::wire::{DECIDED_VALUE, NIL_PROPOSER, Parts};
@@ -212,12 +212,10 @@ impl<K: KeyStore> Validator<K> {
 
     /// P1: durable, then sent.
     fn cast(&mut self, height: Height, kind: VoteKind, round: Round, value: Option<ValueId>) {
-        let Some(instance) = self.instance(height) else { return };
-        let hash = value.and_then(|id| instance.value(id)).map_or(Hash::NIL, |value| value.hash);
-        if height == self.heights.current().height() {
-            let record = Self::vote_record(self.heights.current(), kind, round, value, &self.stored);
+        let current = self.heights.current();
+        if height == current.height() {
+            let Some(record) = Self::vote_record(current, kind, round, value, &mut self.stored) else { return };
             self.persist(Record::Vote(record));
-            note_named(&mut self.stored, hash);
         }
         if kind == VoteKind::Precommit && value.is_some() {
             self.cancel(Cancel::Prevote(height, round));
@@ -238,17 +236,20 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    /// The record of an own vote, where the journal has named `before` at this height.
+    /// The record of an own vote, where the journal has named `named` at this height; and now this one's value.
     pub(super) fn vote_record(
         instance: &Instance,
         kind: VoteKind,
         round: Round,
         value: Option<ValueId>,
-        before: &[Hash],
-    ) -> VoteRecord {
-        let value = value.and_then(|id| Some((instance.value(id)?, instance.transaction(id)?)));
-        let value = value.map_or(Named::Nil, |(value, tx)| Named::new(&value.hash, tx, before));
-        VoteRecord { height: instance.height(), round, kind, value }
+        named: &mut NamedValues,
+    ) -> Option<VoteRecord> {
+        let name = match value {
+            Some(id) => Named::new(instance, id, *named)?,
+            None => Named::Nil,
+        };
+        value.into_iter().for_each(|id| named.note(id));
+        Some(VoteRecord { height: instance.height(), round, kind, value: name })
     }
 
     /// L4: as designated proposer of a later round. Where no value has a claim, nothing: for an order of its own only
@@ -311,7 +312,9 @@ impl<K: KeyStore> Validator<K> {
         if tx == Transaction::Skip {
             self.back_off();
         }
-        self.persist_head(Record::Decided(height, Named::new(&hash, bytes, &self.stored)));
+        let current = self.heights.current();
+        let name = current.find(&hash).and_then(|id| Named::new(current, id, self.stored));
+        self.persist_head(Record::Decided(height, name.unwrap_or_else(|| Named::Content(bytes.clone()))));
         if !live && let Some(id) = self.learn_named(self.me, hash, bytes, true) {
             self.heights.current_mut().adopt(id);
         }
@@ -335,7 +338,7 @@ impl<K: KeyStore> Validator<K> {
         let (height, head, reluctance) = (self.state.height() + 1, *self.state.head(), self.reluctance());
         self.begin(Which::Current, self.state.members(), height, head);
         self.heights.current_mut().set_reluctance(reluctance);
-        self.stored.clear();
+        self.stored = NamedValues::NONE;
     }
 
     /// L7: empty heights count, too, for the history that waits for the gateway. The longer it is, the longer a height waits

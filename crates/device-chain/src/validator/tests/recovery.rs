@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::net::{HEARTBEAT_US, PHASE_US};
 use super::*;
-use crate::agreement::VoteKind;
+use crate::agreement::{Instance, Timeouts, Value, VoteKind};
 use crate::codec;
-use crate::limits::{MAX_ROUNDS, MAX_VALUES};
-use crate::record::{BadRecord, Named, Record, RecordKind, VoteRecord, note_named};
+use crate::limits::MAX_ROUNDS;
+use crate::quorum::Quorum;
+use crate::record::{BadRecord, Named, NamedValues, Record, RecordKind, VoteRecord};
 use crate::tx::decision_hash;
 use crate::types::{Hash, Round};
 
@@ -54,13 +55,16 @@ fn replayed(net: &Net, records: impl IntoIterator<Item = Record>) -> Result<StdV
 fn votes_come_back_for_what_they_were() {
     let net = Net::dark(4);
     let (first, twin) = twins(&net);
-    let mut before: Vec<Hash, MAX_VALUES> = Vec::new();
+    let (mesh, mut before) = (net.genesis.mesh(), NamedValues::NONE);
+    let mut instance = Instance::new(HEIGHT, mesh.0, 1, Quorum::full(4), Timeouts { phase_us: 1 });
     let mut records = StdVec::new();
     let values = [&first, &first, &twin, &first, &twin];
-    for (round, value) in (0..).zip(values) {
-        let name = Named::new(&hash_of(&net, value), value, &before);
+    for (round, tx) in (0..).zip(values) {
+        let value = Value { hash: hash_of(&net, tx), proposer: 1, allowed_from: Some(0), evident: true };
+        let id = instance.add_value(value, tx).expect("room");
+        let name = Named::new(&instance, id, before).expect("known");
         assert_eq!(matches!(name, Named::Hint(_)), round == 1, "two that begin alike are never told by their hint");
-        note_named(&mut before, hash_of(&net, value));
+        before.note(id);
         records.push(vote(round, name));
     }
     records.push(vote(5, Named::Nil));
