@@ -16,8 +16,8 @@ const VOTES: usize = 2;
 /// Phases from a proposal until a node that missed it has it in spite of a spoofer that keeps every list of unknown votes
 /// full: one question for each vote kept, 4 Δ each.
 const FETCH_PHASES: u64 = 4 * 6 * (MAX_HELD as u64 + 1);
-/// Empty heights that a lonely voter gets in a minute while no block is closed, Δ being 10 ms: 16 of 64 Δ, 16 of 128 Δ, ..
-const EMPTY_HEIGHTS_A_MINUTE: u32 = 16 + 16 + 12;
+/// Empty heights that a lonely voter gets in a minute while no block is closed, Δ being 10 ms: 6 of 64 Δ, 6 of 128 Δ, ..
+const EMPTY_HEIGHTS_A_MINUTE: u32 = 6 + 6 + 6 + 6;
 
 fn with_liar() -> Net {
     let mut net = Net::trusted(7);
