@@ -31,7 +31,7 @@ use device_chain::genesis::Genesis;
 use device_chain::keys::{KeyHandle, KeyStore};
 use device_chain::tx::{decision_hash, nil_subject};
 use device_chain::types::{Hash, Height, ValidatorIndex};
-use device_chain::wire::{Class, HEADER, Header, Parts, tag_input, tag_slot};
+use device_chain::wire::{HEADER, Header, Parts, tag_input, tag_slot};
 
 use crate::dice::Dice;
 use crate::keys::SharedKeys;
