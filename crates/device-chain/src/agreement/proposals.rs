@@ -102,6 +102,12 @@ impl Instance {
         }
     }
 
+    /// What the validator proposed in round 0, as far as this node heard, and still knows.
+    #[must_use]
+    pub fn opener(&self, proposer: ValidatorIndex) -> Option<ValueId> {
+        self.openers.get(usize::from(proposer)).copied().flatten()
+    }
+
     /// Who proposed the value in round 0, as far as this node heard.
     pub fn proposers(&self, id: ValueId) -> impl Iterator<Item = ValidatorIndex> {
         (0..).zip(&self.openers).filter(move |(_, opener)| **opener == Some(id)).map(|(at, _)| at)

@@ -3,28 +3,23 @@
 
 use super::Validator;
 use super::workings::count;
-use crate::agreement::{Standing, Standings, VoteKind};
+use crate::agreement::{Standing, Standings, Value, VoteKind};
 use crate::keys::KeyStore;
 use crate::limits::{FORGIVE_HEIGHTS, MAX_FAILURES, MAX_VALIDATORS};
 use crate::quorum::faults;
-use crate::tx::{Transaction, TxBytes};
-use crate::types::{Height, ValidatorIndex};
+use crate::tx::Transaction;
+use crate::types::{Hash, Height, ValidatorIndex};
 
 /// What this node remembers of proposers.
 pub(super) struct Fairness {
     /// Whose proposals were decided last, the newest first; `None` where nobody's was, or nobody knows.
     winners: [Option<ValidatorIndex>; faults(MAX_VALIDATORS)],
-    /// The last proposal of round 0 of each validator, and its height.
-    proposals: [Option<(Height, TxBytes)>; MAX_VALIDATORS],
     failures: [Failures; MAX_VALIDATORS],
 }
 
 impl Fairness {
-    pub(super) const NONE: Self = Self {
-        winners: [None; faults(MAX_VALIDATORS)],
-        proposals: [const { None }; MAX_VALIDATORS],
-        failures: [Failures { count: 0, last: 0 }; MAX_VALIDATORS],
-    };
+    pub(super) const NONE: Self =
+        Self { winners: [None; faults(MAX_VALIDATORS)], failures: [Failures { count: 0, last: 0 }; MAX_VALIDATORS] };
 }
 
 /// How often a validator has failed this node in round 0.
@@ -52,10 +47,14 @@ impl Failures {
 }
 
 impl<K: KeyStore> Validator<K> {
-    /// A proposal of round 0 was on the wire, this node's own included.
-    pub(super) fn note_proposal(&mut self, proposer: ValidatorIndex, height: Height, tx: &[u8]) {
-        if let Ok(tx) = TxBytes::from_slice(tx) {
-            self.fairness.proposals[usize::from(proposer)] = Some((height, tx));
+    /// A proposal of round 0 for the height that is decided: it came too late, but everybody could hear it, so its proposer
+    /// waits for its turn (F1).
+    pub(super) fn note_late(&mut self, proposer: ValidatorIndex, hash: Hash, tx: &[u8]) {
+        let value = Value { hash, proposer, allowed_from: None, evident: false };
+        if let Some(previous) = self.heights.previous_mut()
+            && let Some(id) = previous.add_value(value, tx)
+        {
+            previous.on_proposal(0, proposer, id);
             self.review_standings();
         }
     }
@@ -84,12 +83,12 @@ impl<K: KeyStore> Validator<K> {
 
     /// F1: whether everybody could hear that the validator proposed at the height before and lost, and still may.
     fn is_waiting(&self, rival: ValidatorIndex) -> bool {
-        let Some((height, bytes)) = &self.fairness.proposals[usize::from(rival)] else { return false };
-        *height == self.state.height()
-            && self.voters().contains(rival)
+        let Some(previous) = self.heights.previous() else { return false };
+        let lost = previous.opener(rival).and_then(|id| previous.transaction(id)).and_then(Transaction::decode);
+        self.voters().contains(rival)
             && !self.has_won(rival)
-            && !self.is_ignored(rival, height + 1)
-            && Transaction::decode(bytes).is_some_and(|tx| self.state.check(&tx, &self.registry).is_ok())
+            && !self.is_ignored(rival, previous.height() + 1)
+            && lost.is_some_and(|tx| self.state.check(&tx, &self.registry).is_ok())
     }
 
     /// What the end of a height says about its proposers. Called before the state moves on.

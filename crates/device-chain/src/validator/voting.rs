@@ -33,10 +33,10 @@ impl<K: KeyStore> Validator<K> {
         if self.verify(peer, parts, &hash) != Verdict::New {
             return;
         }
-        if round == 0 {
-            self.note_proposal(peer, height, parts.body);
-        }
         if height != self.heights.current().height() {
+            if round == 0 {
+                self.note_late(peer, hash, parts.body);
+            }
             return;
         }
         if !self.heights.current().takes_proposal(round, peer) {
@@ -271,12 +271,12 @@ impl<K: KeyStore> Validator<K> {
 
     /// The own proposal of round 0 is on the wire: from now on it has its place among its rivals.
     pub(super) fn on_proposed(&mut self, height: Height, round: Round) {
-        let Some(instance) = self.instance(height).filter(|_| round == 0) else { return };
-        let proposal = instance.own_proposal().and_then(|id| Some((id, instance.transaction(id)?)));
-        let Some((id, Ok(tx))) = proposal.map(|(id, tx)| (id, TxBytes::from_slice(tx))) else { return };
-        self.note_proposal(self.me, height, &tx);
-        if height == self.heights.current().height() {
-            self.heights.current_mut().on_proposal(0, self.me, id);
+        let me = self.me;
+        if let Some(instance) = self.instance_mut(height).filter(|_| round == 0)
+            && let Some(id) = instance.own_proposal()
+        {
+            instance.on_proposal(0, me, id);
+            self.review_standings();
         }
     }
 
