@@ -6,7 +6,7 @@ use can_bus::segment::{Assembly, KIND_SEGMENT, Prefix, Reassembler, SegmentError
 use device_chain::block::Seal;
 use device_chain::grant::SignedGrant;
 use device_chain::keys::{Device, KeyStore};
-use device_chain::limits::{MAX_MESSAGE, MAX_RECORD_DATA, MAX_SHORT_MESSAGE, MAX_TX, MAX_VALIDATORS};
+use device_chain::limits::{MAX_MESSAGE, MAX_RECORD_DATA, MAX_SHORT_MESSAGE, MAX_TAG, MAX_TX, MAX_VALIDATORS};
 use device_chain::record::RecordKind;
 use device_chain::registry::Devices;
 use device_chain::tx::Transaction;
@@ -24,12 +24,10 @@ pub(crate) const PROPOSAL: usize = HEADER + MAX_TX + MAX_TAG * (MAX_VALIDATORS -
 const LONG_PATIENCE_US: u64 = 100_000;
 /// Longest record of an endpoint.
 const RECORD_MESSAGE: usize = HEADER + MAX_RECORD_DATA + MAX_TAG * MAX_VALIDATORS;
-/// Bytes of a tag, at most.
-const MAX_TAG: usize = 8;
 /// Messages of several frames, but long ones, that may be under way at one time, whoever sends them. A sender's own frames follow
 /// each other closely, so that of all who send at once only a few have begun and not ended. And whoever wants to end the message of
 /// another has to bring as many frames in between two of it ([`Reassembler`]).
-const UNDER_WAY: usize = 12;
+const UNDER_WAY: usize = 10;
 const _: () = assert!(PROPOSAL <= MAX_SHORT_MESSAGE && RECORD_MESSAGE <= MAX_SHORT_MESSAGE);
 
 /// Something that happened.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::hash::{Domain, hash_of};
-use crate::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_VALIDATORS, MIN_VALIDATORS};
+use crate::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_TAG, MAX_VALIDATORS, MIN_VALIDATORS};
 use crate::mac::Suite;
 use crate::quorum::Quorum;
 use crate::sign::{self, SigningKey};
@@ -232,7 +232,7 @@ impl Genesis {
 
 /// As [`Genesis::tag_len`].
 pub(crate) const fn tag_len(validators: usize) -> usize {
-    if validators <= 7 { 8 } else { 6 }
+    if validators <= 7 { MAX_TAG } else { 6 }
 }
 
 /// What [`Genesis::check`] says of all but the devices one by one.

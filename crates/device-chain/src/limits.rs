@@ -17,12 +17,14 @@ pub const MAX_TX: usize = 128;
 pub const MAX_RECORD_DATA: usize = 24;
 /// Bytes of a signed grant.
 pub const MAX_GRANT: usize = 160;
+/// Bytes of a tag, at most ([`crate::genesis::Genesis::tag_len`]).
+pub const MAX_TAG: usize = 8;
 /// Bytes of a message between nodes, tags included; what exceeds a frame is segmented.
 pub const MAX_MESSAGE: usize = 4096;
 /// Bytes of any message but a state's: header, body, tags. A state is the one long message.
-pub const MAX_SHORT_MESSAGE: usize = 16 + MAX_GRANT + 8 * (MAX_VALIDATORS - 1);
+pub const MAX_SHORT_MESSAGE: usize = 16 + MAX_GRANT + MAX_TAG * (MAX_VALIDATORS - 1);
 /// Bytes of the encoded [`crate::state::State`].
-pub const MAX_STATE: usize = MAX_MESSAGE - 16 - 8 * (MAX_VALIDATORS - 1);
+pub const MAX_STATE: usize = MAX_MESSAGE - 16 - MAX_TAG * (MAX_VALIDATORS - 1);
 
 /// How far behind an issuer's highest used serial a grant may still be used (DC-41).
 pub const GRANT_WINDOW: u32 = u64::BITS;

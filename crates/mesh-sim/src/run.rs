@@ -31,7 +31,7 @@ pub const TOGETHER_NS: u64 = 30 * SECOND_NS;
 /// And decide something new within this time.
 pub const FRESH_NS: u64 = 10 * SECOND_NS;
 /// Decisions in no block from which on an alarm need not be taken (DC-52), with room for what comes meanwhile.
-const FULL_BACKLOG: Height = 80;
+const FULL_BACKLOG: Height = 32;
 
 /// What a run is made of; the seed says the rest.
 #[derive(Clone, Debug)]

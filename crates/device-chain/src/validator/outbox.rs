@@ -115,7 +115,7 @@ const MAX_CONCLUDED: usize = 5 + 32 + 1 + 1 + 10 + 1;
 /// Bytes of decisions that wait until they are durable.
 const DECIDED_BYTES: usize = 512;
 /// Bytes of what reports and seals speak of that wait to be told.
-const TOLD_BYTES: usize = 512;
+const TOLD_BYTES: usize = 256;
 /// Bytes of records that wait to be written.
 const RECORD_BYTES: usize = 1024;
 

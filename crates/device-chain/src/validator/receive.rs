@@ -9,7 +9,7 @@ use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::MAX_HELD;
 use crate::registry::Devices;
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
-use crate::wire::{self, Class, ENDPOINT_SENDER, Kind, Parts};
+use crate::wire::{self, Class, ENDPOINT_SENDER, HEADER, Kind, Parts};
 
 /// Phases for which a message is kept that cannot be checked yet.
 const HELD_PHASES: u64 = 64;
@@ -88,7 +88,7 @@ impl<K: KeyStore> Validator<K> {
             Kind::Propose => self.on_propose(peer, parts, bytes),
             Kind::Value => self.on_value(peer, parts, bytes),
             Kind::Fetch => self.on_fetch(peer, parts),
-            Kind::Decided => self.on_decided(peer, parts, bytes),
+            Kind::Decided => self.on_decided(peer, parts),
             Kind::Confirm => self.on_confirm(peer, parts),
             Kind::Sync => self.on_sync(peer, parts),
             Kind::State => self.on_state(peer, parts),
@@ -102,12 +102,23 @@ impl<K: KeyStore> Validator<K> {
     /// The key that made this message's tag for this node, if one did. Changes nothing.
     pub(super) fn authentic(&self, peer: ValidatorIndex, parts: &Parts<'_>, subject: &Hash) -> Option<KeyHandle> {
         let slot = if parts.header.kind.is_addressed() { 0 } else { wire::tag_slot(peer, self.me) };
-        let tag = parts.tag(slot, self.tag_len)?;
-        let input = wire::tag_input(parts.head, subject);
         let believed = Flaw::Hearsay.is_at_work() && parts.header.kind.vote().is_some();
+        let tag = parts.tag(slot, self.tag_len)?;
+        if believed { Some(KeyHandle::Session(peer)) } else { self.key_of(peer, parts.head, subject, tag) }
+    }
+
+    /// The key shared with `peer` that made a tag, if one did.
+    pub(super) fn key_of(
+        &self,
+        peer: ValidatorIndex,
+        head: &[u8; HEADER],
+        subject: &Hash,
+        tag: &[u8],
+    ) -> Option<KeyHandle> {
+        let input = wire::tag_input(head, subject);
         [KeyHandle::Session(peer), KeyHandle::Candidate(peer)]
             .into_iter()
-            .find(|key| believed || self.keys.verify(*key, &input, tag))
+            .find(|key| self.keys.verify(*key, &input, tag))
     }
 
     /// Enters a genuine message into its session: the candidate proves itself by it, each counter counts once.

@@ -6,12 +6,12 @@ use super::receive::timed;
 use super::{Report, Validator};
 use crate::hash::{Domain, hash, hash_of_encoding};
 use crate::keys::KeyStore;
-use crate::limits::{HISTORY_BATCH, MAX_VALIDATORS};
+use crate::limits::{HISTORY_BATCH, MAX_TAG, MAX_VALIDATORS};
 use crate::record::Record;
 use crate::slot::Slot;
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
-use crate::wire::{Header, MAX_FRAME, Parts};
+use crate::wire::{self, HEADER, Header, Parts};
 
 /// Phases in which a peer gets one VALUE, or one batch of decisions: the answer is longer than its question, and a liar asks at will.
 pub(super) const VALUE_PHASES: u64 = 8;
@@ -31,8 +31,18 @@ impl Fetch {
     }
 }
 
-/// A DECIDED, which fits a frame.
-type Claim = heapless::Vec<u8, MAX_FRAME>;
+/// What this node needs of a DECIDED: the header, and its own tag.
+#[derive(Clone)]
+struct Claim {
+    head: [u8; HEADER],
+    tag: heapless::Vec<u8, MAX_TAG, u8>,
+}
+
+impl Claim {
+    fn height(&self) -> Option<Height> {
+        Header::parse(&self.head).map(|header| header.height)
+    }
+}
 
 /// A state that a peer has served. Its message stays with whoever handed it over.
 struct Offered {
@@ -151,7 +161,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// A peer's head (DC-33): the tag covers the digest of the state, and so the decision's hash.
-    pub(super) fn on_decided(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
+    pub(super) fn on_decided(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         let height = parts.header.height;
         if height < self.state.height() {
             return self.count_stale(peer, parts.header.counter);
@@ -163,10 +173,12 @@ impl<K: KeyStore> Validator<K> {
             }
             return;
         }
+        let tag = parts.tag(wire::tag_slot(peer, self.me), self.tag_len).and_then(|tag| tag.try_into().ok());
+        let Some(claim) = tag.map(|tag| Claim { head: *parts.head, tag }) else { return };
         // a claim that proves the state in hand is not replaced by one that does not: it may be forged
-        let kept = self.proves(peer) && !self.proves_by(peer, bytes);
+        let kept = self.proves(peer) && !self.proves_by(peer, &claim);
         if !kept {
-            self.catch_up.claims[usize::from(peer)] = Claim::from_slice(bytes).ok();
+            self.catch_up.claims[usize::from(peer)] = Some(claim);
         }
         self.catch_up.since.get_or_insert(self.now);
         self.ask_for_the_present();
@@ -178,7 +190,7 @@ impl<K: KeyStore> Validator<K> {
         let height = self.state.height();
         self.catch_up.offered.take_if(|offered| offered.height <= height);
         for claim in &mut self.catch_up.claims {
-            claim.take_if(|claim| Header::parse(claim).is_none_or(|header| header.height <= height));
+            claim.take_if(|claim| claim.height().is_none_or(|claimed| claimed <= height));
         }
         if self.catch_up.claims.iter().all(Option::is_none) {
             self.catch_up.since = None;
@@ -190,12 +202,9 @@ impl<K: KeyStore> Validator<K> {
         self.catch_up.claims[usize::from(peer)].as_ref().is_some_and(|claim| self.proves_by(peer, claim))
     }
 
-    fn proves_by(&self, peer: ValidatorIndex, claim: &[u8]) -> bool {
-        let offered = self.catch_up.offered.as_ref().filter(|_| self.proof().is_some());
-        let (Some(offered), Some(parts)) = (offered, Parts::split(claim, self.full.n, self.tag_len)) else {
-            return false;
-        };
-        parts.header.height == offered.height && self.authentic(peer, &parts, &offered.digest).is_some()
+    fn proves_by(&self, peer: ValidatorIndex, claim: &Claim) -> bool {
+        let Some(offered) = self.catch_up.offered.as_ref().filter(|_| self.proof().is_some()) else { return false };
+        claim.height() == Some(offered.height) && self.key_of(peer, &claim.head, &offered.digest, &claim.tag).is_some()
     }
 
     /// Asks one of those who claim to be ahead, each in turn, at most once in two heartbeats. A claim is unverified:
