@@ -84,11 +84,11 @@ impl<K: KeyStore> Validator<K> {
     /// F1: whether everybody could hear that the validator proposed at the height before and lost, and still may.
     fn is_waiting(&self, rival: ValidatorIndex) -> bool {
         let Some(previous) = self.heights.previous() else { return false };
-        let lost = previous.opener(rival).and_then(|id| previous.transaction(id)).and_then(Transaction::decode);
+        let lost = || previous.opener(rival).and_then(|id| previous.transaction(id)).and_then(Transaction::decode);
         self.voters().contains(rival)
             && !self.has_won(rival)
             && !self.is_ignored(rival, previous.height() + 1)
-            && lost.is_some_and(|tx| self.state.check(&tx, &self.registry).is_ok())
+            && lost().is_some_and(|tx| self.state.check(&tx, &self.registry).is_ok())
     }
 
     /// What the end of a height says about its proposers. Called before the state moves on.
