@@ -20,7 +20,9 @@ fn main() {
         return;
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    let memory = "MEMORY { FLASH : ORIGIN = 0x00000000, LENGTH = 4M  RAM : ORIGIN = 0x21000000, LENGTH = 16M }\n";
+    // the stack goes down from the end of RAM; half a MiB below begins a second one, for images that have one
+    let memory = "MEMORY { FLASH : ORIGIN = 0x00000000, LENGTH = 4M  RAM : ORIGIN = 0x21000000, LENGTH = 16M }\n\
+                  _aside_start = ORIGIN(RAM) + LENGTH(RAM) - 512K;\n";
     fs::write(out.join("memory.x"), memory).expect("the build folder can be written");
     println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
@@ -59,7 +61,7 @@ fn write_genesis(out: &Path) {
     };
     let genesis = Genesis {
         version: WIRE_VERSION,
-        suite: Suite::Blake2s,
+        suite: Suite::Cmac, // its tags take more of the stack
         vehicle: name("vehicle", 0),
         validators: (0..MAX_VALIDATORS).map(validator).collect(),
         endpoints: (0..MAX_ENDPOINTS).map(endpoint).collect(),

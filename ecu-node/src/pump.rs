@@ -266,11 +266,18 @@ impl<K: KeyStore> Ecu<K> {
     /// Takes an input. Never blocks, never fails on what the bus brings.
     pub fn handle(&mut self, now: Micros, input: Input) {
         self.now = self.now.max(now);
+        match &input {
+            Input::Bus(event) => self.on_bus(now, event),
+            _ => self.tell(now, input),
+        }
+        self.settle_kept();
+    }
+
+    /// Hands an input to the validator that concerns it alone.
+    #[inline(never)]
+    fn tell(&mut self, now: Micros, input: Input) {
         let input = match input {
-            Input::Bus(event) => {
-                self.on_bus(now, event);
-                return self.settle_kept();
-            }
+            Input::Bus(_) => return,
             Input::Tick => validator::Input::Tick,
             Input::Persisted(token) => validator::Input::Persisted(token),
             Input::Signed(digest, signature) => validator::Input::Signed(digest, signature),
@@ -279,7 +286,6 @@ impl<K: KeyStore> Ecu<K> {
             Input::Submit(tx) => validator::Input::Submit(tx),
         };
         self.validator.handle(now, input);
-        self.settle_kept();
     }
 
     /// Hands a state that is proven back to the validator, and lets go of one that nobody waits for any more.
@@ -293,9 +299,9 @@ impl<K: KeyStore> Ecu<K> {
         self.long.give_up();
     }
 
-    fn on_bus(&mut self, now: Micros, event: BusEvent) {
-        match event {
-            BusEvent::Received { frame, .. } => self.on_frame(now, &frame),
+    fn on_bus(&mut self, now: Micros, event: &BusEvent) {
+        match *event {
+            BusEvent::Received { ref frame, .. } => self.on_frame(now, frame),
             BusEvent::Transmitted { token } => self.on_transmitted(now, token),
             BusEvent::Dropped { token } => match self.transmit.done(token) {
                 Some(mark) if mark.kind.vote().is_some() => self.counters.cancelled += 1,

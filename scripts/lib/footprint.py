@@ -2,8 +2,8 @@
 
 IMAGE is ecu-firmware's `footprint` and RAM the goal for its RAM in KiB. The image is read (sections, symbols, calls of what panics) and run
 in QEMU with painted RAM: eight ECUs ignite, approve, seal, come back from their journals, catch up by decisions and by the state, and are
-readmitted. RAM is what one of them has in static memory, and the deepest stack of all that. Fails if more is taken than `REACHED` says,
-which is what was reached: it must not get worse.
+readmitted. RAM is what one of them has in static memory, and two stacks: the deepest of Ed25519, and the deepest of all else, which interrupts
+it on a board. Fails if more is taken than `REACHED` says, which is what was reached: it must not get worse.
 """
 
 import re
@@ -20,7 +20,7 @@ FLASH_GOAL = 128 * KIB
 BOOTS = 11  # of `car.rs`: it has the memory of an ECU for each
 # Flash, RAM and calls of what panics: no image may take more.
 # Another compiler may take a little more.
-REACHED = {"registry in SRAM": (FLASH_GOAL, 70_500, 108), "registry in mapped flash": (FLASH_GOAL, 64_000, 108)}
+REACHED = {"registry in SRAM": (FLASH_GOAL, 56_000, 80), "registry in mapped flash": (FLASH_GOAL, 48 * KIB, 80)}
 # In the image for the scenario alone, or in every ECU's flash whatever the firmware: the genesis and the keys.
 AROUND = r"footprint::(image::CAR|car::FLASHES)$"
 PROVISIONED = r"footprint::node::(GENESIS|MAKER|endpoint_keys::KEYS)$"
@@ -73,14 +73,15 @@ def measure(name, image, goal):
     flash = code + constants - taken(PROVISIONED)
     nodes = taken(r"footprint::car::NODES$")
     ram = static - taken(AROUND) - nodes * (BOOTS - 1) // BOOTS
-    deepest = qemu.RAM_END - qemu.run(image, TIMEOUT_S)[1]  # of the scenario
+    pump, ed25519 = qemu.run(image, TIMEOUT_S)[1]  # one interrupts the other
+    taken_ram = ram + pump + ed25519
     panics = {address & ~1 for address, _, kind, symbol in listed if kind in "tT" and re.search(PANICS, symbol)}
     panicking = len(list(calls(image, panics)))
-    print(f"{name}: flash {flash}, goal {FLASH_GOAL}; RAM {ram + deepest}, goal {goal * KIB}: "
-          f"{ram} static and {deepest} stack; calls of what panics: {panicking}")
+    print(f"{name}: flash {flash}, goal {FLASH_GOAL}; RAM {taken_ram}, goal {goal * KIB}: "
+          f"{ram} static, {pump} stack, and {ed25519} stack of Ed25519; calls of what panics: {panicking}")
     print("flash, largest:", largest(listed, "tTrR", 12), sep="\n")
     print("RAM, largest:", largest(listed, "bBdD", 4, lambda symbol: BOOTS if symbol.endswith("::NODES") else 1), sep="\n")
-    worse = [what for what, is_now, was in zip(("flash", "RAM", "calls of what panics"), (flash, ram + deepest, panicking), REACHED[name]) if is_now > was]
+    worse = [what for what, is_now, was in zip(("flash", "RAM", "calls of what panics"), (flash, taken_ram, panicking), REACHED[name]) if is_now > was]
     for what in worse:
         print(f"error: {name}: more {what} than was reached: {REACHED[name]}", file=sys.stderr)
     return not worse

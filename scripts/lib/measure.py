@@ -24,11 +24,11 @@ MESSAGES_OF_AN_APPROVAL = 3
 
 def run(image):
     """Each operation of an image with its instructions and stack pointer, and the lowest address that the stack reached."""
-    printed, lowest = qemu.run(image, TIMEOUT_S, "-icount", "shift=0")
+    printed, (depth, _) = qemu.run(image, TIMEOUT_S, "-icount", "shift=0")
     lines = re.findall(r"^(\w+) instructions=(\d+) stack_pointer=(\d+)$", printed, re.MULTILINE)
     if not lines:
         sys.exit(f"error: {image} printed no count:\n{printed}")
-    return [(operation, int(count), int(pointer)) for operation, count, pointer in lines], lowest
+    return [(operation, int(count), int(pointer)) for operation, count, pointer in lines], qemu.RAM_END - depth
 
 
 def cost(image):

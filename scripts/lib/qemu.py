@@ -1,6 +1,6 @@
-"""Run an image of ecu-firmware in QEMU, and see how deep its stack was.
+"""Run an image of ecu-firmware in QEMU, and see how deep its stacks were.
 
-The emulated RAM is a file that is painted before the run, so what was done to the stack is seen from outside.
+The emulated RAM is a file that is painted before the run, so what was done to them is seen from outside.
 """
 
 import subprocess
@@ -9,7 +9,7 @@ import tempfile
 
 RAM_BASE, RAM_BYTES = 0x2100_0000, 16 << 20  # of mps2-an386 and of ecu-node/firmware/build.rs
 RAM_END = RAM_BASE + RAM_BYTES  # where the stack begins
-STACK_BYTES = 1 << 20  # looked at; what is static ends far below
+STACK_BYTES = 512 << 10  # of the stack, and of a second one below it, where it is; what is static ends far below
 PAINT = b"\xcc" * 4
 MACHINE = "mps2-an386"
 
@@ -22,7 +22,7 @@ def command(image, *options, arguments=(), machine=MACHINE):
 
 
 def run(image, timeout_s, *options):
-    """What an image printed, and the lowest address that its stack reached. Ends the program if the image fails or hangs."""
+    """What an image printed, and how deep its stack was and its second one. Ends the program if the image fails or hangs."""
     with tempfile.NamedTemporaryFile() as ram:
         ram.write(PAINT * (RAM_BYTES // len(PAINT)))
         ram.flush()
@@ -34,7 +34,12 @@ def run(image, timeout_s, *options):
             sys.exit(f"error: {image} does not come to an end in QEMU: it panics or hangs")
         if done.returncode:
             sys.exit(f"error: {image} fails in QEMU; it came so far:\n{done.stdout}{done.stderr}")
-        ram.seek(RAM_BYTES - STACK_BYTES)
-        stack = ram.read()
-    untouched = next(at for at in range(0, STACK_BYTES, len(PAINT)) if stack[at : at + len(PAINT)] != PAINT)
-    return done.stdout, RAM_END - STACK_BYTES + untouched
+        ram.seek(RAM_BYTES - 2 * STACK_BYTES)
+        second, first = ram.read(STACK_BYTES), ram.read(STACK_BYTES)
+    return done.stdout, (depth(first), depth(second))
+
+
+def depth(stack):
+    """Bytes of a stack from where it was painted over."""
+    touched = (at for at in range(0, STACK_BYTES, len(PAINT)) if stack[at : at + len(PAINT)] != PAINT)
+    return STACK_BYTES - next(touched, STACK_BYTES)

@@ -65,7 +65,7 @@ pub const MAX_FAILURES: u32 = 8;
 pub const FORGIVE_HEIGHTS: u32 = 1 << MAX_FAILURES;
 
 /// Different values a node keeps for one height.
-pub const MAX_VALUES: usize = 15;
+pub const MAX_VALUES: usize = 13;
 /// Rounds of one height.
 pub const MAX_ROUNDS: usize = 32;
 /// Frames of one sender kept until what they speak of is known.

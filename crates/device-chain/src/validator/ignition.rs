@@ -46,6 +46,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// DC-22: a HELLO opens a candidate session; it replaces nothing until the peer has proved that it shares it, for
     /// a HELLO may be a replay.
+    #[inline(never)]
     pub(super) fn on_hello(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         let input = wire::tag_input(parts.head, &Hash::NIL);
         let tag = parts.tag(wire::tag_slot(peer, self.me), self.tag_len).unwrap_or(&[]);

@@ -357,6 +357,17 @@ impl<K: KeyStore> Validator<K> {
     /// Takes an input. Never blocks, never fails on what a peer sent.
     pub fn handle(&mut self, now: Micros, input: Input<'_>) {
         self.now = self.now.max(now);
+        self.take(input);
+        self.release_held();
+        self.ignite();
+        self.catch_up();
+        self.vote();
+        self.retransmit();
+        self.update_mode();
+    }
+
+    #[inline(never)]
+    fn take(&mut self, input: Input<'_>) {
         match input {
             Input::Tick => {}
             Input::Message { source, bytes } => self.on_message(source, bytes),
@@ -369,12 +380,6 @@ impl<K: KeyStore> Validator<K> {
             Input::Grant(signed) => self.on_grant(signed, None),
             Input::Submit(tx) => self.submit(tx),
         }
-        self.release_held();
-        self.ignite();
-        self.catch_up();
-        self.vote();
-        self.retransmit();
-        self.update_mode();
     }
 
     /// The next effect, its bytes in `buffer`; `None` when there is nothing to do before the next input, or before an

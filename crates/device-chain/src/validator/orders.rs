@@ -69,6 +69,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// Round 0: whoever has something to approve proposes at once (L4).
+    #[inline(never)]
     pub(super) fn propose_pending(&mut self) {
         if self.next_proposal().is_none_or(|due| due > self.now) {
             return;
@@ -119,6 +120,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// Drops what the new state no longer allows.
+    #[inline(never)]
     pub(super) fn review_pending(&mut self) {
         for _ in 0..self.pending.len() {
             let Some(pending) = self.pending.pop_front() else { break };
@@ -194,9 +196,13 @@ impl<K: KeyStore> Validator<K> {
     }
 
     pub(super) fn on_grant_message(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
-        if !self.verify_body(peer, parts) {
-            return;
+        if self.verify_body(peer, parts) {
+            self.take_grant(peer, parts);
         }
+    }
+
+    #[inline(never)]
+    fn take_grant(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         match codec::decode(parts.body).filter(|_| parts.body.len() <= MAX_GRANT) {
             Some(signed) => self.on_grant(signed, Some(peer)),
             None => self.counters.malformed += 1,

@@ -35,6 +35,7 @@ pub(super) enum Verdict {
 }
 
 impl<K: KeyStore> Validator<K> {
+    #[inline(never)]
     pub(super) fn on_message(&mut self, source: Source, bytes: &[u8]) {
         let Some(parts) = Parts::split(bytes, self.full.n, self.tag_len) else {
             self.counters.malformed += 1;
@@ -200,10 +201,14 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
+    #[inline(never)]
     fn release_oldest(&mut self, peer: ValidatorIndex) {
         let held = &mut self.held[usize::from(peer)];
-        let Some((since, message)) = held.oldest().map(timed) else { return };
-        let Ok(message) = heapless::Vec::<u8, MAX_HELD_MESSAGE>::from_slice(message) else { return };
+        let Some((since, oldest)) = held.oldest().map(timed) else { return };
+        let mut message = heapless::Vec::<u8, MAX_HELD_MESSAGE>::new(); // filled in its place: `from_slice` takes a copy
+        if message.extend_from_slice(oldest).is_err() {
+            return;
+        }
         held.drop_oldest(); // it is put back if it still cannot be checked
         if let Some(parts) = Parts::split(&message, self.full.n, self.tag_len) {
             self.dispatch(peer, &parts, &message);

@@ -21,6 +21,7 @@ const RELUCTANT_DECISIONS: u32 = 6;
 
 impl<K: KeyStore> Validator<K> {
     /// A proposal of `peer` (L4, F3).
+    #[inline(never)]
     pub(super) fn on_propose(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let (height, round) = (parts.header.height, parts.header.round);
         if height > self.heights.current().height() {
@@ -55,6 +56,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// A value that this node asked for.
+    #[inline(never)]
     pub(super) fn on_value(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let height = parts.header.height;
         if parts.header.hint_proposer == DECIDED_VALUE {
@@ -105,6 +107,7 @@ impl<K: KeyStore> Validator<K> {
         self.heights.current_mut().add_value(value, bytes)
     }
 
+    #[inline(never)]
     pub(super) fn on_vote(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let header = &parts.header;
         let Some(kind) = header.kind.vote() else { return };
@@ -186,6 +189,7 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
+    #[inline(never)]
     fn progress(&mut self, height: Height) {
         while self.can_persist() {
             let (now, mut actions) = (self.now, Actions::new());
@@ -211,6 +215,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// P1: durable, then sent.
+    #[inline(never)]
     fn cast(&mut self, height: Height, kind: VoteKind, round: Round, value: Option<ValueId>) {
         let current = self.heights.current();
         if height == current.height() {
@@ -254,6 +259,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// L4: as designated proposer of a later round. Where no value has a claim, nothing: for an order of its own only
     /// this node may have evidence, and everybody proposing such orders would never end.
+    #[inline(never)]
     fn propose(&mut self, height: Height, round: Round, choice: Option<ValueId>) {
         let id = match choice {
             Some(id) => Some(id),
@@ -281,10 +287,12 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// C2, P4: a quorum has decided. Durable before anything that follows from it.
+    #[inline(never)]
     fn decide(&mut self, round: Round, id: ValueId) {
         let current = self.heights.current();
-        let value = current.value(id).map(|value| value.hash).zip(current.transaction(id));
-        if let Some((hash, Ok(bytes))) = value.map(|(hash, bytes)| (hash, TxBytes::from_slice(bytes))) {
+        let Some(hash) = current.value(id).map(|value| value.hash) else { return };
+        let mut bytes = TxBytes::new(); // filled in its place: `from_slice` takes a copy
+        if current.transaction(id).is_some_and(|tx| bytes.extend_from_slice(tx).is_ok()) {
             self.conclude(hash, &bytes, round, true);
         }
     }
@@ -299,22 +307,29 @@ impl<K: KeyStore> Validator<K> {
     /// Ends the current height: by a quorum of precommits (`live`), or by f + 1 who decided it (C5). `hash` is the decision
     /// hash.
     pub(super) fn conclude(&mut self, hash: Hash, bytes: &TxBytes, round: Round, live: bool) {
+        if self.end_height(hash, bytes, round, live) {
+            self.begin_height();
+        }
+    }
+
+    /// Whether it has ended: not by what breaks the chain's rules.
+    #[inline(never)]
+    fn end_height(&mut self, hash: Hash, bytes: &TxBytes, round: Round, live: bool) -> bool {
         let height = self.heights.current().height();
         let live = live && self.is_recent();
-        let Some(tx) = Transaction::decode(bytes) else { return };
+        let Some(tx) = Transaction::decode(bytes) else { return false };
         self.judge_proposers();
         if let Err(refusal) = self.state.apply_named(hash, &tx, &self.registry) {
             // more than f liars: stand still rather than leave the chain's rules
-            return self.refuse(&tx, refusal);
+            self.refuse(&tx, refusal);
+            return false;
         }
         self.digest.take();
         push_newest(&mut self.history, bytes);
         if tx == Transaction::Skip {
             self.back_off();
         }
-        let current = self.heights.current();
-        let name = current.find(&hash).and_then(|id| Named::new(current, id, self.stored));
-        self.persist_head(Record::Decided(height, name.unwrap_or_else(|| Named::Content(bytes.clone()))));
+        self.persist_decision(height, &hash, bytes);
         if !live && let Some(id) = self.learn_named(self.me, hash, bytes, true) {
             self.heights.current_mut().adopt(id);
         }
@@ -330,7 +345,14 @@ impl<K: KeyStore> Validator<K> {
         let latency_us = self.settle_pending(bytes);
         self.decided_durable(&Concluded { height, hash, round, latency_us, live }, bytes);
         self.follow_up(height, &tx);
-        self.begin_height();
+        true
+    }
+
+    #[inline(never)]
+    fn persist_decision(&mut self, height: Height, hash: &Hash, bytes: &TxBytes) {
+        let current = self.heights.current();
+        let name = current.find(hash).and_then(|id| Named::new(current, id, self.stored));
+        self.persist_head(Record::Decided(height, name.unwrap_or_else(|| Named::Content(bytes.clone()))));
     }
 
     /// Begins the height after the state's, in the place of the present one.

@@ -14,6 +14,7 @@ use ecu_node::Input;
 use heapless::Deque;
 use static_cell::ConstStaticCell;
 
+use crate::aside::aside;
 use crate::memory::{Memory, Port};
 use crate::node::{Node, Seen};
 
@@ -60,7 +61,10 @@ impl Car {
         self.boots += 1;
         self.seen[at] = Seen::NOTHING;
         let nonce = (self.boots as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        node.boot(at as u8, Port(&FLASHES[at]), nonce, self.now)?;
+        // before it has booted a board has no signature to make: the stack for them is free
+        let mut booted = None;
+        aside(&mut || booted = node.boot(at as u8, Port(&FLASHES[at]), nonce, self.now));
+        booted?;
         self.nodes[at] = Some(node);
         self.on[at] = true;
         Some(())
@@ -110,11 +114,17 @@ impl Car {
 
     /// What everybody has to do, and then the next frame or the next deadline.
     fn step(&mut self) -> Option<()> {
+        self.work()?;
+        self.deliver()
+    }
+
+    #[inline(never)]
+    fn work(&mut self) -> Option<()> {
         for at in 0..N {
             let Some(node) = self.nodes[at].as_mut().filter(|_| self.on[at]) else { continue };
             let bus = &mut self.bus;
             let mut lost = false;
-            node.work(self.now, &mut self.seen[at], |command| {
+            node.work(self.now, &mut self.seen[at], &mut |command| {
                 if let BusCommand::Transmit { token, frame } = command {
                     lost |= bus.push_back((at as u8, token, frame)).is_err();
                 } // too late to take anything back
@@ -123,7 +133,7 @@ impl Car {
                 return None;
             }
         }
-        self.deliver()
+        Some(())
     }
 
     #[inline(never)]

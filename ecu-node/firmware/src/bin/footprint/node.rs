@@ -6,12 +6,13 @@ use device_chain::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use device_chain::mac::{Key, Suite};
 use device_chain::sign::SigningKey;
 use device_chain::slot::Slot;
-use device_chain::types::{Hash, Height, Micros, PublicKey, Signature, ValidatorIndex};
+use device_chain::types::{Height, Micros, PublicKey, Signature, ValidatorIndex};
 use device_chain::validator::{Boot, Report};
 use ecu_node::store::{self, Store, Upkeep};
 use ecu_node::{Ecu, Effect, Input};
 use journal::Counter;
 
+use crate::aside::aside;
 use crate::memory::Port;
 
 /// What lies in the mapped flash of every ECU.
@@ -117,25 +118,22 @@ impl Node {
     }
 
     /// Does what there is to do, but for what goes to the bus. `None` if the flash failed.
-    pub fn work(&mut self, now: Micros, seen: &mut Seen, mut bus: impl FnMut(BusCommand)) -> Option<()> {
-        while let Some(digest) = self.carry_out(now, seen, &mut bus)? {
-            let signature = self.running.get()?.identity.sign(Domain::Block, &digest);
-            self.answer(now, &digest, &signature);
+    pub fn work(&mut self, now: Micros, seen: &mut Seen, bus: &mut dyn FnMut(BusCommand)) -> Option<()> {
+        loop {
+            let mut answer = Input::Tick;
+            if !self.carry_out(seen, bus, &mut answer)? {
+                return self.keep(now, seen);
+            }
+            self.ecu.handle(now, answer);
         }
-        self.keep(now, seen)
     }
 
+    /// Carries out effects, until one has an answer: that needs the stack for itself. Whether there is one.
     #[inline(never)]
-    fn answer(&mut self, now: Micros, digest: &Hash, signature: &Signature) {
-        self.ecu.handle(now, Input::Signed(*digest, *signature));
-    }
-
-    /// Carries out effects, until one wants a signature: that needs the stack for itself.
-    #[inline(never)]
-    fn carry_out(&mut self, now: Micros, seen: &mut Seen, mut bus: impl FnMut(BusCommand)) -> Option<Option<Hash>> {
-        let Running { store, .. } = self.running.get_mut()?;
+    fn carry_out(&mut self, seen: &mut Seen, bus: &mut dyn FnMut(BusCommand), answer: &mut Input) -> Option<bool> {
+        let Running { store, identity } = self.running.get_mut()?;
         while let Some(effect) = self.ecu.poll() {
-            let answer = match effect {
+            *answer = match effect {
                 Effect::Bus(command) => {
                     bus(command);
                     continue;
@@ -148,9 +146,14 @@ impl Node {
                     seen.decided_live += u32::from(decision.live);
                     continue;
                 }
-                Effect::Sign(digest) => return Some(Some(digest)),
+                Effect::Sign(digest) => {
+                    let mut signature = Signature::from_bytes(&[0; 64]);
+                    aside(&mut || signature = identity.sign(Domain::Block, &digest));
+                    Input::Signed(digest, signature)
+                }
                 Effect::CheckGrant(signed) => {
-                    let genuine = signed.is_genuine(self.ecu.validator().registry());
+                    let mut genuine = false;
+                    aside(&mut || genuine = signed.is_genuine(self.ecu.validator().registry()));
                     seen.grants += u32::from(genuine);
                     Input::GrantChecked(signed.grant.digest(), genuine)
                 }
@@ -167,9 +170,9 @@ impl Node {
                     continue;
                 }
             };
-            self.ecu.handle(now, answer);
+            return Some(true);
         }
-        Some(None)
+        Some(false)
     }
 
     /// Looks after the journal.
