@@ -136,11 +136,21 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
 
     /// The next thing to do outside; call it until `None` after every input.
     pub fn poll(&mut self, now: Micros) -> Option<Outcome> {
-        loop {
-            match self.ecu.poll()? {
+        let mut outcome = None;
+        while let Some(answer) = self.carry_out(&mut outcome) {
+            self.ecu.handle(now, answer);
+        }
+        outcome
+    }
+
+    /// Carries out effects until one has an answer, which needs the stack for itself, or an outcome.
+    #[inline(never)]
+    fn carry_out(&mut self, outcome: &mut Option<Outcome>) -> Option<Input> {
+        while let Some(effect) = self.ecu.poll() {
+            match effect {
                 Effect::Persist { token, kind, bytes } => {
                     if let Some(token) = self.writer.append(token, kind, bytes) {
-                        self.ecu.handle(now, Input::Persisted(token));
+                        return Some(Input::Persisted(token));
                     }
                 }
                 // grants leave room for it
@@ -150,15 +160,19 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
                     let issuer = self.ecu.validator().registry().authority(signed.grant.issuer).copied();
                     if self.work.len() >= MAX_GRANTS || self.work.push_back(Work::CheckGrant(signed, issuer)).is_err() {
                         // somebody floods: refused, so that it may be sent again
-                        self.ecu.handle(now, Input::GrantChecked(digest, false));
+                        return Some(Input::GrantChecked(digest, false));
                     }
                 }
-                Effect::Bus(command) => return Some(Outcome::Bus(command)),
-                Effect::Decided(decision) => return Some(Outcome::Decided(decision)),
-                Effect::Sealed(number, seal) => return Some(Outcome::Sealed(number, seal)),
-                Effect::Report(report) => return Some(Outcome::Report(report)),
+                Effect::Bus(command) => *outcome = Some(Outcome::Bus(command)),
+                Effect::Decided(decision) => *outcome = Some(Outcome::Decided(decision)),
+                Effect::Sealed(number, seal) => *outcome = Some(Outcome::Sealed(number, seal)),
+                Effect::Report(report) => *outcome = Some(Outcome::Report(report)),
+            }
+            if outcome.is_some() {
+                break;
             }
         }
+        None
     }
 
     /// One piece of what can wait, when [`Self::poll`] has returned `None`: a signature takes some 15 ms on a Cortex-M4 at 168 MHz,

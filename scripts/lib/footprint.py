@@ -74,6 +74,8 @@ def measure(name, image, goal):
     nodes = taken(r"footprint::car::NODES$")
     ram = static - taken(AROUND) - nodes * (BOOTS - 1) // BOOTS
     pump, ed25519 = qemu.run(image, TIMEOUT_S)[1]  # one interrupts the other
+    if not pump or not ed25519:
+        sys.exit(f"error: {name}: a stack is not used, and so not measured: {pump} and {ed25519} bytes of Ed25519")
     taken_ram = ram + pump + ed25519
     panics = {address & ~1 for address, _, kind, symbol in listed if kind in "tT" and re.search(PANICS, symbol)}
     panicking = len(list(calls(image, panics)))

@@ -126,6 +126,44 @@ fn a_rival_that_only_pretends_to_wait_holds_nobody_up_for_long() {
     assert!(late > 0 && late <= 5, "{late} of 32 heights waited for nobody");
 }
 
+/// FINDING 1: as above, but once the height is decided it fills the table of the height before with late proposals, so
+/// that its own gives way and nobody remembers that it pretended.
+#[test]
+fn finding_1_a_pretender_erases_that_it_pretended() {
+    const LIAR: u8 = 3;
+    let mut net = Net::trusted(4);
+    net.ecus[usize::from(LIAR)].mute = true;
+    let mut late = 0;
+    for height in 1..=32 {
+        let grant = net.grant(u64::from(height));
+        net.admit(&grant);
+        let (asked, order) = (net.now, Transaction::UseGrant(grant.grant.usage()));
+        let parent = *net.ecu(LIAR).validator.state().head();
+        net.tell(1, Input::Submit(order));
+        net.run_until(PHASE_US, |net| {
+            net.log.last().is_some_and(|packet| packet.header.kind == Kind::Propose) || net.top() >= height
+        });
+        if height % 2 == 1 {
+            let rival = alarm(&net, LIAR, height).encode().expect("fits");
+            let (proposal, _) = net.forge_proposal(LIAR, &rival, |_| true);
+            net.replay(&proposal);
+        }
+        net.run_until(HEARTBEAT_US, |net| (0..LIAR).all(|at| net.ecu(at).decisions.contains_key(&height)));
+        late += u32::from(net.now.since(asked) > 2 * PHASE_US);
+        if height % 2 == 1 {
+            for i in 0..13u32 {
+                let tx = alarm(&net, LIAR, 1000 + i).encode().expect("fits");
+                let hash = crate::tx::decision_hash(&net.genesis.mesh(), height, &parent, &tx);
+                let header = crate::wire::Header::new(Kind::Propose, height).hint(Some((LIAR, &hash)));
+                let proposal = net.forge(LIAR, header, &hash, &tx, |_| true);
+                net.replay(&proposal);
+            }
+        }
+    }
+    std::println!("{late} of 32 heights waited for nobody");
+    assert!(late > 0 && late <= 5, "{late} of 32 heights waited for nobody");
+}
+
 #[test]
 fn failures_are_forgiven_one_by_one() {
     let mut failures = Failures::default();
