@@ -327,7 +327,10 @@ impl Instance {
 
     /// Values that a hint may mean.
     pub fn hinted(&self, hint: u16) -> impl Iterator<Item = ValueId> {
-        (0..).zip(self.values()).filter(move |(_, value)| value.hash.hint() == hint).map(|(id, _)| id)
+        (0..)
+            .zip(self.values())
+            .filter(move |(_, value)| value.hash.hint() == hint && !value.is_gone())
+            .map(|(id, _)| id)
     }
 
     /// The place of a value.
@@ -340,6 +343,15 @@ impl Instance {
     pub fn own_votes(&self, kind: VoteKind) -> impl Iterator<Item = (Round, Option<ValueId>)> {
         let mine = self.me;
         (0..).zip(&self.ballots).flat_map(move |(round, ballot)| ballot.of(kind, mine).map(move |value| (round, value)))
+    }
+
+    /// Whether this node has cast this very vote.
+    #[must_use]
+    pub fn has_own_vote(&self, kind: VoteKind, round: Round, value: Option<ValueId>) -> bool {
+        self.ballots.get(usize::from(round)).is_some_and(|ballot| match (kind, value) {
+            (VoteKind::Ready, Some(id)) => ballot.is_ready(self.me, id), // there may be several
+            _ => ballot.of(kind, self.me) == Some(value),
+        })
     }
 
     /// Whose votes count (R1).

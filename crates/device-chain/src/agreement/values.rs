@@ -26,6 +26,10 @@ pub struct Value {
 impl Value {
     /// In the place of one that had to go: a hash that nothing has.
     const GONE: Self = Self { hash: Hash::NIL, proposer: 0, allowed_from: None, evident: false };
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.hash == Hash::NIL
+    }
 }
 
 /// The values of a height, each in a place of its own.

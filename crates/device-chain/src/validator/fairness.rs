@@ -52,6 +52,7 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn note_late(&mut self, proposer: ValidatorIndex, hash: Hash, tx: &[u8]) {
         let value = Value { hash, proposer, allowed_from: None, evident: false };
         if let Some(previous) = self.heights.previous_mut()
+            && previous.takes_proposal(0, proposer) // or a liar's many proposals would make others give way there
             && let Some(id) = previous.add_value(value, tx)
         {
             previous.on_proposal(0, proposer, id);

@@ -143,7 +143,7 @@ pub struct Counters {
     pub bad_tag: u64,
     /// Seen before in this session.
     pub replayed: u64,
-    /// About a height that is long decided: late, or recorded.
+    /// About a height that is long decided, or far ahead: late, recorded, or of no use yet.
     pub stale: u64,
     /// Of another mesh.
     pub foreign: u64,

@@ -6,7 +6,7 @@ use crate::flaw::Flaw;
 use crate::genesis::WIRE_VERSION;
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
-use crate::limits::MAX_HELD;
+use crate::limits::{HISTORY_BATCH, MAX_HELD};
 use crate::registry::Devices;
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
 use crate::wire::{self, Class, ENDPOINT_SENDER, HEADER, Kind, Parts};
@@ -185,6 +185,16 @@ impl<K: KeyStore> Validator<K> {
             self.counters.held += 1;
         } else {
             self.counters.malformed += 1;
+        }
+    }
+
+    /// Keeps a message about a height to come, if it comes soon: what is said of later ones must not push out the decisions by
+    /// which this node gets there.
+    pub(super) fn hold_ahead(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
+        if parts.header.height.saturating_sub(self.heights.current().height()) <= HISTORY_BATCH {
+            self.hold(peer, bytes);
+        } else {
+            self.count_stale(peer, parts.header.counter);
         }
     }
 

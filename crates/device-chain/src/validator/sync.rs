@@ -281,7 +281,7 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn on_decision(&mut self, peer: ValidatorIndex, parts: &Parts<'_>, bytes: &[u8]) {
         let height = parts.header.height;
         if height > self.heights.current().height() {
-            return self.hold(peer, bytes);
+            return self.hold_ahead(peer, parts, bytes);
         }
         if height < self.heights.current().height() {
             return self.count_stale(peer, parts.header.counter);

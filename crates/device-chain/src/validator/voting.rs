@@ -26,7 +26,7 @@ impl<K: KeyStore> Validator<K> {
         let (height, round) = (parts.header.height, parts.header.round);
         if height > self.heights.current().height() {
             count(&mut self.workings.ahead, 1);
-            return self.hold(peer, bytes);
+            return self.hold_ahead(peer, parts, bytes);
         }
         let Some(instance) = self.instance(height) else { return self.count_stale(peer, parts.header.counter) };
         let parent = *instance.parent();
@@ -113,7 +113,7 @@ impl<K: KeyStore> Validator<K> {
         let Some(kind) = header.kind.vote() else { return };
         if header.height > self.heights.current().height() {
             count(&mut self.workings.ahead, 1);
-            return self.hold(peer, bytes);
+            return self.hold_ahead(peer, parts, bytes);
         }
         let Some(instance) = self.instance(header.height) else { return self.count_stale(peer, header.counter) };
         let (value, key) = if header.hint_proposer == NIL_PROPOSER {
