@@ -345,15 +345,6 @@ impl Instance {
         (0..).zip(&self.ballots).flat_map(move |(round, ballot)| ballot.of(kind, mine).map(move |value| (round, value)))
     }
 
-    /// Whether this node has cast this very vote.
-    #[must_use]
-    pub fn has_own_vote(&self, kind: VoteKind, round: Round, value: Option<ValueId>) -> bool {
-        self.ballots.get(usize::from(round)).is_some_and(|ballot| match (kind, value) {
-            (VoteKind::Ready, Some(id)) => ballot.is_ready(self.me, id), // there may be several
-            _ => ballot.of(kind, self.me) == Some(value),
-        })
-    }
-
     /// Whose votes count (R1).
     #[must_use]
     pub const fn members(&self) -> Members {

@@ -450,9 +450,7 @@ impl<K: KeyStore> Validator<K> {
         let nil = Hash::NIL;
         let (mut header, subject, body) = match message {
             Message::Vote(height, kind, round, value) => {
-                // what was not voted for here is not said: a place may have another value, if this node has lost its memory
-                let instance =
-                    self.instance(*height).filter(|instance| instance.has_own_vote(*kind, *round, *value))?;
+                let instance = self.instance(*height)?;
                 let value = match value {
                     Some(id) => Some(instance.value(*id)?),
                     None => None,

@@ -1,6 +1,6 @@
 //! Getting to the present: missing values, and the whole state after a sleep. `docs/protocol.md` chapter 5.
 
-use super::outbox::Message;
+use super::outbox::{Cancel, Message};
 use super::receive::Verdict;
 use super::receive::timed;
 use super::{Report, Validator};
@@ -386,6 +386,7 @@ impl<K: KeyStore> Validator<K> {
     fn lose_memory(&mut self) {
         self.state.begin(&self.registry);
         self.digest.take();
+        self.cancel(Cancel::Votes(1)); // of the height that begins anew now, should some wait: its places get other values
         self.lost_since_boot = true;
         self.forget();
         self.persist(Record::Amnesiac);
