@@ -20,7 +20,7 @@ FLASH_GOAL = 128 * KIB
 BOOTS = 11  # of `car.rs`: it has the memory of an ECU for each
 # Flash, RAM and calls of what panics: no image may take more.
 # Another compiler may take a little more.
-REACHED = {"registry in SRAM": (FLASH_GOAL, 56_000, 80), "registry in mapped flash": (FLASH_GOAL, 48 * KIB, 80)}
+REACHED = {"registry in SRAM": (FLASH_GOAL, 56_000, 110), "registry in mapped flash": (FLASH_GOAL, 48 * KIB, 110)}
 # In the image for the scenario alone, or in every ECU's flash whatever the firmware: the genesis and the keys.
 AROUND = r"footprint::(image::CAR|car::FLASHES)$"
 PROVISIONED = r"footprint::node::(GENESIS|MAKER|endpoint_keys::KEYS)$"
@@ -69,6 +69,8 @@ def measure(name, image, goal):
     def taken(pattern):
         return sum(size for _, size, _, symbol in listed if re.search(pattern, symbol))
 
+    if any(kind in "dD" and re.search(r"footprint::car::NODES$", symbol) for _, _, kind, symbol in listed):
+        sys.exit(f"error: {name}: an ECU is not all zeros before it starts, and so takes as much flash as RAM: look for an `Option` that should be a `Slot`")
     code, constants, static = sizes(image)
     flash = code + constants - taken(PROVISIONED)
     nodes = taken(r"footprint::car::NODES$")

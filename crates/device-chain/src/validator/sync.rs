@@ -72,7 +72,7 @@ pub(super) struct CatchUp {
     /// Whom the present was asked of, when, and from which height.
     asked: Option<(ValidatorIndex, Micros, Height)>,
     /// A state that waits until f + 1 DECIDED prove its digest, or until it would not be taken any more.
-    offered: Option<Offered>,
+    offered: Slot<Offered>,
     /// What each peer says was decided at a height: the hash of the transaction.
     vouched: [Option<(Height, Hash)>; MAX_VALIDATORS],
     /// Requests since the last one that helped.
@@ -89,14 +89,14 @@ impl CatchUp {
         let Self { claims, since, asked, offered, vouched, fruitless, valued: _, served: _ } = self;
         claims.fill(None);
         vouched.fill(None);
-        (*since, *asked, *offered, *fruitless) = (None, None, None, 0);
+        (*since, *asked, *offered, *fruitless) = (None, None, Slot::Empty, 0);
     }
 
     pub(super) const IDLE: Self = Self {
         claims: [const { None }; MAX_VALIDATORS],
         since: None,
         asked: None,
-        offered: None,
+        offered: Slot::Empty,
         vouched: [None; MAX_VALIDATORS],
         fruitless: 0,
         valued: [None; MAX_VALIDATORS],
@@ -203,7 +203,7 @@ impl<K: KeyStore> Validator<K> {
     }
 
     fn proves_by(&self, peer: ValidatorIndex, claim: &Claim) -> bool {
-        let Some(offered) = self.catch_up.offered.as_ref().filter(|_| self.proof().is_some()) else { return false };
+        let Some(offered) = self.catch_up.offered.get().filter(|_| self.proof().is_some()) else { return false };
         claim.height() == Some(offered.height) && self.key_of(peer, &claim.head, &offered.digest, &claim.tag).is_some()
     }
 
@@ -229,7 +229,7 @@ impl<K: KeyStore> Validator<K> {
         let ahead = |peer: &ValidatorIndex| self.catch_up.claims[usize::from(*peer)].is_some();
         if let Some(peer) = (1..=n).map(|step| (last + step) % n).find(ahead) {
             self.catch_up.asked = Some((peer, self.now, self.state.height()));
-            self.catch_up.offered = None; // a newer one is asked for
+            self.catch_up.offered.clear(); // a newer one is asked for
             self.catch_up.fruitless = self.catch_up.fruitless.saturating_add(1);
             self.send(Message::Sync(peer));
         }
@@ -294,7 +294,7 @@ impl<K: KeyStore> Validator<K> {
         let agreeing = self.catch_up.vouched.iter().filter(|vouched| **vouched == said).count();
         let Ok(tx) = TxBytes::from_slice(parts.body) else { return };
         if agreeing >= self.full.one_correct() && self.can_persist() {
-            (self.catch_up.fruitless, self.catch_up.offered) = (0, None);
+            (self.catch_up.fruitless, self.catch_up.offered) = (0, Slot::Empty);
             let hash = decision_hash(&self.mesh, height, self.heights.current().parent(), &tx);
             self.conclude(hash, &tx, 0, false);
             self.ask_for_the_present();
@@ -314,7 +314,7 @@ impl<K: KeyStore> Validator<K> {
             let until = asked.plus(self.heartbeat_us() * 3 / 2);
             // whatever is not the canonical encoding of the state has another hash, which nobody proves
             let digest = hash_of_encoding(Domain::State, parts.body);
-            self.catch_up.offered = Some(Offered { height, digest, until, proven: false });
+            self.catch_up.offered = Slot::Full(Offered { height, digest, until, proven: false });
             self.count_proofs();
         }
     }
@@ -331,13 +331,13 @@ impl<K: KeyStore> Validator<K> {
     /// meanwhile, and hands it over again ([`Input::Adopt`](super::Input::Adopt)) when the proof is complete.
     #[must_use]
     pub fn proof(&self) -> Option<Proof> {
-        let offered = self.catch_up.offered.as_ref().filter(|offered| self.now < offered.until)?;
+        let offered = self.catch_up.offered.get().filter(|offered| self.now < offered.until)?;
         Some(if offered.proven && self.can_persist() { Proof::Complete } else { Proof::Awaited })
     }
 
     /// The bytes of the state that waits are needed for something else: it is asked for again.
     pub fn drop_offered_state(&mut self) {
-        self.catch_up.offered = None;
+        self.catch_up.offered.clear();
     }
 
     fn heartbeat_us(&self) -> u64 {
@@ -353,7 +353,7 @@ impl<K: KeyStore> Validator<K> {
     /// C5: f + 1 verified DECIDED of the same height, decision and state, one of them from a correct node.
     fn count_proofs(&mut self) {
         let proven = self.others().filter(|peer| self.proves(*peer)).count() >= self.full.one_correct();
-        if let Some(offered) = &mut self.catch_up.offered {
+        if let Some(offered) = self.catch_up.offered.get_mut() {
             offered.proven |= proven;
         }
     }
