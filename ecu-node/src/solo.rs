@@ -147,14 +147,15 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
     #[inline(never)]
     fn carry_out(&mut self, outcome: &mut Option<Outcome>) -> Option<Input> {
         while let Some(effect) = self.ecu.poll() {
-            match effect {
-                Effect::Persist { token, kind, bytes } => {
-                    if let Some(token) = self.writer.append(token, kind, bytes) {
-                        return Some(Input::Persisted(token));
-                    }
+            *outcome = Some(match effect {
+                Effect::Persist { token, kind, bytes } => match self.writer.append(token, kind, bytes) {
+                    Some(token) => return Some(Input::Persisted(token)),
+                    None => continue,
+                },
+                Effect::Sign(digest) => {
+                    drop(self.work.push_back(Work::Sign(digest))); // grants leave room for it
+                    continue;
                 }
-                // grants leave room for it
-                Effect::Sign(digest) => drop(self.work.push_back(Work::Sign(digest))),
                 Effect::CheckGrant(signed) => {
                     let digest = signed.grant.digest();
                     let issuer = self.ecu.validator().registry().authority(signed.grant.issuer).copied();
@@ -162,15 +163,14 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
                         // somebody floods: refused, so that it may be sent again
                         return Some(Input::GrantChecked(digest, false));
                     }
+                    continue;
                 }
-                Effect::Bus(command) => *outcome = Some(Outcome::Bus(command)),
-                Effect::Decided(decision) => *outcome = Some(Outcome::Decided(decision)),
-                Effect::Sealed(number, seal) => *outcome = Some(Outcome::Sealed(number, seal)),
-                Effect::Report(report) => *outcome = Some(Outcome::Report(report)),
-            }
-            if outcome.is_some() {
-                break;
-            }
+                Effect::Bus(command) => Outcome::Bus(command),
+                Effect::Decided(decision) => Outcome::Decided(decision),
+                Effect::Sealed(number, seal) => Outcome::Sealed(number, seal),
+                Effect::Report(report) => Outcome::Report(report),
+            });
+            break;
         }
         None
     }

@@ -130,7 +130,7 @@ impl Drop for MacKey {
 
 impl ZeroizeOnDrop for MacKey {}
 
-#[inline(never)] // each suite has the stack for itself
+#[inline(never)] // it takes much of the stack
 fn cmac(key: &[u8; 16], message: &[u8]) -> Tag {
     let mut key = Array::from(*key);
     let mut mac = Cmac::<aes::Aes128>::new(&key);
@@ -139,7 +139,6 @@ fn cmac(key: &[u8; 16], message: &[u8]) -> Tag {
     mac.finalize_reset().into_bytes().into() // in its place: `finalize` takes a copy
 }
 
-#[inline(never)]
 fn blake2s(keyed: &Blake2sVarCore, message: &TagInput) -> Tag {
     let mut full = Output::<Blake2sVarCore>::from([0; 32]); // `default` goes byte by byte where code is small
     keyed.clone().finalize_variable_core(&mut LazyBuffer::new(message), &mut full);

@@ -384,7 +384,7 @@ impl Instance {
         }
         self.news = true;
         self.values.push(value, transaction).or_else(|| {
-            (0..self.values().len() as ValueId).find(|id| {
+            self.ids().find(|id| {
                 let may_go = !self.is_kept(*id);
                 if may_go {
                     self.forget(*id);
@@ -485,7 +485,7 @@ impl Instance {
     pub fn is_active(&self) -> bool {
         self.round > 0
             || self.stirred
-            || (0..self.values().len()).any(|id| self.is_valid(id as ValueId))
+            || self.ids().any(|id| self.is_valid(id))
             || self.voters_from(0).count() >= self.quorum.one_correct()
     }
 

@@ -96,7 +96,7 @@ impl Instance {
         let keeps_back = |id: &ValueId| {
             self.is_valid(*id) && !self.all_proposers(*id, |standing| standing.has_won || standing.set_aside)
         };
-        match (0..self.values().len() as ValueId).find(keeps_back) {
+        match self.ids().find(keeps_back) {
             None => Some(Micros(0)),
             Some(_) => self.begun.map(|begun| begun.plus(self.timeouts.of(0))),
         }

@@ -52,7 +52,7 @@ impl Instance {
         self.ballots[usize::from(round)].of(kind, self.me).is_some()
     }
 
-    fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
         0..self.values().len() as ValueId
     }
 

@@ -33,7 +33,6 @@ impl Value {
 }
 
 /// The values of a height, each in a place of its own.
-#[derive(Default)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct Values {
     known: Vec<Value, MAX_VALUES>,

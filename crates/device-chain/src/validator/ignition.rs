@@ -23,7 +23,7 @@ impl<K: KeyStore> Validator<K> {
             self.hello_due = None;
             self.hello_sent = Some(self.now);
             if self.others().any(|peer| !self.sessions[usize::from(peer)].is_confirmed()) {
-                let wait = u64::from(self.registry.policy().heartbeat_us) << self.hello_backoff;
+                let wait = self.heartbeat_us() << self.hello_backoff;
                 self.hello_backoff = (self.hello_backoff + 1).min(MAX_HELLO_BACKOFF);
                 self.hello_due = Some(self.now.plus(wait));
             }
@@ -34,7 +34,7 @@ impl<K: KeyStore> Validator<K> {
             self.send_durable(Message::Confirm);
         }
         if self.heartbeat_due <= self.now {
-            self.heartbeat_due = self.now.plus(u64::from(self.registry.policy().heartbeat_us));
+            self.heartbeat_due = self.now.plus(self.heartbeat_us());
             self.send_durable(Message::Decided);
             self.review_members();
             if self.amnesiac {
@@ -55,6 +55,7 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         let (boot, nonce) = (parts.header.height, parts.header.nonce());
+        let patience = SILENCE_HEARTBEATS * self.heartbeat_us();
         let session = &mut self.sessions[usize::from(peer)];
         let unproven = session.candidate == Some(nonce);
         if unproven || session.nonce == Some(nonce) {
@@ -66,7 +67,6 @@ impl<K: KeyStore> Validator<K> {
             }
             return;
         }
-        let patience = SILENCE_HEARTBEATS * u64::from(self.registry.policy().heartbeat_us);
         if !session.admits(boot, nonce, self.now, patience) {
             self.counters.replayed += 1;
             return;
@@ -81,7 +81,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Who says a new HELLO may have been away when this node said it; at most four times a heartbeat.
     fn hello_again(&mut self) {
-        let pause = u64::from(self.registry.policy().heartbeat_us) / 4;
+        let pause = self.heartbeat_us() / 4;
         if self.hello_sent.is_some_and(|sent| self.now.since(sent) >= pause) {
             self.hello_soon();
         }
@@ -94,7 +94,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Answers of several HELLOs go into one CONFIRM.
     pub(super) fn confirm_soon(&mut self) {
-        let pause = u64::from(self.registry.policy().heartbeat_us) / 4;
+        let pause = self.heartbeat_us() / 4;
         let free = self.confirm_sent.map_or(Micros(0), |sent| sent.plus(pause));
         self.confirm_due.get_or_insert(self.now.plus(self.phase_us()).max(free));
     }

@@ -38,14 +38,14 @@ impl<K: KeyStore> Validator<K> {
 
     /// DC-35: whether this node has not heard a word of the peer for a long time.
     pub(super) fn is_silent(&self, peer: ValidatorIndex) -> bool {
-        let limit = SUSPEND_HEARTBEATS * u64::from(self.registry.policy().heartbeat_us);
+        let limit = SUSPEND_HEARTBEATS * self.heartbeat_us();
         let heard = self.session(peer).and_then(|session| session.heard);
         peer != self.me && self.now.since(heard.unwrap_or_default().max(self.started)) > limit
     }
 
     /// DC-35: whether the peer is back: heard again, at the present, with its memory.
     pub(super) fn is_back(&self, peer: ValidatorIndex) -> bool {
-        let limit = SILENCE_HEARTBEATS * u64::from(self.registry.policy().heartbeat_us);
+        let limit = SILENCE_HEARTBEATS * self.heartbeat_us();
         self.session(peer).is_some_and(|session| {
             let present = session.present.is_some_and(|last| self.now.since(last) <= limit);
             present && !session.amnesiac

@@ -3,6 +3,9 @@
 //! Run it so: [`Validator::handle`] every input, then [`Validator::poll`] until `None` and carry the effects out in
 //! order, then sleep until [`Validator::deadline`]. While a state waits for its [proof](Validator::proof), keep the message that
 //! brought it, and hand it over again when that is complete. A peer's bad message is counted ([`Counters`]), never an error.
+//!
+//! What is marked `inline(never)` has large values on the stack, which would otherwise lie there while something else is done
+//! (`docs/measurements/footprint.md`).
 
 mod fairness;
 mod heights;
@@ -434,6 +437,11 @@ impl<K: KeyStore> Validator<K> {
     /// Bound Δ of one phase, microseconds.
     fn phase_us(&self) -> u64 {
         u64::from(self.registry.policy().phase_us)
+    }
+
+    /// Interval of DECIDED, microseconds.
+    fn heartbeat_us(&self) -> u64 {
+        u64::from(self.registry.policy().heartbeat_us)
     }
 
     fn others(&self) -> impl Iterator<Item = ValidatorIndex> + use<K> {

@@ -89,17 +89,17 @@ impl<K: KeyStore> Validator<K> {
     /// The own proposal of a height that ended with nothing could not be agreed on: too few have its evidence. Next
     /// time later, and ever more so.
     pub(super) fn back_off(&mut self) {
-        let current = self.heights.current();
+        let (current, heartbeat_us) = (self.heights.current(), self.heartbeat_us());
         let proposed = current.own_proposal().and_then(|id| current.transaction(id));
         let pending = proposed.and_then(|tx| self.pending.iter_mut().find(|pending| &pending.bytes[..] == tx));
         if let Some(pending) = pending {
             pending.failures = (pending.failures + 1).min(MAX_BACK_OFF);
-            pending.due = self.now.plus(u64::from(self.registry.policy().heartbeat_us) << pending.failures);
+            pending.due = self.now.plus(heartbeat_us << pending.failures);
         }
     }
 
     fn postpone(&mut self, bytes: &TxBytes) {
-        let later = self.now.plus(u64::from(self.registry.policy().heartbeat_us));
+        let later = self.now.plus(self.heartbeat_us());
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.bytes == *bytes) {
             pending.due = later;
         }

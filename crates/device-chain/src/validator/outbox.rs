@@ -562,8 +562,7 @@ impl<K: KeyStore> Validator<K> {
 }
 
 fn grant_name(digest: &Hash) -> GrantName {
-    let [name @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest.0;
-    name
+    digest.0.first_chunk().copied().unwrap_or_default()
 }
 
 /// A seal behind the number of its block and its validator, as [`Validator::hand_seal`] puts it.

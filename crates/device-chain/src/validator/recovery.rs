@@ -96,7 +96,7 @@ impl<K: KeyStore> Validator<K> {
         (self.nonce, self.boot) = (boot.nonce, self.boot.wrapping_add(1));
         (self.started, self.now, self.decided_at, self.helped_at) = (now, now, now, now);
         self.hello_due = Some(now);
-        self.heartbeat_due = now.plus(u64::from(self.registry.policy().heartbeat_us));
+        self.heartbeat_due = now.plus(self.heartbeat_us());
         self.digest.take();
         self.restore_previous();
         self.restore_current();

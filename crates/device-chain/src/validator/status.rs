@@ -110,7 +110,7 @@ impl<K: KeyStore> Validator<K> {
     /// Whether a verified message of the peer came in within three heartbeats.
     #[must_use]
     pub fn is_heard(&self, peer: ValidatorIndex) -> bool {
-        let limit = ignition::SILENCE_HEARTBEATS * u64::from(self.registry.policy().heartbeat_us);
+        let limit = ignition::SILENCE_HEARTBEATS * self.heartbeat_us();
         self.session(peer).and_then(|session| session.heard).is_some_and(|heard| self.now.since(heard) <= limit)
     }
 

@@ -340,10 +340,6 @@ impl<K: KeyStore> Validator<K> {
         self.catch_up.offered.clear();
     }
 
-    fn heartbeat_us(&self) -> u64 {
-        u64::from(self.registry.policy().heartbeat_us)
-    }
-
     /// Fruitless requests before a state is taken over instead of decisions. The gateway asks everybody three times
     /// before: it needs the decisions themselves, for the Event Chain.
     fn patience(&self) -> u8 {

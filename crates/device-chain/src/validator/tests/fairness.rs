@@ -15,6 +15,8 @@ fn winner(net: &Net, height: Height) -> Option<u8> {
     net.log.iter().find(won).map(|packet| packet.header.sender)
 }
 
+/// The liar of a car of four.
+const LIAR: u8 = 3;
 /// Phases that an approval takes at most whose round 0 was spoiled by the designated proposer of round 1.
 const SPOILED_PHASES: u64 = 12;
 
@@ -72,7 +74,6 @@ fn two_that_always_come_first_leave_every_fourth_height_to_others() {
 #[test]
 fn who_spoils_rounds_is_ignored_for_ever_longer() {
     const HEIGHTS: u32 = MAX_BACKLOG; // no block is closed here
-    const LIAR: u8 = 3;
     let mut net = Net::trusted(4);
     net.ecus[usize::from(LIAR)].mute = true;
     let (mut spoiled, mut worst_us) = (0, 0);
@@ -98,10 +99,9 @@ fn who_spoils_rounds_is_ignored_for_ever_longer() {
     assert!(worst_us < SPOILED_PHASES * PHASE_US, "{worst_us} us");
 }
 
-/// Who proposes and loses is waited for once; who then does not come has failed, too.
-#[test]
-fn a_rival_that_only_pretends_to_wait_holds_nobody_up_for_long() {
-    const LIAR: u8 = 3;
+/// ECU 3 of four proposes at every second height, too late to win, and then lets its turn go by; `afterwards` is what it does
+/// when a height at which it proposed is decided. How many of 32 heights waited for it.
+fn heights_that_waited(afterwards: impl Fn(&mut Net, Height, Hash)) -> u32 {
     let mut net = Net::trusted(4);
     net.ecus[usize::from(LIAR)].mute = true;
     let mut late = 0;
@@ -109,6 +109,7 @@ fn a_rival_that_only_pretends_to_wait_holds_nobody_up_for_long() {
         let grant = net.grant(u64::from(height));
         net.admit(&grant);
         let (asked, order) = (net.now, Transaction::UseGrant(grant.grant.usage()));
+        let parent = *net.ecu(LIAR).validator.state().head();
         net.tell(1, Input::Submit(order));
         // after the honest proposal, at every second height, and not when it is its turn
         net.run_until(PHASE_US, |net| {
@@ -122,44 +123,33 @@ fn a_rival_that_only_pretends_to_wait_holds_nobody_up_for_long() {
         net.run_until(HEARTBEAT_US, |net| (0..LIAR).all(|at| net.ecu(at).decisions.contains_key(&height)));
         late += u32::from(net.now.since(asked) > 2 * PHASE_US);
         assert!(net.now.since(asked) < 4 * PHASE_US, "one propose timeout at most");
+        if height % 2 == 1 {
+            afterwards(&mut net, height, parent);
+        }
     }
+    late
+}
+
+/// Who proposes and loses is waited for once; who then does not come has failed, too.
+#[test]
+fn a_rival_that_only_pretends_to_wait_holds_nobody_up_for_long() {
+    let late = heights_that_waited(|_, _, _| {});
     assert!(late > 0 && late <= 5, "{late} of 32 heights waited for nobody");
 }
 
-/// As above; and once the height is decided it fills the table of that height with late proposals, so that its own would give
-/// way, and nobody would remember that it pretended.
+/// It fills the table of the decided height with late proposals, so that its own would give way, and nobody would remember
+/// that it pretended.
 #[test]
 fn who_pretends_to_wait_cannot_have_that_forgotten() {
-    const LIAR: u8 = 3;
-    let mut net = Net::trusted(4);
-    net.ecus[usize::from(LIAR)].mute = true;
-    let mut late = 0;
-    for height in 1..=32 {
-        let grant = net.grant(u64::from(height));
-        net.admit(&grant);
-        let (asked, order) = (net.now, Transaction::UseGrant(grant.grant.usage()));
-        let parent = *net.ecu(LIAR).validator.state().head();
-        net.tell(1, Input::Submit(order));
-        net.run_until(PHASE_US, |net| {
-            net.log.last().is_some_and(|packet| packet.header.kind == Kind::Propose) || net.top() >= height
-        });
-        if height % 2 == 1 {
-            let rival = alarm(&net, LIAR, height).encode().expect("fits");
-            let (proposal, _) = net.forge_proposal(LIAR, &rival, |_| true);
+    let late = heights_that_waited(|net, height, parent| {
+        for i in 0..MAX_VALUES as u32 {
+            let tx = alarm(net, LIAR, 1000 + i).encode().expect("fits");
+            let hash = crate::tx::decision_hash(&net.genesis.mesh(), height, &parent, &tx);
+            let header = crate::wire::Header::new(Kind::Propose, height).hint(Some((LIAR, &hash)));
+            let proposal = net.forge(LIAR, header, &hash, &tx, |_| true);
             net.replay(&proposal);
         }
-        net.run_until(HEARTBEAT_US, |net| (0..LIAR).all(|at| net.ecu(at).decisions.contains_key(&height)));
-        late += u32::from(net.now.since(asked) > 2 * PHASE_US);
-        if height % 2 == 1 {
-            for i in 0..MAX_VALUES as u32 {
-                let tx = alarm(&net, LIAR, 1000 + i).encode().expect("fits");
-                let hash = crate::tx::decision_hash(&net.genesis.mesh(), height, &parent, &tx);
-                let header = crate::wire::Header::new(Kind::Propose, height).hint(Some((LIAR, &hash)));
-                let proposal = net.forge(LIAR, header, &hash, &tx, |_| true);
-                net.replay(&proposal);
-            }
-        }
-    }
+    });
     assert!(late > 0 && late <= 5, "{late} of 32 heights waited for nobody");
 }
 
