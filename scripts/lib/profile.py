@@ -14,10 +14,10 @@ import qemu
 APPROVAL = "2"  # part of a trace, of ecu-node/firmware/tests/replay.rs
 ROWS = (
     ("tags made", r"seal_message.*closure"),
-    ("tags checked", r"KeyStore.*verify"),
+    ("tags checked", r"KeyStore.*verify|\bkey_of\b"),
     ("SHA-256: the decision's hash", r"decision_hash"),
     ("SHA-256: the tree of decisions", r"hash::merkle"),
-    ("the rest of the decision", r"conclude|take_decided"),
+    ("the rest of the decision", r"conclude|end_height|take_decided"),
     ("the rest of the proposal", r"on_propose"),
     ("the rest of others' votes", r"on_vote"),
     ("the rest of own votes", r"\bcast\b"),
