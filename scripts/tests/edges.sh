@@ -18,6 +18,7 @@ ALLOWED = {
     "ecu-node": ["can-bus", "device-chain", "journal"],
     "ecu-firmware": ["can-bus", "device-chain", "ecu-node", "journal"],
     "dbc": ["can-bus"],
+    "mesh-proof": ["device-chain"],
     "mesh-sim": ["can-bus", "device-chain", "ecu-node", "journal"],
     "cloud-link": ["device-chain", "event-chain"],
     "vehicle-gateway": ["can-bus", "cloud-link", "dbc", "device-chain", "ecu-node", "event-chain", "journal"],
