@@ -28,11 +28,19 @@ enum Command {
     ///
     /// Example: mesh-proof twins --validators 4 --schedules 1000000
     Twins(cli::twins::Arguments),
+    /// Our round logic beside Malachite's Tendermint: the same inputs, the same votes, proposals, rounds and decisions.
+    ///
+    /// Stops at the first difference that none of the intended ones explains, and counts those. A node alone gets any inputs; then each
+    /// correct node of the meshes of `twins` is compared.
+    ///
+    /// Example: mesh-proof differential --schedules 100000
+    Differential(cli::differential::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Twins(arguments) => arguments.run(),
+        Command::Differential(arguments) => Ok(arguments.run()),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

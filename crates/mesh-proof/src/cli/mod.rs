@@ -1,5 +1,6 @@
 //! The commands.
 
+pub mod differential;
 pub mod twins;
 
 use std::io::{self, IsTerminal};
