@@ -31,6 +31,10 @@ pub enum Flaw {
     FaultsRecounted,
     /// L1: a lock yields to any certificate, also to one that is older (T12).
     OldProofUnlocks,
+    /// DC-10: one vote fewer than a quorum is enough.
+    SmallQuorum,
+    /// DC-10: as many READYs as there may be liars are a certificate.
+    FewReadies,
 }
 
 #[cfg(any(test, flaws))]
@@ -44,6 +48,13 @@ impl Flaw {
     #[must_use]
     pub fn is_at_work(self) -> bool {
         AT_WORK.get() == Some(self)
+    }
+
+    /// The rule that the validators of this thread break.
+    #[cfg(any(test, flaws))]
+    #[must_use]
+    pub fn at_work() -> Option<Self> {
+        AT_WORK.get()
     }
 
     /// Never, in the product.

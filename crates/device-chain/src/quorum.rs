@@ -1,5 +1,7 @@
 //! How many are enough. `docs/protocol.md` DC-10.
 
+use crate::flaw::Flaw;
+
 /// Byzantine validators that a full set of `n` tolerates: ⌊(n − 1) / 3⌋.
 #[must_use]
 pub const fn faults(n: usize) -> usize {
@@ -25,15 +27,14 @@ impl Quorum {
 
     /// Votes that lock and decide: ⌊(n + f) / 2⌋ + 1. Two such sets share a correct member.
     #[must_use]
-    pub const fn votes(self) -> usize {
-        (self.n + self.f) / 2 + 1
+    pub fn votes(self) -> usize {
+        (self.n + self.f) / 2 + usize::from(!Flaw::SmallQuorum.is_at_work())
     }
 
     /// READYs that make a certificate: f + min(f, n − q) + 1, so that f + 1 of them are correct and reach everybody.
     #[must_use]
-    pub const fn ready(self) -> usize {
-        let spare = self.n - self.votes();
-        self.f + if self.f < spare { self.f } else { spare } + 1
+    pub fn ready(self) -> usize {
+        if Flaw::FewReadies.is_at_work() { self.f } else { self.f + self.f.min(self.n - self.votes()) + 1 }
     }
 
     /// One correct member at least: f + 1.

@@ -24,11 +24,12 @@ pub(super) struct Mesh {
 impl Mesh {
     /// `correct` nodes, of a mesh with these thresholds, at a height.
     pub(super) fn new(correct: usize, quorum: Quorum, height: Height) -> Self {
-        Self {
-            nodes: (0..correct).map(|me| Node::at(height, quorum, me as ValidatorIndex)).collect(),
-            journals: std::vec![StdVec::new(); correct],
-            wire: VecDeque::new(),
-        }
+        Self::of((0..correct).map(|me| Node::at(height, quorum, me as ValidatorIndex)).collect())
+    }
+
+    pub(super) fn of(nodes: StdVec<Node>) -> Self {
+        let journals = std::vec![StdVec::new(); nodes.len()];
+        Self { nodes, journals, wire: VecDeque::new() }
     }
 
     fn broadcast(&mut self, from: usize, packet: Packet) {

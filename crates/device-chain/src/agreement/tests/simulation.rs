@@ -5,10 +5,14 @@ use super::mesh::{Mesh, Packet};
 use super::*;
 
 /// xorshift64*: the same run for the same seed, everywhere.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -34,8 +38,7 @@ struct Storm {
 impl Storm {
     /// The last `liars` of `n` lie.
     fn new(n: usize, liars: usize, seed: u64) -> Self {
-        let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let mut storm = Self { mesh: Mesh::new(n - liars, Quorum::full(n), 1), liars, dice };
+        let mut storm = Self { mesh: Mesh::new(n - liars, Quorum::full(n), 1), liars, dice: Dice::new(seed) };
         for at in 0..2 {
             let hash = storm.dice.value();
             storm.mesh.propose(at, 0, hash);

@@ -1,0 +1,86 @@
+//! The rules explored exhaustively: every schedule, every loss, every lie and every power cut, by the production
+//! [`Instance`].
+//!
+//! A mesh of four, one of them a liar. What makes it finite, and why nothing is lost by it:
+//!
+//! - **No clock.** Each wait may be over at any moment, also one that has not begun. That is more than any clock can do.
+//! - **No wire.** What a correct node has once said each other one may hear at any later time, once, often or never (M4). So
+//!   losing, delaying and reordering need no steps of their own.
+//! - **The liar has no state.** At any node, at any moment, it has said whatever is worst there, another thing than a moment
+//!   before and than to others: equivocation, tags that are right for few, and old votes are all in it.
+//! - **Votes for nil have no state either.** They only end waits, which may be over anyway: whoever needs one of a correct node has
+//!   heard it. One that is cast counts only in the round in which it stands for the vote that is not cast.
+//! - **Proposals come from everywhere**, any value to any node in any round, as of a proposer that lies.
+//! - **Nothing heard is kept** between two steps ([`Local`]), for it can be heard again: what needs it hears it in the step
+//!   that needs it. A node does nothing that more votes would forbid; where it could have done two things it does either.
+//!   That this leaves nothing out is tried by storms that keep everything ([`storms_reach_nothing_else`]).
+//! - **The least that moves a node** is what it hears in one step ([`moves`]).
+//! - **Correct nodes are alike**, for proposals come from everywhere: of states that differ in who is who one is looked at.
+//!   P and Q are alike, too: no vote of one voter in one step is for both.
+//! - **Two values.** Who decides two things has decided two values; a third adds none (C1, C2 and L1 compare votes for
+//!   one value with all others).
+//!
+//! Rounds are bounded; what would enter a later one is not followed.
+
+mod calm;
+mod local;
+mod moves;
+mod storms;
+mod views;
+mod world;
+
+use std::vec::Vec as StdVec;
+
+use super::mesh::Mesh;
+use super::*;
+use crate::flaw::Flaw;
+use world::{Must, World};
+
+const FOUR: Quorum = Quorum::full(4);
+
+#[test]
+fn two_rounds_agree() {
+    assert_eq!(World::explore(FOUR, 2, Must::Agree), None);
+}
+
+#[test]
+fn two_rounds_end() {
+    assert_eq!(World::explore(FOUR, 2, Must::End(256)), None);
+}
+
+#[test]
+#[ignore = "minutes: scripts/prove"]
+fn two_rounds_end_from_everywhere() {
+    assert_eq!(World::explore(FOUR, 2, Must::End(1)), None);
+}
+
+#[test]
+#[ignore = "minutes: scripts/prove"]
+fn three_rounds_agree() {
+    assert_eq!(World::explore(FOUR, 3, Must::Agree), None);
+}
+
+/// Without any one of the rules a schedule is found that breaks what it is for.
+#[test]
+fn each_rule_is_needed() {
+    for (flaw, rounds, must) in [
+        (Flaw::SmallQuorum, 1, Must::Agree),
+        (Flaw::LockForgotten, 2, Must::Agree),
+        (Flaw::FewReadies, 3, Must::Agree),
+        (Flaw::ReadiesForgotten, 2, Must::End(1)),
+        (Flaw::ProofFromAll, 1, Must::End(1)),
+        (Flaw::PolkaCertifies, 2, Must::End(1)),
+        (Flaw::DecidedLeave, 1, Must::End(1)),
+    ] {
+        assert_ne!(flaw.during(|| World::explore(FOUR, rounds, must)), None, "{flaw:?}");
+    }
+}
+
+/// The same where it takes longer.
+#[test]
+#[ignore = "minutes: scripts/prove"]
+fn these_rules_are_needed_too() {
+    for (flaw, rounds) in [(Flaw::PrevotesForgotten, 2), (Flaw::OldProofUnlocks, 3)] {
+        assert_ne!(flaw.during(|| World::explore(FOUR, rounds, Must::Agree)), None, "{flaw:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The views that nodes can have, numbered, and where each of them leads.
+
+use std::boxed::Box;
+use std::collections::HashMap;
+
+use super::local::{Local, Vote};
+use super::moves::moves;
+use super::*;
+
+/// A view by its number.
+pub(super) type View = u32;
+
+/// A [`super::moves::Move`] by numbers.
+#[derive(Clone, Copy)]
+struct Step {
+    needs: [Option<Vote>; 2],
+    to: View,
+}
+
+/// All views met so far.
+pub(super) struct Views {
+    quorum: Quorum,
+    rounds: Round,
+    all: StdVec<Local>,
+    numbers: HashMap<Local, View>,
+    /// The same with P for Q.
+    mirrored: StdVec<View>,
+    steps: StdVec<Option<Box<[Step]>>>,
+}
+
+impl Views {
+    pub(super) fn new(quorum: Quorum, rounds: Round) -> Self {
+        let (all, numbers, mirrored, steps) = Default::default();
+        Self { quorum, rounds, all, numbers, mirrored, steps }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn number(&mut self, view: Local) -> View {
+        if let Some(known) = self.numbers.get(&view) {
+            return *known;
+        }
+        let new = self.add(view);
+        let mirrored = view.mirrored();
+        if mirrored != view {
+            (self.mirrored[new as usize], self.mirrored[new as usize + 1]) = (self.add(mirrored), new);
+        }
+        new
+    }
+
+    fn add(&mut self, view: Local) -> View {
+        let new = self.all.len() as View;
+        self.all.push(view);
+        self.numbers.insert(view, new);
+        self.mirrored.push(new);
+        self.steps.push(None);
+        new
+    }
+
+    pub(super) fn view(&self, number: View) -> &Local {
+        &self.all[number as usize]
+    }
+
+    pub(super) fn mirrored(&self, number: View) -> View {
+        self.mirrored[number as usize]
+    }
+
+    /// Finds out where a view leads, once.
+    pub(super) fn learn(&mut self, from: View) {
+        if self.steps[from as usize].is_none() {
+            let found = moves(&self.all[from as usize], self.quorum, self.rounds);
+            let steps = found.into_iter().map(|step| Step { needs: step.needs, to: self.number(step.to) }).collect();
+            self.steps[from as usize] = Some(steps);
+        }
+    }
+
+    /// Where one node of these can go.
+    pub(super) fn next(&self, from: View, others: [View; 2]) -> impl Iterator<Item = View> {
+        let said = others.map(|other| self.view(other).said);
+        let has = move |at: usize, need: Option<Vote>| need.is_none_or(|vote| said[at].contains(vote));
+        let can =
+            move |[one, other]: [Option<Vote>; 2]| (has(0, one) && has(1, other)) || (has(1, one) && has(0, other));
+        self.steps[from as usize].iter().flatten().filter(move |step| can(step.needs)).map(|step| step.to)
+    }
+}

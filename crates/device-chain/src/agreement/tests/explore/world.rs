@@ -1,0 +1,182 @@
+//! Three correct nodes and a liar, everywhere they can get.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash as _, Hasher};
+use std::string::String;
+use std::time::Instant;
+
+use super::calm::ends;
+use super::local::Local;
+use super::views::{View, Views};
+use super::*;
+
+/// Correct nodes.
+const CORRECT: usize = 3;
+/// Bits of a view's number in a [`State`].
+const VIEW_BITS: u32 = 21;
+
+/// The views of the correct nodes, in ascending order, for who is who does not matter; of a state and its mirror image, P for
+/// Q, the lesser one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct State(u64);
+
+impl State {
+    fn of(views: &Views, nodes: [View; CORRECT]) -> Self {
+        let pack = |mut nodes: [View; CORRECT]| {
+            nodes.sort_unstable();
+            assert!(nodes[CORRECT - 1] >> VIEW_BITS == 0, "too many views");
+            Self(nodes.into_iter().fold(0, |packed, view| packed << VIEW_BITS | u64::from(view)))
+        };
+        pack(nodes).min(pack(nodes.map(|view| views.mirrored(view))))
+    }
+
+    fn nodes(self) -> [View; CORRECT] {
+        [2, 1, 0].map(|at| (self.0 >> (at * VIEW_BITS)) as View & ((1 << VIEW_BITS) - 1))
+    }
+}
+
+/// States are many and no enemy chooses them.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a state is one number");
+    }
+
+    fn write_u64(&mut self, state: u64) {
+        let mixed = state.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+}
+
+/// What must hold in every state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Must {
+    /// No two have decided differently.
+    Agree,
+    /// From here on, if the liar is silent and nothing is lost, all decide the same within five rounds, whoever's turn it is.
+    /// Tried in one of so many states.
+    End(u64),
+}
+
+impl Must {
+    fn holds(self, nodes: &[Local; CORRECT], quorum: Quorum) -> bool {
+        match self {
+            Self::Agree => {
+                let mut decided = nodes.iter().filter_map(Local::decision);
+                decided.next().is_none_or(|first| decided.all(|other| other == first))
+            }
+            Self::End(one_in) => {
+                let mut hasher = DefaultHasher::new();
+                nodes.hash(&mut hasher);
+                let is_tried = hasher.finish().is_multiple_of(one_in);
+                !is_tried || (1..=quorum.n as Height).all(|height| ends(nodes, quorum, height))
+            }
+        }
+    }
+}
+
+pub(super) struct World {
+    quorum: Quorum,
+    must: Must,
+    views: Views,
+    /// States met, and from where.
+    met: HashMap<State, State, BuildHasherDefault<Mix>>,
+}
+
+impl World {
+    /// Goes everywhere, as long as all is as it must be. What happens on the way to where it is not, if it is not.
+    pub(super) fn explore(quorum: Quorum, rounds: Round, must: Must) -> Option<StdVec<[Local; CORRECT]>> {
+        let mut world = Self { quorum, must, views: Views::new(quorum, rounds), met: HashMap::default() };
+        let beginning = world.views.number(Local::beginning(quorum));
+        let first = State::of(&world.views, [beginning; CORRECT]);
+        world.met.insert(first, first);
+        let (start, mut edge, mut depth, mut steps) = (Instant::now(), std::vec![first], 0, 0_u64);
+        let mut broken = world.broken(&edge);
+        while broken.is_none() && !edge.is_empty() {
+            depth += 1;
+            edge = world.beyond(&edge, &mut steps);
+            broken = world.broken(&edge);
+            if start.elapsed().as_secs() > 10 {
+                std::eprintln!("  depth {depth}: {} states, {} s", world.met.len(), start.elapsed().as_secs());
+            }
+        }
+        std::println!(
+            "{} validators, {rounds} rounds, {}: {must:?} {} {} states, {steps} steps, depth {depth}, {} views of a node, {:.1} s{}",
+            quorum.n,
+            Flaw::at_work().map_or_else(|| "by the rules".into(), |flaw| std::format!("{flaw:?}")),
+            if broken.is_some() { "BROKEN after" } else { "holds in all" },
+            world.met.len(),
+            world.views.len(),
+            start.elapsed().as_secs_f64(),
+            memory(),
+        );
+        broken.map(|state| world.way_to(state))
+    }
+
+    /// The states one step beyond these that were not met before.
+    fn beyond(&mut self, edge: &[State], steps: &mut u64) -> StdVec<State> {
+        let mut next = StdVec::new();
+        for state in edge {
+            let nodes = state.nodes();
+            for at in (0..CORRECT).filter(|at| *at == 0 || nodes[at - 1] != nodes[*at]) {
+                self.views.learn(nodes[at]);
+                for to in self.views.next(nodes[at], [nodes[(at + 1) % CORRECT], nodes[(at + 2) % CORRECT]]) {
+                    let mut stepped = nodes;
+                    stepped[at] = to;
+                    let stepped = State::of(&self.views, stepped);
+                    *steps += 1;
+                    if let Entry::Vacant(new) = self.met.entry(stepped) {
+                        new.insert(*state);
+                        next.push(stepped);
+                    }
+                }
+            }
+        }
+        next
+    }
+
+    /// One of these in which something is not as it must be.
+    fn broken(&self, edge: &[State]) -> Option<State> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let flaw = Flaw::at_work();
+        let broken = |states: &[State]| {
+            states.iter().copied().find(|state| !self.must.holds(&self.views_of(*state), self.quorum))
+        };
+        std::thread::scope(|scope| {
+            let parts = edge.chunks(edge.len().div_ceil(threads).max(1));
+            let workers: StdVec<_> = parts
+                .map(|part| scope.spawn(move || flaw.map_or_else(|| broken(part), |flaw| flaw.during(|| broken(part)))))
+                .collect();
+            workers.into_iter().filter_map(|worker| worker.join().expect("no panic")).next()
+        })
+    }
+
+    fn views_of(&self, state: State) -> [Local; CORRECT] {
+        state.nodes().map(|view| *self.views.view(view))
+    }
+
+    fn way_to(&self, mut state: State) -> StdVec<[Local; CORRECT]> {
+        let mut way = std::vec![self.views_of(state)];
+        while self.met[&state] != state {
+            state = self.met[&state];
+            way.push(self.views_of(state));
+        }
+        way.reverse();
+        way
+    }
+}
+
+/// The most memory so far, where the system tells.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let most =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    most.map_or_else(String::new, |kib| std::format!(", {} MiB", kib / 1024))
+}
