@@ -3,6 +3,9 @@
 //! The product has none: every check is the constant `false` but in this crate's tests and under `--cfg flaws`. That is
 //! no feature, so that nothing that is built together can turn it on, and the product's programs refuse it.
 
+#[cfg(test)]
+mod tests;
+
 #[cfg(any(test, flaws))]
 use core::cell::Cell;
 
@@ -35,6 +38,28 @@ pub enum Flaw {
     SmallQuorum,
     /// DC-10: as many READYs as there may be liars are a certificate.
     FewReadies,
+    /// C1: of two votes in one slot the last one counts.
+    LastVoteCounts,
+    /// V2: what the chain allows is voted for, whoever has seen the evidence.
+    NoEvidence,
+    /// L5: a single vote of a later round takes a node along.
+    OneTakesAlong,
+    /// C5: a single statement that a height was decided so is enough.
+    OneIsBelieved,
+    /// DC-6: the name of a value is the same in every history.
+    UnboundParent,
+    /// P5: who has lost its memory votes.
+    AmnesiacVotes,
+    /// DC-34: the readmission of any boot gives the vote back.
+    AnyReadmission,
+    /// DC-22: every HELLO replaces a session, also a recorded one.
+    HelloReplaces,
+    /// A recorded message counts again in its session.
+    ReplayCounts,
+    /// DC-41: a grant may be used again.
+    GrantAgain,
+    /// DC-45: what is decided moves something, however late.
+    AlwaysLive,
 }
 
 #[cfg(any(test, flaws))]
@@ -47,13 +72,16 @@ impl Flaw {
     #[cfg(any(test, flaws))]
     #[must_use]
     pub fn is_at_work(self) -> bool {
-        AT_WORK.get() == Some(self)
+        Self::at_work() == Some(self)
     }
 
     /// The rule that the validators of this thread break.
     #[cfg(any(test, flaws))]
     #[must_use]
     pub fn at_work() -> Option<Self> {
+        #[cfg(test)]
+        return AT_WORK.get().or_else(tests::ordered);
+        #[cfg(not(test))]
         AT_WORK.get()
     }
 

@@ -2,6 +2,7 @@
 
 use heapless::Deque;
 
+use crate::flaw::Flaw;
 use crate::limits::MAX_RETIRED;
 use crate::types::Micros;
 
@@ -60,7 +61,8 @@ impl Session {
     pub fn admits(&self, boot: u32, nonce: u64, now: Micros, patience_us: u64) -> bool {
         let newest = self.candidate.map_or(self.boot, |_| self.boot.max(self.candidate_boot));
         let silent = self.heard.max(self.candidate_at).is_none_or(|last| now.since(last) > patience_us);
-        self.retired.iter().all(|retired| *retired != nonce) && (boot > newest || silent)
+        let is_new = self.retired.iter().all(|retired| *retired != nonce) && (boot > newest || silent);
+        is_new || Flaw::HelloReplaces.is_at_work()
     }
 
     /// A HELLO opens a candidate session.
@@ -107,7 +109,7 @@ impl ReplayWindow {
     /// Takes a counter. False if it is a replay.
     pub fn take(&mut self, counter: u32) -> bool {
         if self.is_replay(counter) {
-            return false;
+            return Flaw::ReplayCounts.is_at_work();
         }
         if counter > self.highest {
             let shift = counter - self.highest;

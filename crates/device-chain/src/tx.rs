@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::BlockHeader;
 use crate::codec;
+use crate::flaw::Flaw;
 use crate::genesis::RawIdentifier;
 use crate::grant::GrantUse;
 use crate::hash::{Domain, hash};
@@ -90,6 +91,7 @@ impl Transaction {
 /// The hash of a decision: what votes name, and the leaf of the tree of decisions (DC-6).
 #[must_use]
 pub fn decision_hash(mesh: &MeshId, height: Height, parent: &Hash, tx: &[u8]) -> Hash {
+    let parent = if Flaw::UnboundParent.is_at_work() { &Hash::NIL } else { parent };
     hash(Domain::Decision, &[&mesh.0.0, &height.to_le_bytes(), &parent.0, tx])
 }
 

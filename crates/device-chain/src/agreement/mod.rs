@@ -510,7 +510,7 @@ impl Instance {
     pub fn is_valid(&self, id: ValueId) -> bool {
         let Some(value) = self.value(id) else { return false };
         value.allowed_from.is_some_and(|first| first <= self.round)
-            && (value.evident || self.voters_for(id) >= self.quorum.one_correct())
+            && (value.evident || self.voters_for(id) >= self.quorum.one_correct() || Flaw::NoEvidence.is_at_work())
     }
 
     /// Validators other than this one with a vote of any kind for the value.

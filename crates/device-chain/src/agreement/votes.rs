@@ -1,6 +1,7 @@
 //! Votes of one round, one slot per (voter, kind).
 
 use super::{ValueId, VoteKind};
+use crate::flaw::Flaw;
 use crate::limits::{MAX_VALIDATORS, MAX_VALUES};
 use crate::types::ValidatorIndex;
 
@@ -58,7 +59,7 @@ impl Ballot {
             }
         };
         let Some(slot) = slots.get_mut(voter) else { return true };
-        if *slot == Slot::NOTHING {
+        if *slot == Slot::NOTHING || Flaw::LastVoteCounts.is_at_work() {
             *slot = Slot::of(value);
         }
         *slot == Slot::of(value)

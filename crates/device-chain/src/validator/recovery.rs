@@ -4,6 +4,7 @@ use super::heights::Which;
 use super::{Boot, Validator};
 use crate::agreement::{Instance, Value, ValueId};
 use crate::codec;
+use crate::flaw::Flaw;
 use crate::genesis::{GenesisError, Role};
 use crate::keys::KeyStore;
 use crate::limits::MAX_ROUNDS;
@@ -85,7 +86,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// The journal is lost, or older than what this node has said: it listens only, until it is readmitted (P5).
     pub fn forget(&mut self) {
-        self.amnesiac = true;
+        self.amnesiac = !Flaw::AmnesiacVotes.is_at_work();
         // of what may end too early nobody knows the heights
         self.history.clear();
         self.heights.forget_previous();

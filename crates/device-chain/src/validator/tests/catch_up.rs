@@ -137,6 +137,26 @@ fn a_wiped_ecu_that_reboots_before_it_is_readmitted_is_still_an_amnesiac() {
     net.run_until(20 * HEARTBEAT_US, |net| !net.ecu(3).validator.is_amnesiac());
 }
 
+/// DC-34: it is readmitted and does not hear of it before it boots again. What allowed the boot before to vote allows this one
+/// nothing: what that one said is not known to it.
+#[test]
+fn a_wiped_ecu_that_reboots_while_it_is_readmitted_is_readmitted_once_more() {
+    let mut net = Net::trusted(4);
+    decide(&mut net, 1..3);
+    net.wipe(3);
+    net.run_until(5 * HEARTBEAT_US, |net| net.ecu(0).validator.sessions[3].amnesiac);
+    net.loss = Box::new(|_, to| to == 3);
+    let nonce = |net: &Net, at: u8| net.ecu(at).validator.state().readmission(3).map(|last| last.nonce);
+    let before = nonce(&net, 0);
+    net.run_until(5 * HEARTBEAT_US, |net| nonce(net, 0) != before);
+    let first = nonce(&net, 0);
+    net.loss = Box::new(|_, _| false);
+    net.reboot(3);
+    net.run_until(30 * HEARTBEAT_US, |net| !net.ecu(3).validator.is_amnesiac());
+    assert_eq!(nonce(&net, 3), Some(net.ecu(3).validator.nonce));
+    assert_ne!(nonce(&net, 3), first);
+}
+
 #[test]
 fn an_old_image_of_the_store_is_readmitted_too_and_never_contradicts_itself() {
     let mut net = Net::trusted(4);
@@ -271,10 +291,8 @@ fn who_was_given_what_is_no_state_casts_no_vote_any_more() {
     net.run_until(40 * HEARTBEAT_US, |net| !net.ecu(3).validator.is_amnesiac());
 }
 
-/// L6: the others have seen a quorum of each other's precommits, so that they could do without saying their own. Who could
-/// not needs them all the same, and what it says meanwhile does not take them back.
-#[test]
-fn who_missed_the_precommits_of_all_others_is_helped_with_votes_alone() {
+/// One of seven hears no precommit of the others for so long, and nothing but votes; whether what it decides then moves anything.
+fn decides_late(deaf_us: u64) -> bool {
     let mut net = Net::trusted(7);
     let early = Rc::new(Cell::new(true));
     let deaf = Rc::clone(&early);
@@ -287,10 +305,40 @@ fn who_missed_the_precommits_of_all_others_is_helped_with_votes_alone() {
     });
     net.unlock(1, 1);
     net.reach_by(0..6, 1, 2 * HEARTBEAT_US);
-    net.run(4 * PHASE_US);
+    net.run(deaf_us);
     early.set(false);
-    net.run_until(4 * HEARTBEAT_US, |net| net.ecu(6).decisions.contains_key(&1));
-    assert!(net.ecu(6).decisions[&1].live);
+    net.run_until(200 * HEARTBEAT_US, |net| net.ecu(6).decisions.contains_key(&1));
+    net.ecu(6).decisions[&1].live
+}
+
+/// L6: the others have seen a quorum of each other's precommits, so that they could do without saying their own. Who could
+/// not needs them all the same, and what it says meanwhile does not take them back.
+#[test]
+fn who_missed_the_precommits_of_all_others_is_helped_with_votes_alone() {
+    assert!(decides_late(4 * PHASE_US));
+}
+
+/// DC-45: whoever keeps the votes from an actuator opens no door at a time of its own choice.
+#[test]
+fn what_is_decided_long_after_it_was_heard_of_moves_nothing() {
+    assert!(!decides_late(256 * PHASE_US));
+}
+
+/// C5: one statement may be a liar's; the second one is enough.
+#[test]
+fn who_is_behind_believes_no_single_one() {
+    let mut net = Net::trusted(4);
+    net.loss = Box::new(|_, to| to == 3);
+    decide(&mut net, 1..2);
+    let tx = net.ecu(1).decisions[&1].bytes.clone();
+    let subject = crate::hash::hash(crate::hash::Domain::Body, &[&tx]);
+    for (teller, height) in [(2, 0), (1, 1)] {
+        let mut header = crate::wire::Header::new(Kind::Value, 1).round(3);
+        header.hint_proposer = crate::wire::DECIDED_VALUE;
+        let told = net.forge(teller, header, &subject, &tx, |_| true);
+        net.tell(3, Input::Message { source: told.source, bytes: &told.bytes });
+        assert_eq!(net.height(3), height, "told by {teller}");
+    }
 }
 
 /// Records that only one validator each can check wait there for ever: they must not keep out what the mesh wants itself.
