@@ -8,6 +8,8 @@ mod tests;
 
 #[cfg(any(test, flaws))]
 use core::cell::Cell;
+#[cfg(any(test, flaws))]
+use std::sync::OnceLock;
 
 /// A rule that everybody breaks: a wrong design, not a fault of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +64,45 @@ pub enum Flaw {
     AlwaysLive,
 }
 
+/// Names the rule that a process breaks.
+#[cfg(any(test, flaws))]
+const ORDER: &str = "RINGFORT_FLAW";
+
 #[cfg(any(test, flaws))]
 std::thread_local! {
     static AT_WORK: Cell<Option<Flaw>> = const { Cell::new(None) };
 }
 
 impl Flaw {
+    /// All of them.
+    #[cfg(any(test, flaws))]
+    pub const ALL: [Self; 24] = [
+        Self::ProofFromAll,
+        Self::PolkaCertifies,
+        Self::Hearsay,
+        Self::UnboundTag,
+        Self::LockForgotten,
+        Self::DecidedLeave,
+        Self::ReadiesForgotten,
+        Self::PrevotesForgotten,
+        Self::SentFirst,
+        Self::FaultsRecounted,
+        Self::OldProofUnlocks,
+        Self::SmallQuorum,
+        Self::FewReadies,
+        Self::LastVoteCounts,
+        Self::NoEvidence,
+        Self::OneTakesAlong,
+        Self::OneIsBelieved,
+        Self::UnboundParent,
+        Self::AmnesiacVotes,
+        Self::AnyReadmission,
+        Self::HelloReplaces,
+        Self::ReplayCounts,
+        Self::GrantAgain,
+        Self::AlwaysLive,
+    ];
+
     /// Whether the validators of this thread break the rule.
     #[cfg(any(test, flaws))]
     #[must_use]
@@ -75,14 +110,26 @@ impl Flaw {
         Self::at_work() == Some(self)
     }
 
+    /// The rule that this whole process breaks, if it was started for that: `RINGFORT_FLAW` names it.
+    ///
+    /// # Panics
+    /// If it names none.
+    #[cfg(any(test, flaws))]
+    #[must_use]
+    pub fn ordered() -> Option<Self> {
+        static ORDERED: OnceLock<Option<Flaw>> = OnceLock::new();
+        *ORDERED.get_or_init(|| {
+            let name = std::env::var(ORDER).ok()?;
+            let named = Self::ALL.into_iter().find(|flaw| std::format!("{flaw:?}") == name);
+            Some(named.unwrap_or_else(|| panic!("{ORDER}={name}: no such flaw: {:?}", Self::ALL)))
+        })
+    }
+
     /// The rule that the validators of this thread break.
     #[cfg(any(test, flaws))]
     #[must_use]
     pub fn at_work() -> Option<Self> {
-        #[cfg(test)]
-        return AT_WORK.get().or_else(tests::ordered);
-        #[cfg(not(test))]
-        AT_WORK.get()
+        AT_WORK.get().or_else(Self::ordered)
     }
 
     /// Never, in the product.

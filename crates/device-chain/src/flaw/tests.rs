@@ -2,12 +2,8 @@
 
 use std::process::{Command, Stdio};
 use std::string::String;
-use std::sync::OnceLock;
 
-use super::Flaw;
-
-/// Names the rule to break in a process of its own.
-const ORDER: &str = "RINGFORT_TEST_FLAW";
+use super::{Flaw, ORDER};
 
 /// Which test notices what.
 const NOTICED: &[(Flaw, &str)] = &[
@@ -40,16 +36,6 @@ const NOTICED: &[(Flaw, &str)] = &[
     (Flaw::AlwaysLive, "validator::tests::catch_up::what_is_decided_long_after_it_was_heard_of_moves_nothing"),
 ];
 
-/// The rule that this whole process breaks, if it was started for that.
-pub(super) fn ordered() -> Option<Flaw> {
-    static ORDERED: OnceLock<Option<Flaw>> = OnceLock::new();
-    *ORDERED.get_or_init(|| {
-        let name = std::env::var(ORDER).ok()?;
-        let named = NOTICED.iter().find(|(flaw, _)| std::format!("{flaw:?}") == name);
-        Some(named.unwrap_or_else(|| panic!("{ORDER}={name}: no such flaw")).0)
-    })
-}
-
 /// What the test says by this rule, if it fails; by the right ones without it.
 fn failure(test: &str, flaw: Option<Flaw>) -> Option<String> {
     let mut run = Command::new(std::env::current_exe().expect("this test"));
@@ -64,6 +50,7 @@ fn failure(test: &str, flaw: Option<Flaw>) -> Option<String> {
 #[test]
 #[cfg_attr(miri, ignore = "starts processes")]
 fn each_wrong_rule_is_noticed() {
+    assert!(Flaw::ALL.iter().eq(NOTICED.iter().map(|(flaw, _)| flaw)), "each has its test, in this order");
     for (flaw, test) in NOTICED {
         assert_eq!(failure(test, None), None, "by the right rules");
         let noticed = failure(test, Some(*flaw)).is_some_and(|said| said.contains("panicked at"));
