@@ -112,3 +112,6 @@ pub fn merkle(prefix: u8, parts: &[&[u8]]) -> Hash {
     }
     Hash(sha.finalize().into())
 }
+
+#[cfg(test)]
+mod vectors;

@@ -31,6 +31,8 @@ pub mod state;
 pub mod tx;
 pub mod types;
 pub mod validator;
+#[cfg(test)]
+mod vectors;
 pub mod wire;
 
 #[cfg(flaws)]

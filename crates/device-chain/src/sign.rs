@@ -1,6 +1,6 @@
 //! The one signature rule of the whole system (DC-5): ECU, gateway and cloud call [`verify`].
 //!
-//! Ed25519 (RFC 8032), cofactored verification, S canonical, public keys canonical and not of small order. Cofactored
+//! Ed25519 (RFC 8032), cofactored verification, S canonical, public key and R canonical and not of small order. Cofactored
 //! on purpose: libraries differ on torsion, and one rule everywhere is what keeps verdicts equal.
 
 use ed25519_compact as ed;
@@ -76,6 +76,9 @@ impl SigningKey {
         Some(crate::mac::Key::new(key.0))
     }
 }
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {

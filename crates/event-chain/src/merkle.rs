@@ -140,9 +140,8 @@ mod tests {
         (0..size).map(|i| leaf(&[i as u8])).collect()
     }
 
-    /// The eight leaves and roots that Certificate Transparency implementations share.
-    #[test]
-    fn roots_of_the_certificate_transparency_vectors() {
+    /// The eight leaves that implementations of Certificate Transparency share for their tests, and below what they publish of them.
+    fn transparency_leaves() -> Vec<Hash> {
         let data: [&[u8]; 8] = [
             b"",
             &[0x00],
@@ -153,20 +152,59 @@ mod tests {
             &[0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57],
             &[0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f],
         ];
-        let leaves: Vec<Hash> = data.iter().map(|data| leaf(data)).collect();
-        let roots = [
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-            "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-            "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-            "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-            "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-        ];
-        for (size, expected) in roots.iter().enumerate() {
+        data.iter().map(|data| leaf(data)).collect()
+    }
+
+    const TRANSPARENCY_ROOTS: [&str; 9] = [
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+        "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+        "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+        "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+        "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+        "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+        "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+    ];
+
+    #[test]
+    fn roots_of_the_certificate_transparency_vectors() {
+        let leaves = transparency_leaves();
+        for (size, expected) in TRANSPARENCY_ROOTS.iter().enumerate() {
             assert_eq!(std::format!("{}", root(&leaves[..size])), *expected, "{size} leaves");
+        }
+    }
+
+    #[test]
+    fn proofs_of_the_certificate_transparency_vectors() {
+        let leaves = transparency_leaves();
+        let text = |proof: Option<Vec<Hash>>| -> Vec<std::string::String> {
+            proof.expect("in the tree").iter().map(|hash| std::format!("{hash}")).collect()
+        };
+        let left = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+        let second = "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7";
+        let third_fourth = "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e";
+        let upper_four = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4";
+        let fifth = "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b";
+        let upper_two = "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0";
+        let (first_two, first_four) = (TRANSPARENCY_ROOTS[2], TRANSPARENCY_ROOTS[4]);
+        for (index, size, proof) in [
+            (0, 1, &[][..]),
+            (0, 8, &[second, third_fourth, upper_four]),
+            (5, 8, &[fifth, upper_two, first_four]),
+            (2, 3, &[first_two]),
+            (1, 5, &[left, third_fourth, fifth]),
+        ] {
+            assert_eq!(text(inclusion_proof(&leaves[..size], index)), proof, "leaf {index} of {size}");
+        }
+        let fifth_sixth = "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a";
+        for (first, size, proof) in [
+            (1, 1, &[][..]),
+            (1, 8, &[second, third_fourth, upper_four]),
+            (6, 8, &[fifth_sixth, upper_two, first_four]),
+            (2, 5, &[third_fourth, fifth]),
+        ] {
+            assert_eq!(text(consistency_proof(&leaves[..size], first)), proof, "{first} of {size}");
         }
     }
 

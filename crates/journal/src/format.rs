@@ -141,3 +141,20 @@ fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     number.copy_from_slice(&bytes[offset..offset + N]);
     number
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3720, appendix B.4.
+    #[test]
+    fn crc_32c_of_rfc_3720() {
+        let rising: [u8; 32] = core::array::from_fn(|at| at as u8);
+        let falling: [u8; 32] = core::array::from_fn(|at| 31 - at as u8);
+        for (bytes, crc) in
+            [([0; 32], 0x8A91_36AA), ([0xFF; 32], 0x62A8_AB43), (rising, 0x46DD_794E), (falling, 0x113F_DB5C)]
+        {
+            assert_eq!(CRC.checksum(&bytes), crc, "{bytes:?}");
+        }
+    }
+}
