@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use device_chain::sign::SigningKey;
 use device_chain::types::PublicKey;
 use subtle::ConstantTimeEq;
@@ -84,7 +84,12 @@ impl Keys {
                 bail!("{} is not its owner's alone: chmod 600 it, and think of who may have read it", path.display());
             }
         }
-        let key = |name| Ok::<_, anyhow::Error>(SigningKey::from_seed(*read32(&folder.join(name))?));
+        let key = |name| {
+            let path = folder.join(name);
+            let seed = read32(&path)?;
+            ensure!(*seed != [0; 32], "{} is all zeros: that is no key", path.display());
+            Ok(SigningKey::from_seed(*seed))
+        };
         let operator = Token(Zeroizing::new(read_line(&folder.join(TOKEN))?));
         if operator.0.is_empty() {
             bail!("{} is empty", folder.join(TOKEN).display());
@@ -156,6 +161,9 @@ mod tests {
         fs::write(folder.path().join(ARCHIVE), "12").unwrap();
         let error = Keys::load(folder.path()).err().unwrap().to_string();
         assert!(error.contains(ARCHIVE) && error.contains("64"), "{error}");
+        fs::write(folder.path().join(ARCHIVE), "0".repeat(64)).unwrap();
+        let error = Keys::load(folder.path()).err().unwrap().to_string();
+        assert!(error.contains(ARCHIVE) && error.contains("zeros"), "{error}");
         fs::set_permissions(folder.path().join(TOKEN), fs::Permissions::from_mode(0o640)).unwrap();
         let error = Keys::load(folder.path()).err().unwrap().to_string();
         assert!(error.contains(TOKEN) && error.contains("chmod 600"), "{error}");

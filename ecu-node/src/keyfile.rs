@@ -132,6 +132,9 @@ pub fn load(
     if usize::from(u16::from_le_bytes(*count)) * ENTRY != entries.len() {
         return Err(KeyFileError::Form);
     }
+    if *seed == [0; 32] {
+        return Err(KeyFileError::Unknown); // nobody's
+    }
     let identity = SigningKey::from_seed(*seed);
     let device = find(&identity).ok_or(KeyFileError::Unknown)?;
     let mut entries = entries.chunks_exact(ENTRY);

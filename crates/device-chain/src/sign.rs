@@ -44,6 +44,9 @@ pub struct SigningKey(ed::SecretKey); // the seed with the public half behind it
 
 impl SigningKey {
     /// From a seed of 32 random bytes (RFC 8032 5.1.5).
+    ///
+    /// # Panics
+    /// If they are all zeros, which no randomness is: whoever reads a seed refuses that.
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         Self(ed::KeyPair::from_seed(ed::Seed::new(seed)).sk)

@@ -73,6 +73,7 @@ mod tests {
 
     use super::super::car::Car;
     use super::*;
+    use crate::keyfile::KeyFileError;
 
     #[test]
     fn a_damaged_or_cut_file_is_refused_wherever_the_damage_is() {
@@ -92,6 +93,12 @@ mod tests {
                 flipped[place] ^= 0x10;
                 assert!(parse(&flipped, &genesis).is_err(), "flipped at {place}");
             }
+            let mut without_identity = bytes.clone();
+            without_identity[HEAD - 2 - 32..HEAD - 2].fill(0);
+            let body = bytes.len() - 4;
+            let checksum = CRC.checksum(&without_identity[..body]);
+            without_identity[body..].copy_from_slice(&checksum.to_le_bytes());
+            assert_eq!(parse(&without_identity, &genesis).err(), Some(KeyFileError::Unknown));
         }
         assert!(create(&folder.path().join("nobody"), &genesis, &[99; 32]).is_err());
     }

@@ -144,7 +144,8 @@ fn random_seed() -> Result<Seed> {
 fn read_seed(path: &Path) -> Result<Seed> {
     let text = Zeroizing::new(files::read(path, 1024)?);
     let text = std::str::from_utf8(&text).ok().and_then(files::from_hex);
-    text.map(Zeroizing::new).with_context(|| format!("{}: 64 hexadecimal digits expected", path.display()))
+    let seed = text.filter(|seed| *seed != [0; 32]).map(Zeroizing::new);
+    seed.with_context(|| format!("{}: 64 hexadecimal digits expected, not all zero", path.display()))
 }
 
 #[cfg(test)]
