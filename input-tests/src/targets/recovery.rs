@@ -136,7 +136,7 @@ pub fn node(bytes: &[u8]) {
 
     let mut ecu = mesh.ecu();
     let Opened { mut store, diagnosis } = ecu.recover(&mut reopen).expect("nothing that a node could not heal");
-    assert_eq!(ecu.validator().is_amnesiac() || !diagnosis.is_amnesia(), true, "{diagnosis:?}");
+    assert!(ecu.validator().is_amnesiac() || !diagnosis.is_amnesia(), "{diagnosis:?}");
     ecu.validator_mut().start(Boot { nonce: NONCE }, Micros(0));
     ecu.handle(Micros(0), ecu_node::Input::Tick);
     while let Some(effect) = ecu.poll() {
