@@ -46,11 +46,27 @@ struct Life<'d> {
     prompt: bool,
 }
 
+/// How far a life came.
+#[derive(Debug, Default)]
+struct Reach {
+    /// Messages with the right tag, and those with a wrong one.
+    accepted: u64,
+    bad_tags: u64,
+    /// Decisions.
+    decided: u32,
+    /// The height in the end, which a state may have brought.
+    height: u32,
+}
+
 /// One life of an ECU.
 ///
 /// # Panics
 /// If something does not hold that must.
 pub fn run(bytes: &[u8]) {
+    live(bytes);
+}
+
+fn live(bytes: &[u8]) -> Reach {
     let mut dice = Dice::of_bytes(bytes);
     let mesh = Mesh::pick(&mut dice);
     let prompt = dice.flag();
@@ -83,7 +99,7 @@ pub fn run(bytes: &[u8]) {
         }
         life.step();
     }
-    life.end();
+    life.end()
 }
 
 impl Life<'_> {
@@ -408,7 +424,7 @@ impl Life<'_> {
     }
 
     /// What the ECU must not forget brings it back to the same state.
-    fn end(mut self) {
+    fn end(mut self) -> Reach {
         self.prompt = true;
         self.handle(Input::Tick);
         let mut again = device_chain::validator::Validator::new(self.mesh.keyring.store(ME));
@@ -417,5 +433,28 @@ impl Life<'_> {
             assert!(again.replay(kind, bytes).is_ok(), "{kind:?} cannot be replayed: {bytes:02x?}");
         });
         assert_eq!(again.state(), self.ecu.validator().state());
+        let counters = self.ecu.validator().counters();
+        let (accepted, bad_tags) = (counters.accepted, counters.bad_tag);
+        Reach { accepted, bad_tags, decided: self.decided, height: self.ecu.validator().state().height() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Chance alone gets behind the tags, and to decisions: else a fuzzer would look at the door only.
+    #[test]
+    fn lives_reach_decisions() {
+        let lives = (0..100).map(|seed| live(&Dice::of_seed(seed).exactly(8000)));
+        let mut all = Reach::default();
+        for life in lives {
+            all.accepted += life.accepted;
+            all.bad_tags += life.bad_tags;
+            all.decided = all.decided.max(life.decided);
+            all.height = all.height.max(life.height);
+        }
+        println!("{all:?}");
+        assert!(all.accepted > 1000 && all.bad_tags > 100 && all.decided > 2, "{all:?}");
     }
 }
