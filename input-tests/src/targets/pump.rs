@@ -131,6 +131,8 @@ impl Life<'_> {
                 self.handle(Input::Bus(event));
             }
             8 => self.record(),
+            9 => self.agree(),
+            10 => self.catch_up(),
             _ => self.speak(),
         }
     }
@@ -273,6 +275,43 @@ impl Life<'_> {
         let message = bench::record(self.mesh, 0, &header, &body);
         let identifier = self.mesh.genesis.endpoints[0].identifier;
         self.carry(identifier, Kind::Record, header.counter as u8, &message);
+    }
+
+    /// All others propose one thing and vote for it.
+    fn agree(&mut self) {
+        let (at, state) = (self.dice.below(self.peers.len()), self.ecu.validator().state());
+        let (height, parent, mesh) = (state.height() + 1, *state.head(), self.mesh.genesis.mesh());
+        let (proposer, tx) = (self.peers[at].0, self.value());
+        let name = decision_hash(&mesh, height, &parent, &tx);
+        let header = |kind| Header::new(kind, height).hint(Some((proposer, &name)));
+        self.send(at, header(Kind::Propose), &name, &tx);
+        for kind in [Kind::Prevote, Kind::Precommit] {
+            (0..self.peers.len()).for_each(|voice| self.send(voice, header(kind), &name, &[]));
+        }
+    }
+
+    /// All others are ahead, and who is asked for the state sends one of them.
+    fn catch_up(&mut self) {
+        let mut ahead = self.ecu.validator().state().clone();
+        for _ in 0..=self.dice.below(90) {
+            let tx = values::likely(&ahead, &self.mesh.genesis, &mut self.dice);
+            let _ = tx.encode().map(|bytes| ahead.apply(&bytes, &tx, &self.mesh.genesis));
+        }
+        let header = Header::new(Kind::Decided, ahead.height()).hint(Some((0, ahead.head())));
+        let (digest, early) = (ahead.digest(), self.dice.flag());
+        let say_so = |life: &mut Self| (0..life.peers.len()).for_each(|at| life.send(at, header, &digest, &[]));
+        say_so(self);
+        let asked = self.ecu.validator().state_asked_of();
+        let asked = self.peers.iter().position(|(peer, _)| asked == Some(*peer));
+        let at = asked.unwrap_or_else(|| self.dice.below(self.peers.len()));
+        let mut buffer = vec![0; 4096];
+        if let Some(body) = codec::encode(&ahead, &mut buffer) {
+            let subject = hash(Domain::Body, &[body]);
+            self.send(at, Header::new(Kind::State, ahead.height()).round(ME), &subject, body);
+        }
+        if early {
+            say_so(self);
+        }
     }
 
     /// A peer says something with the right tag: most likely what fits, now and then what does not.
@@ -443,18 +482,16 @@ impl Life<'_> {
 mod tests {
     use super::*;
 
-    /// Chance alone gets behind the tags, and to decisions: else a fuzzer would look at the door only.
+    /// Chance alone gets behind the tags, to decisions and to states of others: else a fuzzer would look at the door only.
     #[test]
     fn lives_reach_decisions() {
-        let lives = (0..100).map(|seed| live(&Dice::of_seed(seed).exactly(8000)));
-        let mut all = Reach::default();
-        for life in lives {
-            all.accepted += life.accepted;
-            all.bad_tags += life.bad_tags;
-            all.decided = all.decided.max(life.decided);
-            all.height = all.height.max(life.height);
-        }
-        println!("{all:?}");
-        assert!(all.accepted > 1000 && all.bad_tags > 100 && all.decided > 2, "{all:?}");
+        let lives: Vec<Reach> = (0..100).map(|seed| live(&Dice::of_seed(seed).exactly(8000))).collect();
+        let sum = |of: fn(&Reach) -> u64| lives.iter().map(of).sum::<u64>();
+        let (accepted, bad_tags, decided) = (sum(|l| l.accepted), sum(|l| l.bad_tags), sum(|l| l.decided.into()));
+        let caught_up = lives.iter().filter(|life| life.height > life.decided).count();
+        println!(
+            "{accepted} accepted, {bad_tags} bad tags, {decided} decisions, {caught_up} lives that took over a state"
+        );
+        assert!(accepted > 1000 && bad_tags > 100 && decided > 100 && caught_up > 2);
     }
 }
