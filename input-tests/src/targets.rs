@@ -1,7 +1,7 @@
 //! What a fuzzer tries: every group of formats, and what has a memory.
 
 mod bench;
-mod pump;
+pub mod pump;
 mod recovery;
 
 use event_chain::codec::encode;
@@ -55,7 +55,9 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
             let formats = (0..).zip(group.formats);
             formats.map(|(at, format)| [&[at], &(format.make)(&mut dice)[..]].concat()).collect()
         }
-        None if name == "signed-genesis" => (0..4).map(|_| encode(&values::signed_genesis(&mut dice))).collect(),
+        None if name == "signed-genesis" => {
+            (0..4).map(|_| encode(&values::signed_genesis(&mut dice).genesis)).collect()
+        }
         None => [40, 400, 2000].map(|length| dice.exactly(length)).to_vec(),
     }
 }

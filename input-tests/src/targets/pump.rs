@@ -47,15 +47,16 @@ struct Life<'d> {
 }
 
 /// How far a life came.
-#[derive(Debug, Default)]
-struct Reach {
-    /// Messages with the right tag, and those with a wrong one.
-    accepted: u64,
-    bad_tags: u64,
-    /// Decisions.
-    decided: u32,
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// Messages with the right tag.
+    pub accepted: u64,
+    /// Those with a wrong one.
+    pub bad_tags: u64,
+    /// The last decision of its own.
+    pub decided: u32,
     /// The height in the end, which a state may have brought.
-    height: u32,
+    pub height: u32,
 }
 
 /// One life of an ECU.
@@ -63,10 +64,15 @@ struct Reach {
 /// # Panics
 /// If something does not hold that must.
 pub fn run(bytes: &[u8]) {
-    live(bytes);
+    let _ = live(bytes);
 }
 
-fn live(bytes: &[u8]) -> Reach {
+/// The same, and how far it came.
+///
+/// # Panics
+/// If something does not hold that must.
+#[must_use]
+pub fn live(bytes: &[u8]) -> Reach {
     let mut dice = Dice::of_bytes(bytes);
     let mesh = Mesh::pick(&mut dice);
     let prompt = dice.flag();
