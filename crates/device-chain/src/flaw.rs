@@ -42,6 +42,8 @@ pub enum Flaw {
     FewReadies,
     /// C1: of two votes in one slot the last one counts.
     LastVoteCounts,
+    /// C2: who prevotes and precommits a value counts as two PREVOTEs for it.
+    CountedTwice,
     /// V2: what the chain allows is voted for, whoever has seen the evidence.
     NoEvidence,
     /// L5: a single vote of a later round takes a node along.
@@ -76,7 +78,7 @@ std::thread_local! {
 impl Flaw {
     /// All of them.
     #[cfg(any(test, flaws))]
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ProofFromAll,
         Self::PolkaCertifies,
         Self::Hearsay,
@@ -91,6 +93,7 @@ impl Flaw {
         Self::SmallQuorum,
         Self::FewReadies,
         Self::LastVoteCounts,
+        Self::CountedTwice,
         Self::NoEvidence,
         Self::OneTakesAlong,
         Self::OneIsBelieved,

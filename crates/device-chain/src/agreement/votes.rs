@@ -86,6 +86,9 @@ impl Ballot {
             Some(Some(_)) => precommit,
             _ => prevote,
         });
+        if Flaw::CountedTwice.is_at_work() {
+            return self.prevotes.iter().filter(|vote| **vote == Slot::of(value)).count() + self.precommits(value);
+        }
         votes.filter(|vote| **vote == Slot::of(value)).count()
     }
 

@@ -21,6 +21,7 @@ const NOTICED: &[(Flaw, &str)] = &[
     (Flaw::SmallQuorum, "agreement::tests::scenarios::a_precommit_counts_as_its_senders_prevote"),
     (Flaw::FewReadies, "agreement::tests::scenarios::a_lock_yields_only_to_a_newer_certificate"),
     (Flaw::LastVoteCounts, "agreement::tests::scenarios::who_votes_twice_is_reported_and_counted_once"),
+    (Flaw::CountedTwice, "agreement::tests::explore::storms::storms_reach_nothing_else"),
     (Flaw::NoEvidence, "agreement::tests::scenarios::without_evidence_of_its_own_a_node_follows_f_plus_1_voters"),
     (Flaw::OneTakesAlong, "agreement::tests::scenarios::f_plus_1_voters_of_a_higher_round_take_a_node_along"),
     (Flaw::OneIsBelieved, "validator::tests::catch_up::who_is_behind_believes_no_single_one"),

@@ -1,18 +1,38 @@
 //! What becomes of a state if nothing goes wrong any more.
 
-use super::local::Local;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use super::local::{Local, Vote};
+use super::simulation::Dice;
 use super::*;
 
-/// Rounds in which all decide, as of the traces.
-const ENOUGH: Round = 5;
+/// Rounds in which all decide, also if the liar has voted ahead.
+const ENOUGH: Round = 8;
 /// Deliveries and waits that take more than so many rounds.
 const MAX_CALMS: usize = 200;
+/// Rounds in which the liar may have voted.
+const LIED_ROUNDS: Round = 3;
 
-/// Whether all decide, the same and soon, at this height: which of them proposes next depends on it. The liar is silent, its
-/// place the last.
-pub(super) fn ends(nodes: &[Local], quorum: Quorum, height: Height) -> bool {
+/// Whether all decide, the same and soon, at any of as many heights as there are validators and in any order: who proposes next
+/// depends on both. The liar, whose place is the last, is silent from here on.
+pub(super) fn ends(nodes: &[Local; 3], quorum: Quorum) -> bool {
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    let all = (1..=quorum.n as Height).flat_map(|height| orders.map(|order| (height, order)));
+    all.into_iter().all(|(height, order)| {
+        let mut hasher = DefaultHasher::new();
+        (nodes, height, order).hash(&mut hasher);
+        ends_at(&order.map(|at| nodes[at]), quorum, height, Dice::new(hasher.finish()))
+    })
+}
+
+fn ends_at(nodes: &[Local; 3], quorum: Quorum, height: Height, mut dice: Dice) -> bool {
     let mut mesh = Mesh::of((0..).zip(nodes).map(|(me, view)| view.awake(quorum, height, me)).collect());
-    (0..nodes.len()).for_each(|at| mesh.step(at));
+    for at in 0..nodes.len() {
+        for (voter, vote) in heard_before(nodes, at, &mut dice) {
+            mesh.nodes[at].instance.on_vote(vote.kind(), vote.round(), voter, vote.value(), &mut Actions::new());
+        }
+        mesh.step(at);
+    }
     let start = mesh.highest_round();
     for _ in 0..MAX_CALMS {
         mesh.calm();
@@ -24,4 +44,15 @@ pub(super) fn ends(nodes: &[Local], quorum: Quorum, height: Height) -> bool {
         }
     }
     mesh.decisions().count() == nodes.len() && !mesh.is_split()
+}
+
+/// Some votes that a node may have heard up to here, the liar's and others'.
+fn heard_before(nodes: &[Local; 3], at: usize, dice: &mut Dice) -> StdVec<(ValidatorIndex, Vote)> {
+    let liar = nodes.len() as ValidatorIndex;
+    let lies: StdVec<Vote> = Vote::all(LIED_ROUNDS).collect();
+    let mut heard: StdVec<_> = (0..dice.below(8)).map(|_| (liar, lies[dice.below(lies.len())])).collect();
+    for (other, node) in (0..).zip(nodes).filter(|(other, _)| usize::from(*other) != at) {
+        heard.extend(node.said.iter().filter(|_| dice.below(2) == 0).map(|vote| (other, vote)));
+    }
+    heard
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Rounds that are looked at, at most.
-pub(super) const MAX_EXPLORED: Round = 4;
+pub(super) const MAX_EXPLORED: Round = 3;
 /// The node that is stepped. The rules look at the place of a validator only for whose turn it is, and anybody may
 /// propose anything here; so all correct nodes take their steps from the same place.
 pub(super) const ME: ValidatorIndex = 0;
@@ -31,6 +31,11 @@ impl Vote {
     pub(super) fn new(kind: VoteKind, round: Round, value: Option<ValueId>) -> Self {
         let at = VOTES.iter().position(|vote| *vote == (kind, value)).expect("two values");
         Self(round * VOTES.len() as u8 + at as u8)
+    }
+
+    /// DECIDED, as of a correct node: what it says besides its votes (C5).
+    pub(super) const fn decided(value: ValueId) -> Self {
+        Self(MAX_EXPLORED * VOTES.len() as u8 + value)
     }
 
     pub(super) fn all(rounds: Round) -> impl Iterator<Item = Self> + Clone {
@@ -69,7 +74,7 @@ impl core::fmt::Debug for Vote {
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Votes(u32);
 
-const _: () = assert!(MAX_EXPLORED as usize * VOTES.len() <= u32::BITS as usize);
+const _: () = assert!(MAX_EXPLORED as usize * VOTES.len() + VALUES.len() <= u32::BITS as usize);
 
 impl Votes {
     pub(super) fn insert(&mut self, vote: Vote) {
@@ -85,10 +90,16 @@ impl Votes {
     }
 }
 
+impl Extend<Vote> for Votes {
+    fn extend<I: IntoIterator<Item = Vote>>(&mut self, votes: I) {
+        votes.into_iter().for_each(|vote| self.insert(vote));
+    }
+}
+
 impl FromIterator<Vote> for Votes {
     fn from_iter<I: IntoIterator<Item = Vote>>(votes: I) -> Self {
         let mut all = Self::default();
-        votes.into_iter().for_each(|vote| all.insert(vote));
+        all.extend(votes);
         all
     }
 }
@@ -106,8 +117,10 @@ pub(super) struct Local {
     pub(super) said: Votes,
     /// What of that it knows: all, by the right rules. And what it has voted nil in the present round.
     known: Votes,
+    /// What of that its journal holds: all that it cast before it had decided. Later ones only help others (L6).
+    lasting: Votes,
     pub(super) round: Round,
-    lock: Option<(Round, ValueId)>,
+    pub(super) lock: Option<(Round, ValueId)>,
     pub(super) decided: Option<(Round, ValueId)>,
 }
 
@@ -128,8 +141,8 @@ impl Local {
         node
     }
 
-    /// What is left of a node after a step, `said` before it. Every field is named, so that none is forgotten by accident.
-    pub(super) fn of(node: &Instance, said: Votes) -> Self {
+    /// What is left of a node after a step; `said` and `lasting` are its votes up to there. Every field is named, so that none is forgotten by accident.
+    pub(super) fn of(node: &Instance, said: Votes, lasting: Votes) -> Self {
         let Instance {
             round,
             lock,
@@ -183,39 +196,49 @@ impl Local {
             }
         }
         let said = said.iter().chain(known.iter()).filter(|vote| vote.value().is_some()).collect();
-        Self { said, known, round: *round, lock: *lock, decided: *decided }
+        // in which round it would be after a power cut, and with which votes there
+        let last = lasting.iter().map(Vote::round).max();
+        let precommits = |vote: Vote| {
+            lasting.iter().any(|other| (other.kind(), other.round()) == (VoteKind::Precommit, vote.round()))
+        };
+        let is_felt =
+            |vote: &Vote| Some(vote.round()) == last && (vote.kind() != VoteKind::Prevote || !precommits(*vote));
+        let lasting = lasting.iter().filter(|vote| vote.value().is_some() || is_felt(vote)).collect();
+        Self { said, known, lasting, round: *round, lock: *lock, decided: *decided }
     }
 
-    /// Lets the node do what it can. `None`: it goes where nobody looks.
-    fn stepped(&self, mut node: Instance, helps: bool, rounds: Round) -> Option<Self> {
-        let mut said = self.said;
-        loop {
-            let mut actions = Actions::new();
-            node.progress(START, &mut actions);
-            if helps && !actions.is_full() {
-                node.help(&mut actions);
-            }
-            for action in &actions {
-                let Action::Vote(kind, round, value) = *action else { continue };
-                if round >= rounds {
-                    return None;
+    /// What it is after it has done this. `None`: it goes where nobody looks.
+    fn after(&self, node: &Instance, done: &[Action], rounds: Round) -> Option<Self> {
+        let (mut said, mut lasting, mut has_decided) = (self.said, self.lasting, self.decided.is_some());
+        for action in done {
+            match *action {
+                Action::Vote(_, round, _) if round >= rounds => return None,
+                Action::Vote(kind, round, value) => {
+                    let vote = Vote::new(kind, round, value);
+                    said.insert(vote);
+                    lasting.extend((!has_decided).then_some(vote));
                 }
-                said.insert(Vote::new(kind, round, value));
-            }
-            if !actions.is_full() {
-                return (node.round < rounds).then(|| Self::of(&node, said));
+                Action::Decided(..) => has_decided = true,
+                Action::Propose(..) | Action::Equivocation(_) => {}
             }
         }
+        (node.round < rounds).then(|| Self::of(node, said, lasting))
+    }
+
+    fn stepped(&self, mut node: Instance, rounds: Round) -> Option<Self> {
+        let done = run(&mut node, false);
+        self.after(&node, &done, rounds)
     }
 
     /// A height begins.
     pub(super) fn beginning(quorum: Quorum) -> Self {
         let view = Self::default();
-        view.stepped(view.node(quorum), false, 1).expect("round 0")
+        view.stepped(view.node(quorum), 1).expect("round 0")
     }
 
-    /// It hears votes and a proposal of its round, and a wait of it is over.
-    pub(super) fn hears(&self, quorum: Quorum, heard: &Heard, rounds: Round) -> Option<Self> {
+    /// It hears votes and a proposal of its round, and a wait of it is over. What it can be then: with its power or, from the
+    /// second on, as it comes back when that goes in the middle of what it does, after each record (P1, P4).
+    pub(super) fn hears(&self, quorum: Quorum, heard: &Heard, rounds: Round) -> StdVec<Option<Self>> {
         let mut node = self.node(quorum);
         for (voter, vote) in (ME + 1..).zip(heard.votes).filter_map(|(voter, vote)| Some((voter, vote?))) {
             node.on_vote(vote.kind(), vote.round(), voter, vote.value(), &mut Actions::new());
@@ -228,17 +251,38 @@ impl Local {
         if let Some(wait) = heard.wait.and_then(|wait| waits.into_iter().nth(wait)) {
             (*wait, node.news) = (Some(START), true);
         }
-        self.stepped(node, heard.helps, rounds)
+        let done = run(&mut node, heard.helps);
+        let cut = |records: usize| {
+            let mut torn = self.after(&node, &done[..records], rounds)?;
+            torn.decided = done[..records].iter().fold(self.decided, |before, action| match *action {
+                Action::Decided(round, id) => Some((round, id)),
+                _ => before,
+            });
+            torn.loses_power(quorum, rounds)
+        };
+        core::iter::once(self.after(&node, &done, rounds)).chain((1..done.len()).map(cut)).collect()
+    }
+
+    /// It believes f + 1 who have decided this: a correct one and the liar (C5).
+    pub(super) fn believes(&self, quorum: Quorum, id: ValueId, rounds: Round) -> Option<Self> {
+        let mut node = self.node(quorum);
+        node.adopt(id);
+        self.stepped(node, rounds)
     }
 
     /// It loses power and comes back with what its journal holds.
     pub(super) fn loses_power(&self, quorum: Quorum, rounds: Round) -> Option<Self> {
         let mut node = Self::default().node(quorum);
-        for vote in self.known.iter() {
+        for vote in self.lasting.iter() {
             node.restore_vote(vote.kind(), vote.round(), vote.value());
         }
         self.decided.into_iter().for_each(|(_, id)| node.adopt(id));
-        self.stepped(node, false, rounds)
+        self.stepped(node, rounds)
+    }
+
+    /// Whether others can have heard this of it.
+    pub(super) fn has_said(&self, what: Vote) -> bool {
+        self.said.contains(what) || self.decision().map(Vote::decided) == Some(what)
     }
 
     /// The same with P for Q.
@@ -251,6 +295,7 @@ impl Local {
         Self {
             said: votes(self.said),
             known: votes(self.known),
+            lasting: votes(self.lasting),
             round: self.round,
             lock: named(self.lock),
             decided: named(self.decided),
@@ -272,6 +317,22 @@ impl Local {
         }
         (node.instance.round, node.instance.lock, node.instance.decided) = (self.round, self.lock, self.decided);
         node
+    }
+}
+
+/// Lets a node do what it can.
+pub(super) fn run(node: &mut Instance, helps: bool) -> StdVec<Action> {
+    let mut done = StdVec::new();
+    loop {
+        let mut actions = Actions::new();
+        node.progress(START, &mut actions);
+        if helps && !actions.is_full() {
+            node.help(&mut actions);
+        }
+        done.extend(actions.iter().copied());
+        if !actions.is_full() {
+            return done;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::*;
 /// A step of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Move {
-    /// What it needs of the two other correct nodes, one vote for a value of each. What it needs besides the liar says, or
+    /// What it needs of the two other correct nodes, one vote for a value, or DECIDED, of each. What it needs besides the liar says, or
     /// time does; or it is a vote for nil.
     pub(super) needs: [Option<Vote>; 2],
     pub(super) to: Local,
@@ -23,7 +23,7 @@ impl Move {
 
     /// Whether the two others, in one order or the other, have said what it needs.
     pub(super) fn is_possible(&self, others: [&Local; 2]) -> bool {
-        let has_said = |need: Option<Vote>, node: &Local| need.is_none_or(|vote| node.said.contains(vote));
+        let has_said = |need: Option<Vote>, node: &Local| need.is_none_or(|vote| node.has_said(vote));
         let [one, other] = self.needs;
         (has_said(one, others[0]) && has_said(other, others[1]))
             || (has_said(one, others[1]) && has_said(other, others[0]))
@@ -32,8 +32,11 @@ impl Move {
 
 /// The moves of a node. Of what may happen to it only the least that moves it is tried: more can happen in the next step.
 pub(super) fn moves(node: &Local, quorum: Quorum, rounds: Round) -> StdVec<Move> {
-    let cut = node.loses_power(quorum, rounds).filter(|to| to != node);
-    let mut found: HashSet<Move> = cut.map(|to| Move { needs: [None; 2], to }).into_iter().collect();
+    let cut = node.loses_power(quorum, rounds).map(|to| Move { needs: [None; 2], to });
+    let believed = [0, 1].into_iter().filter(|_| node.decided.is_none()).filter_map(|id| {
+        node.believes(quorum, id, rounds).map(|to| Move { needs: [None, Some(Vote::decided(id))], to })
+    });
+    let mut found: HashSet<Move> = cut.into_iter().chain(believed).collect();
     // what moves it, and all that has more in it
     let mut enough = HashSet::new();
     for heard in all(rounds, node.decided.is_some()).filter(|heard| matters(node, heard)) {
@@ -41,14 +44,15 @@ pub(super) fn moves(node: &Local, quorum: Quorum, rounds: Round) -> StdVec<Move>
             enough.insert(heard);
             continue;
         }
-        let to = node.hears(quorum, &heard, rounds);
-        if to != Some(*node) {
+        let outcomes = node.hears(quorum, &heard, rounds);
+        if outcomes[0] != Some(*node) {
             enough.insert(heard);
             let mut needs = [heard.votes[0], heard.votes[1]].map(|vote| vote.filter(|vote| vote.value().is_some()));
             needs.sort_unstable();
-            found.extend(to.map(|to| Move { needs, to }));
+            found.extend(outcomes.into_iter().flatten().map(|to| Move { needs, to }));
         }
     }
+    found.retain(|step| step.to != *node);
     let mut found: StdVec<_> = found.into_iter().collect();
     // what needs more for the same is no other move
     let all = found.clone();
@@ -59,7 +63,7 @@ pub(super) fn moves(node: &Local, quorum: Quorum, rounds: Round) -> StdVec<Move>
 }
 
 /// All that may happen to a node, less before more. Who of the two other correct nodes has said what does not matter.
-fn all(rounds: Round, helps: bool) -> impl Iterator<Item = Heard> {
+fn all(rounds: Round, may_help: bool) -> impl Iterator<Item = Heard> {
     let votes = move || core::iter::once(None).chain(Vote::all(rounds).map(Some));
     let of_correct =
         votes().flat_map(move |one| votes().filter(move |other| *other >= one).map(move |other| (one, other)));
@@ -67,13 +71,16 @@ fn all(rounds: Round, helps: bool) -> impl Iterator<Item = Heard> {
     of_all.flat_map(move |votes| {
         let proposals = [None, Some(0), Some(1)];
         proposals.into_iter().flat_map(move |proposal| {
-            [None, Some(0), Some(1), Some(2)].map(|wait| Heard { votes, proposal, wait, helps })
+            [None, Some(0), Some(1), Some(2)].into_iter().flat_map(move |wait| {
+                let helps = [false, true].into_iter().take(1 + usize::from(may_help));
+                helps.map(move |helps| Heard { votes, proposal, wait, helps })
+            })
         })
     })
 }
 
 /// The same with one thing less.
-fn less(heard: &Heard) -> [Heard; 5] {
+fn less(heard: &Heard) -> [Heard; 6] {
     let [one, other, liar] = heard.votes;
     [
         Heard { votes: [None, one, liar], ..*heard },
@@ -81,6 +88,7 @@ fn less(heard: &Heard) -> [Heard; 5] {
         Heard { votes: [one, other, None], ..*heard },
         Heard { proposal: None, ..*heard },
         Heard { wait: None, ..*heard },
+        Heard { helps: false, ..*heard },
     ]
 }
 

@@ -1,10 +1,10 @@
 //! Whether the exploration leaves anything out: three nodes that keep all they hear, with a clock, in a storm. Each of their
 //! steps must be one that the exploration takes, too.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::local::{Local, Vote, Votes};
-use super::moves::moves;
+use super::moves::{Move, moves};
 use super::simulation::Dice;
 use super::*;
 
@@ -15,12 +15,17 @@ struct Storm {
     rounds: Round,
     nodes: [Node; 3],
     said: [Votes; 3],
+    /// What the journals hold.
+    lasting: [Votes; 3],
 }
+
+/// Moves that were found out before.
+type Known = HashMap<Local, StdVec<Move>>;
 
 impl Storm {
     fn new(seed: u64, rounds: Round) -> Self {
         let nodes = [0, 1, 2].map(|me| Local::default().awake(FOUR, 1 + seed as Height % 4, me));
-        Self { dice: Dice::new(seed), rounds, nodes, said: Default::default() }
+        Self { dice: Dice::new(seed), rounds, nodes, said: Default::default(), lasting: Default::default() }
     }
 
     fn any<T>(&mut self, of: impl Iterator<Item = T> + Clone) -> Option<T> {
@@ -29,7 +34,7 @@ impl Storm {
     }
 
     fn view(&self, at: usize) -> Local {
-        Local::of(&self.nodes[at].instance, self.said[at])
+        Local::of(&self.nodes[at].instance, self.said[at], self.lasting[at])
     }
 
     fn hears(&mut self, at: usize, voter: ValidatorIndex, vote: Option<Vote>) {
@@ -50,7 +55,7 @@ impl Storm {
         let before = &self.nodes[at];
         let (height, decided) = (before.instance.height, before.instance.decided);
         let mut node = Local::default().awake(FOUR, height, at as ValidatorIndex);
-        for vote in self.said[at].iter() {
+        for vote in self.lasting[at].iter() {
             node.instance.restore_vote(vote.kind(), vote.round(), vote.value());
         }
         decided.into_iter().for_each(|(_, id)| node.instance.adopt(id));
@@ -61,9 +66,9 @@ impl Storm {
     /// Something happens to a node; which one. `None` if it went into a round that is not looked at.
     fn step(&mut self) -> Option<usize> {
         let (at, rounds) = (self.dice.below(3), self.rounds);
+        let other = (at + 1 + self.dice.below(2)) % 3;
         match self.dice.below(12) {
             0..=6 => {
-                let other = (at + 1 + self.dice.below(2)) % 3;
                 let vote = self.any(self.said[other].iter());
                 self.hears(at, other as ValidatorIndex, vote);
             }
@@ -76,11 +81,15 @@ impl Storm {
                 self.is_proposed(at, round);
             }
             10 => self.nodes[at].now = self.nodes[at].now.plus(self.dice.below(9_000) as u64),
-            _ if self.dice.below(8) == 0 => self.loses_power(at),
-            _ => {}
+            _ => match (self.dice.below(8), self.nodes[other].instance.decided) {
+                (0, _) => self.loses_power(at),
+                (1, Some((_, id))) => self.nodes[at].instance.adopt(id),
+                _ => {}
+            },
         }
         let helps = self.dice.below(2) == 0;
         let node = &mut self.nodes[at];
+        let mut has_decided = node.instance.decided.is_some();
         let mut actions = StdVec::new();
         loop {
             let mut out = Actions::new();
@@ -96,7 +105,12 @@ impl Storm {
         for action in actions {
             match action {
                 Action::Vote(_, round, _) if round >= rounds => return None,
-                Action::Vote(kind, round, value) => self.said[at].insert(Vote::new(kind, round, value)),
+                Action::Vote(kind, round, value) => {
+                    let vote = Vote::new(kind, round, value);
+                    self.said[at].insert(vote);
+                    self.lasting[at].extend((!has_decided).then_some(vote));
+                }
+                Action::Decided(..) => has_decided = true,
                 // heard by itself at once: no value of its own, for there are two
                 Action::Propose(round, choice) if round < rounds => {
                     self.nodes[at].instance.on_proposal(round, at as ValidatorIndex, choice.unwrap_or(0));
@@ -108,13 +122,17 @@ impl Storm {
     }
 
     /// Whether the exploration goes from one view of a node to another, in a few steps, with what the others have said.
-    fn is_explored(&self, at: usize, from: Local, to: Local) -> bool {
+    fn is_explored(&self, at: usize, from: Local, to: Local, known: &mut Known) -> bool {
         let others = [self.view((at + 1) % 3), self.view((at + 2) % 3)];
         let (mut met, mut edge) = (HashSet::from([from]), std::vec![from]);
         while !met.contains(&to) {
-            let steps = edge.iter().flat_map(|view| moves(view, FOUR, self.rounds));
-            let possible = steps.filter(|step| step.is_possible([&others[0], &others[1]])).map(|step| step.to);
-            edge = possible.filter(|view| met.insert(*view)).collect();
+            let mut next = StdVec::new();
+            for view in &edge {
+                let steps = known.entry(*view).or_insert_with(|| moves(view, FOUR, self.rounds));
+                next.extend(steps.iter().filter(|step| step.is_possible([&others[0], &others[1]])).map(|step| step.to));
+            }
+            next.retain(|view| met.insert(*view));
+            edge = next;
             if edge.is_empty() {
                 return false;
             }
@@ -123,19 +141,61 @@ impl Storm {
     }
 }
 
-#[test]
-fn storms_reach_nothing_else() {
-    let mut moved = 0;
-    for seed in 0..200 {
-        let mut storm = Storm::new(seed, 2);
+/// What must have happened for the storms to mean anything.
+fn notable(from: &Local, to: &Local) -> [(&'static str, bool); 5] {
+    let (before, after) = (from.lock.map(|(_, id)| id), to.lock.map(|(_, id)| id));
+    [
+        ("a decision of round 0", from.decided.is_none() && to.decided.is_some_and(|(round, _)| round == 0)),
+        ("a decision of a later round", from.decided.is_none() && to.decided.is_some_and(|(round, _)| round > 0)),
+        ("a lock on another value", before.is_some() && before != after),
+        ("a power cut that is felt", to.round < from.round),
+        ("help", from.decided.is_some() && from.said != to.said),
+    ]
+}
+
+/// The storms in which the exploration does not take a step that a node takes.
+fn missing(seeds: u64, rounds: Round) -> usize {
+    let (mut known, mut seen, mut missing, mut moved) = (Known::new(), BTreeMap::new(), 0, 0);
+    for seed in 0..seeds {
+        let mut storm = Storm::new(seed, rounds);
         for _ in 0..150 {
             let before = [0, 1, 2].map(|at| storm.view(at));
             let Some(at) = storm.step() else { break };
             let (from, to) = (before[at], storm.view(at));
-            moved += usize::from(from != to);
-            assert!(storm.is_explored(at, from, to), "seed {seed}: from {from:?}\nto {to:?}");
+            if from == to {
+                continue;
+            }
+            moved += 1;
+            for (what, happened) in notable(&from, &to) {
+                *seen.entry(what).or_insert(0) += u32::from(happened);
+            }
+            if !storm.is_explored(at, from, to, &mut known) {
+                missing += 1;
+                if missing == 1 {
+                    std::println!("seed {seed}: from {from:?}\nto {to:?}");
+                }
+                break;
+            }
         }
     }
-    assert!(moved > 1_000, "{moved} steps");
-    std::println!("{moved} steps of storms, all of them explored");
+    std::println!("{moved} steps of {seeds} storms of {rounds} rounds, {missing} of them not explored: {seen:?}");
+    assert!(seen.values().all(|count| *count > 0), "{seen:?}");
+    missing
+}
+
+#[test]
+fn storms_reach_nothing_else() {
+    assert_eq!(missing(6_000, 2), 0);
+}
+
+#[test]
+#[ignore = "minutes: scripts/prove"]
+fn storms_of_three_rounds_reach_nothing_else() {
+    assert_eq!(missing(20_000, 3), 0);
+}
+
+/// A step hears one vote of each voter, so that only this tells who counts a voter twice.
+#[test]
+fn storms_tell_who_counts_twice() {
+    assert_ne!(Flaw::CountedTwice.during(|| missing(1_000, 2)), 0);
 }

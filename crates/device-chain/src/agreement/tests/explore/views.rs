@@ -78,8 +78,8 @@ impl Views {
 
     /// Where one node of these can go.
     pub(super) fn next(&self, from: View, others: [View; 2]) -> impl Iterator<Item = View> {
-        let said = others.map(|other| self.view(other).said);
-        let has = move |at: usize, need: Option<Vote>| need.is_none_or(|vote| said[at].contains(vote));
+        let others = others.map(|other| self.view(other));
+        let has = move |at: usize, need: Option<Vote>| need.is_none_or(|vote| others[at].has_said(vote));
         let can =
             move |[one, other]: [Option<Vote>; 2]| (has(0, one) && has(1, other)) || (has(1, one) && has(0, other));
         self.steps[from as usize].iter().flatten().filter(move |step| can(step.needs)).map(|step| step.to)
