@@ -195,7 +195,7 @@ impl Local {
                 known.insert(Vote::new(VoteKind::Ready, at, Some(id)));
             }
         }
-        let said = said.iter().chain(known.iter()).filter(|vote| vote.value().is_some()).collect();
+        let said = said.iter().filter(|vote| vote.value().is_some()).collect();
         // in which round it would be after a power cut, and with which votes there
         let last = lasting.iter().map(Vote::round).max();
         let precommits = |vote: Vote| {

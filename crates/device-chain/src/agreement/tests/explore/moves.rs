@@ -59,6 +59,7 @@ pub(super) fn moves(node: &Local, quorum: Quorum, rounds: Round) -> StdVec<Move>
     let covers =
         |less: &Move, more: &Move| less.to == more.to && less.needs != more.needs && less.needs_no_more_than(more);
     found.retain(|step| !all.iter().any(|other| covers(other, step)));
+    found.sort_unstable(); // the same each time
     found
 }
 
