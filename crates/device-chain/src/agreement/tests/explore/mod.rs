@@ -58,7 +58,7 @@ fn two_rounds_end_from_more_of_them() {
 }
 
 #[test]
-#[ignore = "minutes: scripts/prove"]
+#[ignore = "longer: scripts/prove three-rounds"]
 fn three_rounds_agree() {
     assert_eq!(World::explore(FOUR, 3, Must::Agree), None);
 }
@@ -88,6 +88,11 @@ fn these_rules_are_needed_too() {
         (Flaw::LockForgotten, 2, Must::Agree),
         (Flaw::PrevotesForgotten, 2, Must::Agree),
         (Flaw::ReadiesForgotten, 2, Must::End(1)),
-        (Flaw::OldProofUnlocks, 3, Must::Agree),
     ]);
+}
+
+#[test]
+#[ignore = "longer: scripts/prove three-rounds"]
+fn three_rounds_need_newer_certificates() {
+    are_needed(&[(Flaw::OldProofUnlocks, 3, Must::Agree)]);
 }
