@@ -226,7 +226,7 @@ impl Local {
     }
 
     fn stepped(&self, mut node: Instance, rounds: Round) -> Option<Self> {
-        let done = run(&mut node, false);
+        let done = run(&mut node, START, false);
         self.after(&node, &done, rounds)
     }
 
@@ -251,7 +251,7 @@ impl Local {
         if let Some(wait) = heard.wait.and_then(|wait| waits.into_iter().nth(wait)) {
             (*wait, node.news) = (Some(START), true);
         }
-        let done = run(&mut node, heard.helps);
+        let done = run(&mut node, START, heard.helps);
         let cut = |records: usize| {
             let mut torn = self.after(&node, &done[..records], rounds)?;
             torn.decided = done[..records].iter().fold(self.decided, |before, action| match *action {
@@ -321,11 +321,11 @@ impl Local {
 }
 
 /// Lets a node do what it can.
-pub(super) fn run(node: &mut Instance, helps: bool) -> StdVec<Action> {
+pub(super) fn run(node: &mut Instance, now: Micros, helps: bool) -> StdVec<Action> {
     let mut done = StdVec::new();
     loop {
         let mut actions = Actions::new();
-        node.progress(START, &mut actions);
+        node.progress(now, &mut actions);
         if helps && !actions.is_full() {
             node.help(&mut actions);
         }

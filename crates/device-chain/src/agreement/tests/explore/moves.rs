@@ -23,11 +23,14 @@ impl Move {
 
     /// Whether the two others, in one order or the other, have said what it needs.
     pub(super) fn is_possible(&self, others: [&Local; 2]) -> bool {
-        let has_said = |need: Option<Vote>, node: &Local| need.is_none_or(|vote| node.has_said(vote));
-        let [one, other] = self.needs;
-        (has_said(one, others[0]) && has_said(other, others[1]))
-            || (has_said(one, others[1]) && has_said(other, others[0]))
+        have_said(self.needs, others)
     }
+}
+
+/// The same of the needs alone.
+pub(super) fn have_said([one, other]: [Option<Vote>; 2], [first, second]: [&Local; 2]) -> bool {
+    let has = |node: &Local, need: Option<Vote>| need.is_none_or(|vote| node.has_said(vote));
+    (has(first, one) && has(second, other)) || (has(second, one) && has(first, other))
 }
 
 /// The moves of a node. Of what may happen to it only the least that moves it is tried: more can happen in the next step.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::local::{Local, Vote, Votes};
+use super::local::{Local, Vote, Votes, run};
 use super::moves::{Move, moves};
 use super::simulation::Dice;
 use super::*;
@@ -90,19 +90,7 @@ impl Storm {
         let helps = self.dice.below(2) == 0;
         let node = &mut self.nodes[at];
         let mut has_decided = node.instance.decided.is_some();
-        let mut actions = StdVec::new();
-        loop {
-            let mut out = Actions::new();
-            node.instance.progress(node.now, &mut out);
-            if helps && !out.is_full() {
-                node.instance.help(&mut out);
-            }
-            actions.extend(out.iter().copied());
-            if !out.is_full() {
-                break;
-            }
-        }
-        for action in actions {
+        for action in run(&mut node.instance, node.now, helps) {
             match action {
                 Action::Vote(_, round, _) if round >= rounds => return None,
                 Action::Vote(kind, round, value) => {

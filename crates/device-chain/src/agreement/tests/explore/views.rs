@@ -4,7 +4,7 @@ use std::boxed::Box;
 use std::collections::HashMap;
 
 use super::local::{Local, Vote};
-use super::moves::moves;
+use super::moves::{have_said, moves};
 use super::*;
 
 /// A view by its number.
@@ -79,9 +79,7 @@ impl Views {
     /// Where one node of these can go.
     pub(super) fn next(&self, from: View, others: [View; 2]) -> impl Iterator<Item = View> {
         let others = others.map(|other| self.view(other));
-        let has = move |at: usize, need: Option<Vote>| need.is_none_or(|vote| others[at].has_said(vote));
-        let can =
-            move |[one, other]: [Option<Vote>; 2]| (has(0, one) && has(1, other)) || (has(1, one) && has(0, other));
-        self.steps[from as usize].iter().flatten().filter(move |step| can(step.needs)).map(|step| step.to)
+        let steps = self.steps[from as usize].iter().flatten();
+        steps.filter(move |step| have_said(step.needs, others)).map(|step| step.to)
     }
 }
