@@ -8,7 +8,7 @@
 mod proposals;
 mod rules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 mod votes;
 

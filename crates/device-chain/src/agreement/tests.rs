@@ -1,6 +1,6 @@
 //! The rules of one height as scenarios. `n4` and `n7` are meshes of four and seven; node 0 is the one looked at.
 
-mod explore;
+pub(crate) mod explore;
 mod mesh;
 mod scenarios;
 mod simulation;

@@ -9,6 +9,7 @@ pub(super) const MAX_EXPLORED: Round = 3;
 pub(super) const ME: ValidatorIndex = 0;
 /// What there is to vote for, by place.
 const VALUES: [Hash; 2] = [P, Q];
+pub(super) const IDS: [ValueId; 2] = [0, 1];
 /// Votes that one validator can cast in a round: PREVOTE for nil, P, Q; READY for P, Q; PRECOMMIT for nil, P, Q.
 const VOTES: [(VoteKind, Option<ValueId>); 8] = [
     (VoteKind::Prevote, None),
@@ -25,10 +26,10 @@ const PENDING: Option<Micros> = Some(Micros(u64::MAX));
 
 /// A vote of some voter, by its place in [`VOTES`] and its round.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Vote(u8);
+pub(crate) struct Vote(u8);
 
 impl Vote {
-    pub(super) fn new(kind: VoteKind, round: Round, value: Option<ValueId>) -> Self {
+    pub(crate) fn new(kind: VoteKind, round: Round, value: Option<ValueId>) -> Self {
         let at = VOTES.iter().position(|vote| *vote == (kind, value)).expect("two values");
         Self(round * VOTES.len() as u8 + at as u8)
     }
@@ -42,15 +43,15 @@ impl Vote {
         (0..rounds * VOTES.len() as u8).map(Self)
     }
 
-    pub(super) const fn round(self) -> Round {
+    pub(crate) const fn round(self) -> Round {
         self.0 / VOTES.len() as u8
     }
 
-    pub(super) fn kind(self) -> VoteKind {
+    pub(crate) fn kind(self) -> VoteKind {
         self.parts().0
     }
 
-    pub(super) fn value(self) -> Option<ValueId> {
+    pub(crate) fn value(self) -> Option<ValueId> {
         self.parts().1
     }
 
@@ -72,12 +73,12 @@ impl core::fmt::Debug for Vote {
 
 /// A set of votes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Votes(u32);
+pub(crate) struct Votes(u32);
 
 const _: () = assert!(MAX_EXPLORED as usize * VOTES.len() + VALUES.len() <= u32::BITS as usize);
 
 impl Votes {
-    pub(super) fn insert(&mut self, vote: Vote) {
+    pub(crate) fn insert(&mut self, vote: Vote) {
         self.0 |= 1 << vote.0;
     }
 
@@ -85,7 +86,7 @@ impl Votes {
         self.0 & 1 << vote.0 != 0
     }
 
-    pub(super) fn iter(self) -> impl Iterator<Item = Vote> + Clone {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Vote> + Clone {
         Vote::all(MAX_EXPLORED).filter(move |vote| self.contains(*vote))
     }
 }
@@ -112,16 +113,18 @@ impl core::fmt::Debug for Votes {
 
 /// What a node keeps between two steps. What it has heard from others is not kept, for it can be heard again at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Local {
+pub(crate) struct Local {
     /// What it has ever voted for: others may have heard it.
-    pub(super) said: Votes,
+    pub(crate) said: Votes,
     /// What of that it knows: all, by the right rules. And what it has voted nil in the present round.
-    known: Votes,
+    pub(crate) known: Votes,
     /// What of that its journal holds: all that it cast before it had decided. Later ones only help others (L6).
-    lasting: Votes,
-    pub(super) round: Round,
+    pub(crate) lasting: Votes,
+    pub(crate) round: Round,
     pub(super) lock: Option<(Round, ValueId)>,
-    pub(super) decided: Option<(Round, ValueId)>,
+    pub(crate) decided: Option<(Round, ValueId)>,
+    /// It has lost its memory and does not vote (P5).
+    pub(crate) listens: bool,
 }
 
 impl Local {
@@ -134,21 +137,30 @@ impl Local {
         for vote in self.known.iter() {
             node.record(vote.kind(), vote.round(), ME, vote.value());
         }
-        (node.round, node.lock, node.decided) = (self.round, self.lock, self.decided);
-        (node.propose_until, node.prevote_until, node.precommit_until) = (PENDING, PENDING, PENDING);
-        // whose turn it is is told to nobody: proposals come from everywhere
-        node.proposed = true;
+        node.set_may_vote(!self.listens);
+        self.goes_on_in(&mut node, IDS);
         node
     }
 
-    /// What is left of a node after a step; `said` and `lasting` are its votes up to there. Every field is named, so that none is forgotten by accident.
-    pub(super) fn of(node: &Instance, said: Votes, lasting: Votes) -> Self {
+    /// Lets a node that has the votes go on from where this is, with nothing heard and time standing still. `ids` are its places of the values.
+    pub(crate) fn goes_on_in(&self, node: &mut Instance, ids: [ValueId; 2]) {
+        let named = |name: Option<(Round, ValueId)>| name.map(|(round, id)| (round, ids[usize::from(id)]));
+        (node.round, node.lock, node.decided) = (self.round, named(self.lock), named(self.decided));
+        (node.propose_until, node.prevote_until, node.precommit_until) = (PENDING, PENDING, PENDING);
+        // whose turn it is is told to nobody: proposals come from everywhere
+        (node.proposed, node.news) = (true, true);
+    }
+
+    /// What is left of a node after a step; `said` and `lasting` are its votes up to there, `ids` its places of the values. Every
+    /// field is named, so that none is forgotten by accident.
+    pub(crate) fn of(node: &Instance, said: Votes, lasting: Votes, ids: [ValueId; 2]) -> Self {
         let Instance {
             round,
             lock,
             decided,
             me,
             ballots,
+            may_vote,
             // the same at each step
             height: _,
             parent: _,
@@ -156,7 +168,6 @@ impl Local {
             quorum: _,
             members: _,
             timeouts: _,
-            may_vote: _,
             values: _,
             standings: _,
             reluctance: _,
@@ -182,6 +193,8 @@ impl Local {
             restored: _,
             news: _,
         } = node;
+        let name = |id: ValueId| ids.iter().position(|known| *known == id).expect("one of the two") as ValueId;
+        let named = |held: Option<(Round, ValueId)>| held.map(|(round, id)| (round, name(id)));
         let mut known = Votes::default();
         for (at, ballot) in (0..MAX_EXPLORED).zip(ballots) {
             for kind in [VoteKind::Prevote, VoteKind::Precommit] {
@@ -189,10 +202,10 @@ impl Local {
                 let is_over =
                     at < *round || (kind == VoteKind::Prevote && ballot.of(VoteKind::Precommit, *me).is_some());
                 let vote = ballot.of(kind, *me).filter(|value| value.is_some() || !is_over);
-                vote.into_iter().for_each(|value| known.insert(Vote::new(kind, at, value)));
+                vote.into_iter().for_each(|value| known.insert(Vote::new(kind, at, value.map(name))));
             }
-            for id in (0..VALUES.len() as ValueId).filter(|id| ballot.is_ready(*me, *id)) {
-                known.insert(Vote::new(VoteKind::Ready, at, Some(id)));
+            for id in ids.into_iter().filter(|id| ballot.is_ready(*me, *id)) {
+                known.insert(Vote::new(VoteKind::Ready, at, Some(name(id))));
             }
         }
         let said = said.iter().filter(|vote| vote.value().is_some()).collect();
@@ -204,11 +217,12 @@ impl Local {
         let is_felt =
             |vote: &Vote| Some(vote.round()) == last && (vote.kind() != VoteKind::Prevote || !precommits(*vote));
         let lasting = lasting.iter().filter(|vote| vote.value().is_some() || is_felt(vote)).collect();
-        Self { said, known, lasting, round: *round, lock: *lock, decided: *decided }
+        let (lock, decided) = (named(*lock), named(*decided));
+        Self { said, known, lasting, round: *round, lock, decided, listens: !may_vote }
     }
 
     /// What it is after it has done this. `None`: it goes where nobody looks.
-    fn after(&self, node: &Instance, done: &[Action], rounds: Round) -> Option<Self> {
+    pub(super) fn after(&self, node: &Instance, done: &[Action], rounds: Round) -> Option<Self> {
         let (mut said, mut lasting, mut has_decided) = (self.said, self.lasting, self.decided.is_some());
         for action in done {
             match *action {
@@ -222,62 +236,7 @@ impl Local {
                 Action::Propose(..) | Action::Equivocation(_) => {}
             }
         }
-        (node.round < rounds).then(|| Self::of(node, said, lasting))
-    }
-
-    fn stepped(&self, mut node: Instance, rounds: Round) -> Option<Self> {
-        let done = run(&mut node, START, false);
-        self.after(&node, &done, rounds)
-    }
-
-    /// A height begins.
-    pub(super) fn beginning(quorum: Quorum) -> Self {
-        let view = Self::default();
-        view.stepped(view.node(quorum), 1).expect("round 0")
-    }
-
-    /// It hears votes and a proposal of its round, and a wait of it is over. What it can be then: with its power or, from the
-    /// second on, as it comes back when that goes in the middle of what it does, after each record (P1, P4).
-    pub(super) fn hears(&self, quorum: Quorum, heard: &Heard, rounds: Round) -> StdVec<Option<Self>> {
-        let mut node = self.node(quorum);
-        for (voter, vote) in (ME + 1..).zip(heard.votes).filter_map(|(voter, vote)| Some((voter, vote?))) {
-            node.on_vote(vote.kind(), vote.round(), voter, vote.value(), &mut Actions::new());
-        }
-        if let Some(id) = heard.proposal {
-            let proposer = if node.round == 0 { ME } else { node.proposer(node.round) };
-            node.on_proposal(node.round, proposer, id);
-        }
-        let waits = [&mut node.propose_until, &mut node.prevote_until, &mut node.precommit_until];
-        if let Some(wait) = heard.wait.and_then(|wait| waits.into_iter().nth(wait)) {
-            (*wait, node.news) = (Some(START), true);
-        }
-        let done = run(&mut node, START, heard.helps);
-        let cut = |records: usize| {
-            let mut torn = self.after(&node, &done[..records], rounds)?;
-            torn.decided = done[..records].iter().fold(self.decided, |before, action| match *action {
-                Action::Decided(round, id) => Some((round, id)),
-                _ => before,
-            });
-            torn.loses_power(quorum, rounds)
-        };
-        core::iter::once(self.after(&node, &done, rounds)).chain((1..done.len()).map(cut)).collect()
-    }
-
-    /// It believes f + 1 who have decided this: a correct one and the liar (C5).
-    pub(super) fn believes(&self, quorum: Quorum, id: ValueId, rounds: Round) -> Option<Self> {
-        let mut node = self.node(quorum);
-        node.adopt(id);
-        self.stepped(node, rounds)
-    }
-
-    /// It loses power and comes back with what its journal holds.
-    pub(super) fn loses_power(&self, quorum: Quorum, rounds: Round) -> Option<Self> {
-        let mut node = Self::default().node(quorum);
-        for vote in self.lasting.iter() {
-            node.restore_vote(vote.kind(), vote.round(), vote.value());
-        }
-        self.decided.into_iter().for_each(|(_, id)| node.adopt(id));
-        self.stepped(node, rounds)
+        (node.round < rounds).then(|| Self::of(node, said, lasting, IDS))
     }
 
     /// Whether others can have heard this of it.
@@ -299,10 +258,11 @@ impl Local {
             round: self.round,
             lock: named(self.lock),
             decided: named(self.decided),
+            listens: self.listens,
         }
     }
 
-    pub(super) fn decision(&self) -> Option<ValueId> {
+    pub(crate) fn decision(&self) -> Option<ValueId> {
         self.decided.map(|(_, id)| id)
     }
 
@@ -318,32 +278,4 @@ impl Local {
         (node.instance.round, node.instance.lock, node.instance.decided) = (self.round, self.lock, self.decided);
         node
     }
-}
-
-/// Lets a node do what it can.
-pub(super) fn run(node: &mut Instance, now: Micros, helps: bool) -> StdVec<Action> {
-    let mut done = StdVec::new();
-    loop {
-        let mut actions = Actions::new();
-        node.progress(now, &mut actions);
-        if helps && !actions.is_full() {
-            node.help(&mut actions);
-        }
-        done.extend(actions.iter().copied());
-        if !actions.is_full() {
-            return done;
-        }
-    }
-}
-
-/// What happens to a node in one step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Heard {
-    /// Of the two other correct nodes, and of the liar.
-    pub(super) votes: [Option<Vote>; 3],
-    pub(super) proposal: Option<ValueId>,
-    /// Which wait is over: for a proposal, for prevotes, for precommits.
-    pub(super) wait: Option<usize>,
-    /// Somebody who votes after this node has decided asks for its help (L6).
-    pub(super) helps: bool,
 }

@@ -26,11 +26,12 @@
 //! Rounds are bounded: what would enter a later one is not followed.
 
 mod calm;
-mod local;
-mod moves;
+pub(crate) mod engine;
+pub(crate) mod local;
+pub(crate) mod moves;
 mod storms;
 mod views;
-mod world;
+pub(crate) mod world;
 
 use std::vec::Vec as StdVec;
 

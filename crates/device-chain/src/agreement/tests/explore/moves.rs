@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::local::{Heard, Local, Vote};
+use super::engine::{Engine, Heard};
+use super::local::{Local, Vote};
 use super::*;
 
 /// A step of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Move {
+pub(crate) struct Move {
     /// What it needs of the two other correct nodes, one vote for a value, or DECIDED, of each. What it needs besides the liar says, or
     /// time does; or it is a vote for nil.
     pub(super) needs: [Option<Vote>; 2],
@@ -34,12 +35,16 @@ pub(super) fn have_said([one, other]: [Option<Vote>; 2], [first, second]: [&Loca
 }
 
 /// The moves of a node. Of what may happen to it only the least that moves it is tried: more can happen in the next step.
-pub(super) fn moves(node: &Local, quorum: Quorum, rounds: Round) -> StdVec<Move> {
-    let cut = node.loses_power(quorum, rounds).map(|to| Move { needs: [None; 2], to });
+pub(crate) fn moves(node: &Local, engine: &impl Engine, rounds: Round) -> StdVec<Move> {
+    let alone = engine
+        .loses_power(node, rounds)
+        .into_iter()
+        .chain(engine.suffers(node, rounds))
+        .map(|to| Move { needs: [None; 2], to });
     let believed = [0, 1].into_iter().filter(|_| node.decided.is_none()).filter_map(|id| {
-        node.believes(quorum, id, rounds).map(|to| Move { needs: [None, Some(Vote::decided(id))], to })
+        engine.believes(node, id, rounds).map(|to| Move { needs: [None, Some(Vote::decided(id))], to })
     });
-    let mut found: HashSet<Move> = cut.into_iter().chain(believed).collect();
+    let mut found: HashSet<Move> = alone.chain(believed).collect();
     // what moves it, and all that has more in it
     let mut enough = HashSet::new();
     for heard in all(rounds, node.decided.is_some()).filter(|heard| matters(node, heard)) {
@@ -47,7 +52,7 @@ pub(super) fn moves(node: &Local, quorum: Quorum, rounds: Round) -> StdVec<Move>
             enough.insert(heard);
             continue;
         }
-        let outcomes = node.hears(quorum, &heard, rounds);
+        let outcomes = engine.hears(node, &heard, rounds);
         if outcomes[0] != Some(*node) {
             enough.insert(heard);
             let mut needs = [heard.votes[0], heard.votes[1]].map(|vote| vote.filter(|vote| vote.value().is_some()));

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::local::{Local, Vote, Votes, run};
+use super::engine::run;
+use super::local::{IDS, Local, Vote, Votes};
 use super::moves::{Move, moves};
 use super::simulation::Dice;
 use super::*;
@@ -34,7 +35,7 @@ impl Storm {
     }
 
     fn view(&self, at: usize) -> Local {
-        Local::of(&self.nodes[at].instance, self.said[at], self.lasting[at])
+        Local::of(&self.nodes[at].instance, self.said[at], self.lasting[at], IDS)
     }
 
     fn hears(&mut self, at: usize, voter: ValidatorIndex, vote: Option<Vote>) {
@@ -116,7 +117,7 @@ impl Storm {
         while !met.contains(&to) {
             let mut next = StdVec::new();
             for view in &edge {
-                let steps = known.entry(*view).or_insert_with(|| moves(view, FOUR, self.rounds));
+                let steps = known.entry(*view).or_insert_with(|| moves(view, &FOUR, self.rounds));
                 next.extend(steps.iter().filter(|step| step.is_possible([&others[0], &others[1]])).map(|step| step.to));
             }
             next.retain(|view| met.insert(*view));

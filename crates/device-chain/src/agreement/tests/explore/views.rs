@@ -3,6 +3,7 @@
 use std::boxed::Box;
 use std::collections::HashMap;
 
+use super::engine::Engine;
 use super::local::{Local, Vote};
 use super::moves::{have_said, moves};
 use super::*;
@@ -18,8 +19,8 @@ struct Step {
 }
 
 /// All views met so far.
-pub(super) struct Views {
-    quorum: Quorum,
+pub(super) struct Views<E> {
+    engine: E,
     rounds: Round,
     all: StdVec<Local>,
     numbers: HashMap<Local, View>,
@@ -28,10 +29,10 @@ pub(super) struct Views {
     steps: StdVec<Option<Box<[Step]>>>,
 }
 
-impl Views {
-    pub(super) fn new(quorum: Quorum, rounds: Round) -> Self {
+impl<E: Engine> Views<E> {
+    pub(super) fn new(engine: E, rounds: Round) -> Self {
         let (all, numbers, mirrored, steps) = Default::default();
-        Self { quorum, rounds, all, numbers, mirrored, steps }
+        Self { engine, rounds, all, numbers, mirrored, steps }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -59,6 +60,10 @@ impl Views {
         new
     }
 
+    pub(super) fn all(self) -> StdVec<Local> {
+        self.all
+    }
+
     pub(super) fn view(&self, number: View) -> &Local {
         &self.all[number as usize]
     }
@@ -70,7 +75,7 @@ impl Views {
     /// Finds out where a view leads, once.
     pub(super) fn learn(&mut self, from: View) {
         if self.steps[from as usize].is_none() {
-            let found = moves(&self.all[from as usize], self.quorum, self.rounds);
+            let found = moves(&self.all[from as usize], &self.engine, self.rounds);
             let steps = found.into_iter().map(|step| Step { needs: step.needs, to: self.number(step.to) }).collect();
             self.steps[from as usize] = Some(steps);
         }

@@ -7,6 +7,7 @@ use std::string::String;
 use std::time::Instant;
 
 use super::calm::ends;
+use super::engine::Engine;
 use super::local::Local;
 use super::views::{View, Views};
 use super::*;
@@ -18,11 +19,11 @@ const VIEW_BITS: u32 = 21;
 
 /// The views of the correct nodes, in ascending order, for who is who does not matter; of a state and its mirror image, P for
 /// Q, the lesser one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct State(u64);
 
 impl State {
-    fn of(views: &Views, nodes: [View; CORRECT]) -> Self {
+    fn of<E: Engine>(views: &Views<E>, nodes: [View; CORRECT]) -> Self {
         let pack = |mut nodes: [View; CORRECT]| {
             nodes.sort_unstable();
             assert!(nodes[CORRECT - 1] >> VIEW_BITS == 0, "too many views");
@@ -57,7 +58,7 @@ impl Hasher for Mix {
 
 /// What must hold in every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Must {
+pub(crate) enum Must {
     /// No two have decided differently.
     Agree,
     /// From here on, if the liar is silent and nothing is lost, all decide the same within eight rounds, whoever's turn it is.
@@ -82,19 +83,32 @@ impl Must {
     }
 }
 
-pub(super) struct World {
+pub(crate) struct World<E> {
     quorum: Quorum,
     must: Must,
-    views: Views,
+    views: Views<E>,
     /// States met, and from where.
     met: HashMap<State, State, BuildHasherDefault<Mix>>,
 }
 
-impl World {
+impl<E: Engine + Sync> World<E> {
     /// Goes everywhere, as long as all is as it must be. What happens on the way to where it is not, if it is not.
-    pub(super) fn explore(quorum: Quorum, rounds: Round, must: Must) -> Option<StdVec<[Local; CORRECT]>> {
-        let mut world = Self { quorum, must, views: Views::new(quorum, rounds), met: HashMap::default() };
-        let beginning = world.views.number(Local::beginning(quorum));
+    pub(crate) fn explore(engine: E, rounds: Round, must: Must) -> Option<StdVec<[Local; CORRECT]>> {
+        let (world, broken) = Self::everywhere(engine, rounds, must);
+        broken.map(|state| world.way_to(state))
+    }
+
+    /// All views that a node can have.
+    pub(crate) fn views(engine: E, rounds: Round) -> StdVec<Local> {
+        let (world, broken) = Self::everywhere(engine, rounds, Must::Agree);
+        assert_eq!(broken, None);
+        world.views.all()
+    }
+
+    fn everywhere(engine: E, rounds: Round, must: Must) -> (Self, Option<State>) {
+        let (quorum, beginning) = (engine.quorum(), engine.beginning());
+        let mut world = Self { quorum, must, views: Views::new(engine, rounds), met: HashMap::default() };
+        let beginning = world.views.number(beginning);
         let first = State::of(&world.views, [beginning; CORRECT]);
         world.met.insert(first, first);
         let (start, mut edge, mut depth, mut steps) = (Instant::now(), std::vec![first], 0, 0_u64);
@@ -117,7 +131,7 @@ impl World {
             start.elapsed().as_secs_f64(),
             memory(),
         );
-        broken.map(|state| world.way_to(state))
+        (world, broken)
     }
 
     /// The states one step beyond these that were not met before.
