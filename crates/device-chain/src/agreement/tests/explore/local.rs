@@ -239,6 +239,25 @@ impl Local {
         (node.round < rounds).then(|| Self::of(node, said, lasting, IDS))
     }
 
+    /// The same if it has already given all the help that it can ever give, once it has decided (L6): it has voted for that in every
+    /// round. What it can still say is READY for another value.
+    pub(super) fn generous(self, rounds: Round) -> Self {
+        let Some(decision) = self.decision() else { return self };
+        let of_round = |round| VOTES.map(|(kind, value)| Vote::new(kind, round, value));
+        let help = (0..rounds).flat_map(of_round).filter(|vote| vote.value() == Some(decision));
+        let said = self.said.iter().chain(help).collect::<Votes>();
+        let is_known = |vote: &Vote| vote.value() == Some(decision) || vote.kind() == VoteKind::Ready;
+        Self {
+            said,
+            known: said.iter().filter(is_known).collect(),
+            lasting: Votes::default(),
+            round: rounds - 1,
+            lock: Some((rounds - 1, decision)),
+            decided: Some((0, decision)),
+            listens: self.listens,
+        }
+    }
+
     /// Whether others can have heard this of it.
     pub(super) fn has_said(&self, what: Vote) -> bool {
         self.said.contains(what) || self.decision().map(Vote::decided) == Some(what)

@@ -22,6 +22,8 @@ struct Step {
 pub(super) struct Views<E> {
     engine: E,
     rounds: Round,
+    /// Whether nodes give all their help at once when they have decided.
+    generous: bool,
     all: StdVec<Local>,
     numbers: HashMap<Local, View>,
     /// The same with P for Q.
@@ -30,9 +32,9 @@ pub(super) struct Views<E> {
 }
 
 impl<E: Engine> Views<E> {
-    pub(super) fn new(engine: E, rounds: Round) -> Self {
+    pub(super) fn new(engine: E, rounds: Round, generous: bool) -> Self {
         let (all, numbers, mirrored, steps) = Default::default();
-        Self { engine, rounds, all, numbers, mirrored, steps }
+        Self { engine, rounds, generous, all, numbers, mirrored, steps }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -40,6 +42,7 @@ impl<E: Engine> Views<E> {
     }
 
     pub(super) fn number(&mut self, view: Local) -> View {
+        let view = if self.generous { view.generous(self.rounds) } else { view };
         if let Some(known) = self.numbers.get(&view) {
             return *known;
         }

@@ -59,27 +59,28 @@ impl Hasher for Mix {
 /// What must hold in every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Must {
-    /// No two have decided differently.
+    /// No two have decided differently. Whoever has decided gives all its help at once ([`Local::generous`]): others can hear no less
+    /// than of a real one, so what cannot happen then cannot happen at all; and there are a hundred times fewer states.
     Agree,
-    /// From here on, if the liar is silent and nothing is lost, all decide the same within eight rounds, whoever's turn it is.
-    /// Tried in one of so many states, with some of the votes that may have been heard before.
+    /// Nor have they here, without that. And from here on, if the liar is silent and nothing is lost, all decide the same within eight
+    /// rounds, whoever's turn it is. Tried in one of so many states, with some of the votes that may have been heard before.
     End(u64),
 }
 
 impl Must {
     fn holds(self, nodes: &[Local; CORRECT], quorum: Quorum) -> bool {
-        match self {
-            Self::Agree => {
-                let mut decided = nodes.iter().filter_map(Local::decision);
-                decided.next().is_none_or(|first| decided.all(|other| other == first))
+        let mut decided = nodes.iter().filter_map(Local::decision);
+        let agree = decided.next().is_none_or(|first| decided.all(|other| other == first));
+        agree
+            && match self {
+                Self::Agree => true,
+                Self::End(one_in) => {
+                    let mut hasher = DefaultHasher::new();
+                    nodes.hash(&mut hasher);
+                    let is_tried = hasher.finish().is_multiple_of(one_in);
+                    !is_tried || ends(nodes, quorum)
+                }
             }
-            Self::End(one_in) => {
-                let mut hasher = DefaultHasher::new();
-                nodes.hash(&mut hasher);
-                let is_tried = hasher.finish().is_multiple_of(one_in);
-                !is_tried || ends(nodes, quorum)
-            }
-        }
     }
 }
 
@@ -94,20 +95,20 @@ pub(crate) struct World<E> {
 impl<E: Engine + Sync> World<E> {
     /// Goes everywhere, as long as all is as it must be. What happens on the way to where it is not, if it is not.
     pub(crate) fn explore(engine: E, rounds: Round, must: Must) -> Option<StdVec<[Local; CORRECT]>> {
-        let (world, broken) = Self::everywhere(engine, rounds, must);
+        let (world, broken) = Self::everywhere(engine, rounds, must, must == Must::Agree);
         broken.map(|state| world.way_to(state))
     }
 
     /// All views that a node can have.
     pub(crate) fn views(engine: E, rounds: Round) -> StdVec<Local> {
-        let (world, broken) = Self::everywhere(engine, rounds, Must::Agree);
+        let (world, broken) = Self::everywhere(engine, rounds, Must::Agree, false);
         assert_eq!(broken, None);
         world.views.all()
     }
 
-    fn everywhere(engine: E, rounds: Round, must: Must) -> (Self, Option<State>) {
+    fn everywhere(engine: E, rounds: Round, must: Must, generous: bool) -> (Self, Option<State>) {
         let (quorum, beginning) = (engine.quorum(), engine.beginning());
-        let mut world = Self { quorum, must, views: Views::new(engine, rounds), met: HashMap::default() };
+        let mut world = Self { quorum, must, views: Views::new(engine, rounds, generous), met: HashMap::default() };
         let beginning = world.views.number(beginning);
         let first = State::of(&world.views, [beginning; CORRECT]);
         world.met.insert(first, first);
@@ -118,7 +119,12 @@ impl<E: Engine + Sync> World<E> {
             edge = world.beyond(&edge, &mut steps);
             broken = world.broken(&edge);
             if start.elapsed().as_secs() > 10 {
-                std::eprintln!("  depth {depth}: {} states, {} s", world.met.len(), start.elapsed().as_secs());
+                std::eprintln!(
+                    "  depth {depth}: {} states, {} views, {} s",
+                    world.met.len(),
+                    world.views.len(),
+                    start.elapsed().as_secs()
+                );
             }
         }
         std::println!(

@@ -74,6 +74,12 @@ fn two_rounds_agree() {
     agree(2);
 }
 
+#[test]
+#[ignore = "minutes: scripts/prove"]
+fn three_rounds_agree() {
+    assert_eq!(World::explore(Ecu::after(4, &[first_value(1)], &[]), 3, Must::Agree), None);
+}
+
 /// Whatever a node has said at the height before or will say at the next one, it takes the same steps. Tried with one in so many pairs
 /// of views at the two.
 fn heights_are_apart(rounds_elsewhere: Round, one_in: usize) {
