@@ -15,17 +15,22 @@ const LIED_ROUNDS: Round = 3;
 
 /// Whether all decide, the same and soon, at any of as many heights as there are validators and in any order: who proposes next
 /// depends on both. The liar, whose place is the last, is silent from here on.
-pub(super) fn ends(nodes: &[Local; 3], quorum: Quorum) -> bool {
-    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
-    let all = (1..=quorum.n as Height).flat_map(|height| orders.map(|order| (height, order)));
-    all.into_iter().all(|(height, order)| {
+pub(super) fn ends(nodes: &[Local], quorum: Quorum) -> bool {
+    let turned = (0..nodes.len()).map(|first| {
+        let mut order = nodes.to_vec();
+        order.rotate_left(first);
+        order
+    });
+    let orders: StdVec<_> = turned.flat_map(|order| [order.clone(), order.into_iter().rev().collect()]).collect();
+    let mut all = (1..=quorum.n as Height).flat_map(|height| orders.iter().map(move |order| (height, order)));
+    all.all(|(height, order)| {
         let mut hasher = DefaultHasher::new();
-        (nodes, height, order).hash(&mut hasher);
-        ends_at(&order.map(|at| nodes[at]), quorum, height, Dice::new(hasher.finish()))
+        (order, height).hash(&mut hasher);
+        ends_at(order, quorum, height, Dice::new(hasher.finish()))
     })
 }
 
-fn ends_at(nodes: &[Local; 3], quorum: Quorum, height: Height, mut dice: Dice) -> bool {
+fn ends_at(nodes: &[Local], quorum: Quorum, height: Height, mut dice: Dice) -> bool {
     let mut mesh = Mesh::of((0..).zip(nodes).map(|(me, view)| view.awake(quorum, height, me)).collect());
     for at in 0..nodes.len() {
         for (voter, vote) in heard_before(nodes, at, &mut dice) {
@@ -47,7 +52,7 @@ fn ends_at(nodes: &[Local; 3], quorum: Quorum, height: Height, mut dice: Dice) -
 }
 
 /// Some votes that a node may have heard up to here, the liar's and others'.
-fn heard_before(nodes: &[Local; 3], at: usize, dice: &mut Dice) -> StdVec<(ValidatorIndex, Vote)> {
+fn heard_before(nodes: &[Local], at: usize, dice: &mut Dice) -> StdVec<(ValidatorIndex, Vote)> {
     let liar = nodes.len() as ValidatorIndex;
     let lies: StdVec<Vote> = Vote::all(LIED_ROUNDS).collect();
     let mut heard: StdVec<_> = (0..dice.below(8)).map(|_| (liar, lies[dice.below(lies.len())])).collect();

@@ -3,11 +3,24 @@
 use super::local::{Local, ME, Vote};
 use super::*;
 
+/// Most correct nodes besides the one that is stepped.
+pub(crate) const MAX_OTHERS: usize = 4;
+/// One thing that each of them has said, in ascending order.
+pub(crate) type OfOthers = [Option<Vote>; MAX_OTHERS];
+/// Nobody has said anything.
+pub(super) const NOTHING: OfOthers = [None; MAX_OTHERS];
+
+/// How many correct nodes there are besides the one that is stepped, if as many lie as may.
+pub(crate) const fn correct_others(quorum: Quorum) -> usize {
+    quorum.n - quorum.f - 1
+}
+
 /// What happens to a node in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Heard {
-    /// Of the two other correct nodes, and of the liars, who all say the same: the rules compare numbers of voters for one thing.
-    pub(crate) votes: [Option<Vote>; 3],
+    pub(crate) others: OfOthers,
+    /// All say the same: the rules compare numbers of voters for one thing.
+    pub(crate) liars: Option<Vote>,
     pub(crate) proposal: Option<ValueId>,
     /// Which wait is over: for a proposal, for prevotes, for precommits.
     pub(crate) wait: Option<usize>,
@@ -15,7 +28,7 @@ pub(crate) struct Heard {
     pub(crate) helps: bool,
 }
 
-/// Takes steps of one of three correct nodes. What it does in rounds from `rounds` on is `None`: nobody looks there.
+/// Takes steps of one of the correct nodes. What it does in rounds from `rounds` on is `None`: nobody looks there.
 pub(crate) trait Engine {
     /// How many are enough, of those who vote.
     fn quorum(&self) -> Quorum;
@@ -27,14 +40,14 @@ pub(crate) trait Engine {
     /// second on, as it comes back when that goes in the middle of what it does (P1, P4).
     fn hears(&self, node: &Local, heard: &Heard, rounds: Round) -> StdVec<Option<Local>>;
 
-    /// It believes f + 1 who have decided this: a correct one and the liars (C5).
-    fn believes(&self, node: &Local, id: ValueId, rounds: Round) -> Option<Local>;
+    /// It believes f + 1 who have decided this: a correct one and the liars (C5). What it can be then, as above.
+    fn believes(&self, node: &Local, id: ValueId, rounds: Round) -> StdVec<Option<Local>>;
 
     /// It loses power and comes back with what its journal holds.
     fn loses_power(&self, node: &Local, rounds: Round) -> Option<Local>;
 
     /// What else may happen to it that takes nobody else.
-    fn suffers(&self, _: &Local, _: Round) -> StdVec<Local> {
+    fn suffers(&self, _: &Local, _: Round) -> StdVec<Option<Local>> {
         StdVec::new()
     }
 }
@@ -52,8 +65,8 @@ impl Engine for Quorum {
 
     fn hears(&self, view: &Local, heard: &Heard, rounds: Round) -> StdVec<Option<Local>> {
         let mut node = view.node(*self);
-        let [one, other, liars] = heard.votes;
-        let voters = [one, other].into_iter().chain(core::iter::repeat_n(liars, self.f));
+        let others = heard.others.into_iter().rev().take(correct_others(*self));
+        let voters = others.chain(core::iter::repeat_n(heard.liars, self.f));
         for (voter, vote) in (ME + 1..).zip(voters).filter_map(|(voter, vote)| Some((voter, vote?))) {
             node.on_vote(vote.kind(), vote.round(), voter, vote.value(), &mut Actions::new());
         }
@@ -66,20 +79,21 @@ impl Engine for Quorum {
         }
         let done = run(&mut node, START, heard.helps);
         let cut = |records: usize| {
-            let mut torn = view.after(&node, &done[..records], rounds)?;
-            torn.decided = done[..records].iter().fold(view.decided, |before, action| match *action {
+            let torn = view.after(&node, &done[..records], rounds)?;
+            let decided = done[..records].iter().fold(view.decided, |before, action| match *action {
                 Action::Decided(round, id) => Some((round, id)),
                 _ => before,
             });
+            let torn = torn.having_decided(view, decided);
             self.loses_power(&torn, rounds)
         };
         core::iter::once(view.after(&node, &done, rounds)).chain((1..done.len()).map(cut)).collect()
     }
 
-    fn believes(&self, view: &Local, id: ValueId, rounds: Round) -> Option<Local> {
+    fn believes(&self, view: &Local, id: ValueId, rounds: Round) -> StdVec<Option<Local>> {
         let mut node = view.node(*self);
         node.adopt(id);
-        stepped(view, node, rounds)
+        std::vec![stepped(view, node, rounds)]
     }
 
     fn loses_power(&self, view: &Local, rounds: Round) -> Option<Local> {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Rounds that are looked at, at most.
-pub(super) const MAX_EXPLORED: Round = 3;
+pub(crate) const MAX_EXPLORED: Round = 3;
 /// The node that is stepped. The rules look at the place of a validator only for whose turn it is, and anybody may
 /// propose anything here; so all correct nodes take their steps from the same place.
 pub(super) const ME: ValidatorIndex = 0;
@@ -35,7 +35,7 @@ impl Vote {
     }
 
     /// DECIDED, as of a correct node: what it says besides its votes (C5).
-    pub(super) const fn decided(value: ValueId) -> Self {
+    pub(crate) const fn decided(value: ValueId) -> Self {
         Self(MAX_EXPLORED * VOTES.len() as u8 + value)
     }
 
@@ -82,12 +82,17 @@ impl Votes {
         self.0 |= 1 << vote.0;
     }
 
-    pub(super) const fn contains(self, vote: Vote) -> bool {
+    pub(crate) const fn contains(self, vote: Vote) -> bool {
         self.0 & 1 << vote.0 != 0
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Vote> + Clone {
         Vote::all(MAX_EXPLORED).filter(move |vote| self.contains(*vote))
+    }
+
+    /// What was decided, as far as it was said.
+    pub(super) fn decisions(self) -> impl Iterator<Item = ValueId> {
+        [0, 1].into_iter().filter(move |id| self.contains(Vote::decided(*id)))
     }
 }
 
@@ -114,7 +119,7 @@ impl core::fmt::Debug for Votes {
 /// What a node keeps between two steps. What it has heard from others is not kept, for it can be heard again at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Local {
-    /// What it has ever voted for: others may have heard it.
+    /// What it has ever voted for, and decided: others may have heard it, or act on it.
     pub(crate) said: Votes,
     /// What of that it knows: all, by the right rules. And what it has voted nil in the present round.
     pub(crate) known: Votes,
@@ -208,7 +213,9 @@ impl Local {
                 known.insert(Vote::new(VoteKind::Ready, at, Some(name(id))));
             }
         }
-        let said = said.iter().filter(|vote| vote.value().is_some()).collect();
+        let (lock, decided) = (named(*lock), named(*decided));
+        let decisions = said.decisions().chain(decided.map(|(_, id)| id)).map(Vote::decided);
+        let said = said.iter().filter(|vote| vote.value().is_some()).chain(decisions).collect();
         // in which round it would be after a power cut, and with which votes there
         let last = lasting.iter().map(Vote::round).max();
         let precommits = |vote: Vote| {
@@ -217,7 +224,6 @@ impl Local {
         let is_felt =
             |vote: &Vote| Some(vote.round()) == last && (vote.kind() != VoteKind::Prevote || !precommits(*vote));
         let lasting = lasting.iter().filter(|vote| vote.value().is_some() || is_felt(vote)).collect();
-        let (lock, decided) = (named(*lock), named(*decided));
         Self { said, known, lasting, round: *round, lock, decided, listens: !may_vote }
     }
 
@@ -239,14 +245,23 @@ impl Local {
         (node.round < rounds).then(|| Self::of(node, said, lasting, IDS))
     }
 
+    /// The same with another decision, or none, than the node that it is a view of.
+    pub(super) fn having_decided(mut self, before: &Self, decided: Option<(Round, ValueId)>) -> Self {
+        let decisions = before.said.decisions().chain(decided.map(|(_, id)| id)).map(Vote::decided);
+        (self.said, self.decided) = (self.said.iter().chain(decisions).collect(), decided);
+        self
+    }
+
     /// The same if it has already given all the help that it can ever give, once it has decided (L6): it has voted for that in every
     /// round. What it can still say is READY for another value.
     pub(super) fn generous(self, rounds: Round) -> Self {
         let Some(decision) = self.decision() else { return self };
         let of_round = |round| VOTES.map(|(kind, value)| Vote::new(kind, round, value));
         let help = (0..rounds).flat_map(of_round).filter(|vote| vote.value() == Some(decision));
-        let said = self.said.iter().chain(help).collect::<Votes>();
-        let is_known = |vote: &Vote| vote.value() == Some(decision) || vote.kind() == VoteKind::Ready;
+        let mut said = self.said;
+        said.extend(help);
+        // a PRECOMMIT says READY, too
+        let is_known = |vote: &Vote| (vote.value() == Some(decision)) != (vote.kind() == VoteKind::Ready);
         Self {
             said,
             known: said.iter().filter(is_known).collect(),
@@ -260,14 +275,19 @@ impl Local {
 
     /// Whether others can have heard this of it.
     pub(super) fn has_said(&self, what: Vote) -> bool {
-        self.said.contains(what) || self.decision().map(Vote::decided) == Some(what)
+        self.said.contains(what)
     }
 
     /// The same with P for Q.
     pub(super) fn mirrored(&self) -> Self {
         let other = |id: ValueId| 1 - id;
         let votes = |votes: Votes| {
-            votes.iter().map(|vote| Vote::new(vote.kind(), vote.round(), vote.value().map(other))).collect()
+            let decisions = votes.decisions().map(|id| Vote::decided(other(id)));
+            votes
+                .iter()
+                .map(|vote| Vote::new(vote.kind(), vote.round(), vote.value().map(other)))
+                .chain(decisions)
+                .collect()
         };
         let named = |name: Option<(Round, ValueId)>| name.map(|(round, id)| (round, other(id)));
         Self {

@@ -44,29 +44,43 @@ const FOUR: Quorum = Quorum::full(4);
 
 #[test]
 fn two_rounds_agree() {
-    assert_eq!(World::explore(FOUR, 2, Must::Agree), None);
+    assert_eq!(World::<_, 3>::explore(FOUR, 2, Must::Agree), None);
 }
 
 #[test]
 fn two_rounds_end() {
-    assert_eq!(World::explore(FOUR, 2, Must::End(256)), None);
+    assert_eq!(World::<_, 3>::explore(FOUR, 2, Must::End(256)), None);
 }
 
 #[test]
 #[ignore = "minutes: scripts/prove"]
 fn two_rounds_end_from_more_of_them() {
-    assert_eq!(World::explore(FOUR, 2, Must::End(16)), None);
+    assert_eq!(World::<_, 3>::explore(FOUR, 2, Must::End(16)), None);
 }
 
 #[test]
 #[ignore = "minutes: scripts/prove"]
 fn three_rounds_agree() {
-    assert_eq!(World::explore(FOUR, 3, Must::Agree), None);
+    assert_eq!(World::<_, 3>::explore(FOUR, 3, Must::Agree), None);
+}
+
+/// Five of seven are correct.
+#[test]
+fn one_round_of_seven_agrees() {
+    assert_eq!(World::<_, 4>::explore(Quorum::full(5), 1, Must::Agree), None);
+    assert_eq!(World::<_, 5>::explore(Quorum::full(7), 1, Must::Agree), None);
+}
+
+#[test]
+#[ignore = "minutes: scripts/prove"]
+fn two_rounds_of_seven_agree() {
+    assert_eq!(World::<_, 4>::explore(Quorum::full(5), 2, Must::Agree), None);
+    assert_eq!(World::<_, 5>::explore(Quorum::full(7), 2, Must::Agree), None);
 }
 
 /// Without this rule a schedule is found that breaks what it is for.
 fn is_needed(flaw: Flaw, rounds: Round, must: Must) {
-    assert_ne!(flaw.during(|| World::explore(FOUR, rounds, must)), None, "{flaw:?}");
+    assert_ne!(flaw.during(|| World::<_, 3>::explore(FOUR, rounds, must)), None, "{flaw:?}");
 }
 
 #[test]

@@ -2,62 +2,68 @@
 
 use std::collections::HashSet;
 
-use super::engine::{Engine, Heard};
+use super::engine::{Engine, Heard, MAX_OTHERS, NOTHING, OfOthers, correct_others};
 use super::local::{Local, Vote};
 use super::*;
 
 /// A step of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Move {
-    /// What it needs of the two other correct nodes, one vote for a value, or DECIDED, of each. What it needs besides the liar says, or
+    /// What it needs of the other correct nodes, one vote for a value, or DECIDED, of each. What it needs besides the liars say, or
     /// time does; or it is a vote for nil.
-    pub(super) needs: [Option<Vote>; 2],
+    pub(super) needs: OfOthers,
     pub(super) to: Local,
 }
 
 impl Move {
     fn needs_no_more_than(&self, other: &Self) -> bool {
-        let ([one, two], [first, second]) = (self.needs, other.needs);
-        let fits = |need: Option<Vote>, given: Option<Vote>| need.is_none() || need == given;
-        (fits(one, first) && fits(two, second)) || (fits(one, second) && fits(two, first))
+        are_met(&self.needs, &other.needs, |given, need| *given == Some(need))
     }
 
-    /// Whether the two others, in one order or the other, have said what it needs.
-    pub(super) fn is_possible(&self, others: [&Local; 2]) -> bool {
-        have_said(self.needs, others)
+    /// Whether the others have said what it needs.
+    pub(super) fn is_possible(&self, others: &[&Local]) -> bool {
+        have_said(&self.needs, others)
     }
 }
 
 /// The same of the needs alone.
-pub(super) fn have_said([one, other]: [Option<Vote>; 2], [first, second]: [&Local; 2]) -> bool {
-    let has = |node: &Local, need: Option<Vote>| need.is_none_or(|vote| node.has_said(vote));
-    (has(first, one) && has(second, other)) || (has(second, one) && has(first, other))
+pub(super) fn have_said(needs: &[Option<Vote>], others: &[&Local]) -> bool {
+    are_met(needs, others, |node, need| node.has_said(need))
+}
+
+/// Whether each need is met by another one of these.
+fn are_met<T: Copy>(needs: &[Option<Vote>], by: &[T], meets: impl Fn(&T, Vote) -> bool + Copy) -> bool {
+    let Some((first, rest)) = needs.split_first() else { return true };
+    let Some(need) = *first else { return are_met(rest, by, meets) };
+    (0..by.len()).filter(|at| meets(&by[*at], need)).any(|at| {
+        let left: StdVec<T> = by.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, left)| *left).collect();
+        are_met(rest, &left, meets)
+    })
 }
 
 /// The moves of a node. Of what may happen to it only the least that moves it is tried: more can happen in the next step.
-pub(crate) fn moves(node: &Local, engine: &impl Engine, rounds: Round) -> StdVec<Move> {
-    let alone = engine
-        .loses_power(node, rounds)
-        .into_iter()
-        .chain(engine.suffers(node, rounds))
-        .map(|to| Move { needs: [None; 2], to });
-    let believed = [0, 1].into_iter().filter(|_| node.decided.is_none()).filter_map(|id| {
-        engine.believes(node, id, rounds).map(|to| Move { needs: [None, Some(Vote::decided(id))], to })
-    });
-    let mut found: HashSet<Move> = alone.chain(believed).collect();
+/// `kept` says what is kept of a view.
+pub(crate) fn moves(node: &Local, engine: &impl Engine, rounds: Round, kept: impl Fn(Local) -> Local) -> StdVec<Move> {
+    let mut found: HashSet<Move> = HashSet::new();
+    let mut find = |needs: OfOthers, outcomes: StdVec<Option<Local>>| {
+        found.extend(outcomes.into_iter().flatten().map(|to| Move { needs: sorted(needs), to: kept(to) }));
+    };
+    find(NOTHING, std::vec![engine.loses_power(node, rounds)]);
+    find(NOTHING, engine.suffers(node, rounds));
+    for id in [0, 1].into_iter().filter(|_| node.decided.is_none()) {
+        find([Some(Vote::decided(id)), None, None, None], engine.believes(node, id, rounds));
+    }
     // what moves it, and all that has more in it
     let mut enough = HashSet::new();
-    for heard in all(rounds, node.decided.is_some()).filter(|heard| matters(node, heard)) {
+    for heard in all(correct_others(engine.quorum()), rounds, node.decided.is_some()) {
         if less(&heard).iter().any(|less| *less != heard && enough.contains(less)) {
             enough.insert(heard);
             continue;
         }
         let outcomes = engine.hears(node, &heard, rounds);
-        if outcomes[0] != Some(*node) {
+        if outcomes[0].map(&kept) != Some(*node) {
             enough.insert(heard);
-            let mut needs = [heard.votes[0], heard.votes[1]].map(|vote| vote.filter(|vote| vote.value().is_some()));
-            needs.sort_unstable();
-            found.extend(outcomes.into_iter().flatten().map(|to| Move { needs, to }));
+            find(heard.others.map(|vote| vote.filter(|vote| vote.value().is_some())), outcomes);
         }
     }
     found.retain(|step| step.to != *node);
@@ -71,50 +77,75 @@ pub(crate) fn moves(node: &Local, engine: &impl Engine, rounds: Round) -> StdVec
     found
 }
 
-/// All that may happen to a node, less before more. Who of the two other correct nodes has said what does not matter.
-fn all(rounds: Round, may_help: bool) -> impl Iterator<Item = Heard> {
-    let votes = move || core::iter::once(None).chain(Vote::all(rounds).map(Some));
-    let of_correct =
-        votes().flat_map(move |one| votes().filter(move |other| *other >= one).map(move |other| (one, other)));
-    let of_all = of_correct.flat_map(move |(one, other)| votes().map(move |liar| [one, other, liar]));
-    of_all.flat_map(move |votes| {
-        let proposals = [None, Some(0), Some(1)];
-        proposals.into_iter().flat_map(move |proposal| {
-            [None, Some(0), Some(1), Some(2)].into_iter().flat_map(move |wait| {
-                let helps = [false, true].into_iter().take(1 + usize::from(may_help));
-                helps.map(move |helps| Heard { votes, proposal, wait, helps })
+/// All that may happen to a node, less before more. What it hears in one step are votes for one thing in one round: the rules never
+/// look at others together (C2, C3, L1), but for those that wait (W2) or go along (L5), and votes for nil are enough for that. A proposal is of
+/// that thing; where one comes no wait is over. Who of the other correct nodes has said what does not matter.
+fn all(others: usize, rounds: Round, may_help: bool) -> StdVec<Heard> {
+    let mut all = StdVec::new();
+    for (round, value) in (0..rounds).flat_map(|round| [None, Some(0), Some(1)].map(|value| (round, value))) {
+        let votes = Vote::all(rounds).filter(|vote| (vote.round(), vote.value()) == (round, value)).map(Some);
+        let votes: StdVec<_> = core::iter::once(None).chain(votes).collect();
+        let events = [None, Some(0), Some(1)]
+            .into_iter()
+            .filter(|proposal| value.is_none() || proposal.is_none() || *proposal == value);
+        let events = events.flat_map(|proposal| {
+            let waits =
+                [None, Some(0), Some(1), Some(2)].into_iter().filter(move |wait| proposal.is_none() || wait.is_none());
+            waits.map(move |wait| (proposal, wait))
+        });
+        for others in multisets(&votes, others) {
+            for liars in &votes {
+                for (proposal, wait) in events.clone() {
+                    for helps in [false, true].into_iter().take(1 + usize::from(may_help)) {
+                        all.push(Heard { others, liars: *liars, proposal, wait, helps });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// All that so many can have said, of an ascending list, less before more.
+fn multisets(votes: &[Option<Vote>], others: usize) -> StdVec<OfOthers> {
+    let mut all = std::vec![NOTHING];
+    for at in (MAX_OTHERS - others..MAX_OTHERS).rev() {
+        let more = |said: &OfOthers| {
+            let most = said.get(at + 1).copied();
+            let fitting =
+                votes.iter().copied().filter(move |vote| vote.is_some() && most.is_none_or(|most| *vote <= most));
+            let said = *said;
+            fitting.map(move |vote| {
+                let mut more = said;
+                more[at] = vote;
+                more
             })
-        })
-    })
+        };
+        let found: StdVec<OfOthers> =
+            all.iter().filter(|said| at + 1 == MAX_OTHERS || said[at + 1].is_some()).flat_map(more).collect();
+        all.extend(found);
+    }
+    all.sort_unstable();
+    all
 }
 
 /// The same with one thing less.
-fn less(heard: &Heard) -> [Heard; 6] {
-    let [one, other, liar] = heard.votes;
-    [
-        Heard { votes: [None, one, liar], ..*heard },
-        Heard { votes: [None, other, liar], ..*heard },
-        Heard { votes: [one, other, None], ..*heard },
+fn less(heard: &Heard) -> StdVec<Heard> {
+    let without = |at: usize| {
+        let mut others = heard.others;
+        others[at] = None;
+        Heard { others: sorted(others), ..*heard }
+    };
+    let rest = [
+        Heard { liars: None, ..*heard },
         Heard { proposal: None, ..*heard },
         Heard { wait: None, ..*heard },
         Heard { helps: false, ..*heard },
-    ]
+    ];
+    (0..MAX_OTHERS).map(without).chain(rest).collect()
 }
 
-/// Whether the rules ever look at these together: votes for one value in one round (C2, C3, L1), whose certificate may let a
-/// proposal of it be accepted; or votes in the present round, one of them perhaps later, for which a wait began that may be
-/// over (W2); or two later ones (L5).
-fn matters(node: &Local, heard: &Heard) -> bool {
-    let votes = || heard.votes.into_iter().flatten();
-    let subject = |vote: Vote| (vote.round(), vote.value());
-    let first = votes().next().map(subject);
-    let is_alike = votes().all(|vote| Some(subject(vote)) == first) && first.is_none_or(|(_, value)| value.is_some());
-    let later = votes().filter(|vote| vote.round() > node.round).count();
-    let is_present = votes().all(|vote| vote.round() >= node.round) && (votes().count() < 3 || later < 2);
-    match (heard.proposal, heard.wait) {
-        (None, None) => is_alike || is_present,
-        (Some(_), None) => is_alike && first.is_none_or(|(_, value)| value == heard.proposal),
-        (None, Some(_)) => is_present,
-        (Some(_), Some(_)) => false,
-    }
+fn sorted(mut votes: OfOthers) -> OfOthers {
+    votes.sort_unstable();
+    votes
 }

@@ -124,12 +124,9 @@ impl Storm {
         while !met.contains(&to) {
             let mut next = StdVec::new();
             for view in &edge {
-                let steps = known.entry(*view).or_insert_with(|| moves(view, &FOUR, self.rounds));
+                let steps = known.entry(*view).or_insert_with(|| moves(view, &FOUR, self.rounds, |to| self.seen(to)));
                 next.extend(
-                    steps
-                        .iter()
-                        .filter(|step| step.is_possible([&others[0], &others[1]]))
-                        .map(|step| self.seen(step.to)),
+                    steps.iter().filter(|step| step.is_possible(&[&others[0], &others[1]])).map(|step| step.to),
                 );
             }
             next.retain(|view| met.insert(*view));

@@ -3,8 +3,8 @@
 use std::boxed::Box;
 use std::collections::HashMap;
 
-use super::engine::Engine;
-use super::local::{Local, Vote};
+use super::engine::{Engine, OfOthers};
+use super::local::Local;
 use super::moves::{have_said, moves};
 use super::*;
 
@@ -14,7 +14,7 @@ pub(super) type View = u32;
 /// A [`super::moves::Move`] by numbers.
 #[derive(Clone, Copy)]
 struct Step {
-    needs: [Option<Vote>; 2],
+    needs: OfOthers,
     to: View,
 }
 
@@ -42,7 +42,6 @@ impl<E: Engine> Views<E> {
     }
 
     pub(super) fn number(&mut self, view: Local) -> View {
-        let view = if self.generous { view.generous(self.rounds) } else { view };
         if let Some(known) = self.numbers.get(&view) {
             return *known;
         }
@@ -78,16 +77,18 @@ impl<E: Engine> Views<E> {
     /// Finds out where a view leads, once.
     pub(super) fn learn(&mut self, from: View) {
         if self.steps[from as usize].is_none() {
-            let found = moves(&self.all[from as usize], &self.engine, self.rounds);
+            let (rounds, generous) = (self.rounds, self.generous);
+            let kept = |view: Local| if generous { view.generous(rounds) } else { view };
+            let found = moves(&self.all[from as usize], &self.engine, rounds, kept);
             let steps = found.into_iter().map(|step| Step { needs: step.needs, to: self.number(step.to) }).collect();
             self.steps[from as usize] = Some(steps);
         }
     }
 
-    /// Where one node of these can go.
-    pub(super) fn next(&self, from: View, others: [View; 2]) -> impl Iterator<Item = View> {
-        let others = others.map(|other| self.view(other));
+    /// Where one node can go beside these others.
+    pub(super) fn next(&self, from: View, others: &[View]) -> impl Iterator<Item = View> {
+        let others: StdVec<&Local> = others.iter().map(|other| self.view(*other)).collect();
         let steps = self.steps[from as usize].iter().flatten();
-        steps.filter(move |step| have_said(step.needs, others)).map(|step| step.to)
+        steps.filter(move |step| have_said(&step.needs, &others)).map(|step| step.to)
     }
 }

@@ -1,4 +1,4 @@
-//! Three correct nodes and a liar, everywhere they can get.
+//! Correct nodes and liars, everywhere they can get.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,33 +7,31 @@ use std::string::String;
 use std::time::Instant;
 
 use super::calm::ends;
-use super::engine::Engine;
+use super::engine::{Engine, correct_others};
 use super::local::Local;
 use super::views::{View, Views};
 use super::*;
 
-/// Correct nodes.
-const CORRECT: usize = 3;
-/// Bits of a view's number in a [`State`].
-const VIEW_BITS: u32 = 21;
-
-/// The views of the correct nodes, in ascending order, for who is who does not matter; of a state and its mirror image, P for
+/// The views of `N` correct nodes, in ascending order, for who is who does not matter; of a state and its mirror image, P for
 /// Q, the lesser one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct State(u64);
+struct State<const N: usize>(u64);
 
-impl State {
-    fn of<E: Engine>(views: &Views<E>, nodes: [View; CORRECT]) -> Self {
-        let pack = |mut nodes: [View; CORRECT]| {
+impl<const N: usize> State<N> {
+    /// Bits of the number of a view.
+    const BITS: u32 = u64::BITS / N as u32;
+
+    fn of<E: Engine>(views: &Views<E>, nodes: [View; N]) -> Self {
+        let pack = |mut nodes: [View; N]| {
             nodes.sort_unstable();
-            assert!(nodes[CORRECT - 1] >> VIEW_BITS == 0, "too many views");
-            Self(nodes.into_iter().fold(0, |packed, view| packed << VIEW_BITS | u64::from(view)))
+            assert!(u64::from(nodes[N - 1]) >> Self::BITS == 0, "too many views");
+            Self(nodes.into_iter().fold(0, |packed, view| packed << Self::BITS | u64::from(view)))
         };
         pack(nodes).min(pack(nodes.map(|view| views.mirrored(view))))
     }
 
-    fn nodes(self) -> [View; CORRECT] {
-        [2, 1, 0].map(|at| (self.0 >> (at * VIEW_BITS)) as View & ((1 << VIEW_BITS) - 1))
+    fn nodes(self) -> [View; N] {
+        core::array::from_fn(|at| (self.0 >> ((N - 1 - at) as u32 * Self::BITS)) as View & ((1 << Self::BITS) - 1))
     }
 }
 
@@ -68,8 +66,8 @@ pub(crate) enum Must {
 }
 
 impl Must {
-    fn holds(self, nodes: &[Local; CORRECT], quorum: Quorum) -> bool {
-        let mut decided = nodes.iter().filter_map(Local::decision);
+    fn holds(self, nodes: &[Local], quorum: Quorum) -> bool {
+        let mut decided = nodes.iter().flat_map(|node| node.said.decisions());
         let agree = decided.next().is_none_or(|first| decided.all(|other| other == first));
         agree
             && match self {
@@ -84,17 +82,17 @@ impl Must {
     }
 }
 
-pub(crate) struct World<E> {
+pub(crate) struct World<E, const N: usize> {
     quorum: Quorum,
     must: Must,
     views: Views<E>,
     /// States met, and from where.
-    met: HashMap<State, State, BuildHasherDefault<Mix>>,
+    met: HashMap<State<N>, State<N>, BuildHasherDefault<Mix>>,
 }
 
-impl<E: Engine + Sync> World<E> {
+impl<E: Engine + Sync, const N: usize> World<E, N> {
     /// Goes everywhere, as long as all is as it must be. What happens on the way to where it is not, if it is not.
-    pub(crate) fn explore(engine: E, rounds: Round, must: Must) -> Option<StdVec<[Local; CORRECT]>> {
+    pub(crate) fn explore(engine: E, rounds: Round, must: Must) -> Option<StdVec<[Local; N]>> {
         let (world, broken) = Self::everywhere(engine, rounds, must, must == Must::Agree);
         broken.map(|state| world.way_to(state))
     }
@@ -106,11 +104,12 @@ impl<E: Engine + Sync> World<E> {
         world.views.all()
     }
 
-    fn everywhere(engine: E, rounds: Round, must: Must, generous: bool) -> (Self, Option<State>) {
+    fn everywhere(engine: E, rounds: Round, must: Must, generous: bool) -> (Self, Option<State<N>>) {
         let (quorum, beginning) = (engine.quorum(), engine.beginning());
+        assert_eq!(N, correct_others(quorum) + 1, "all but the liars");
         let mut world = Self { quorum, must, views: Views::new(engine, rounds, generous), met: HashMap::default() };
         let beginning = world.views.number(beginning);
-        let first = State::of(&world.views, [beginning; CORRECT]);
+        let first = State::of(&world.views, [beginning; N]);
         world.met.insert(first, first);
         let (start, mut edge, mut depth, mut steps) = (Instant::now(), std::vec![first], 0, 0_u64);
         let mut broken = world.broken(&edge);
@@ -141,13 +140,15 @@ impl<E: Engine + Sync> World<E> {
     }
 
     /// The states one step beyond these that were not met before.
-    fn beyond(&mut self, edge: &[State], steps: &mut u64) -> StdVec<State> {
+    fn beyond(&mut self, edge: &[State<N>], steps: &mut u64) -> StdVec<State<N>> {
         let mut next = StdVec::new();
         for state in edge {
             let nodes = state.nodes();
-            for at in (0..CORRECT).filter(|at| *at == 0 || nodes[at - 1] != nodes[*at]) {
+            for at in (0..N).filter(|at| *at == 0 || nodes[at - 1] != nodes[*at]) {
                 self.views.learn(nodes[at]);
-                for to in self.views.next(nodes[at], [nodes[(at + 1) % CORRECT], nodes[(at + 2) % CORRECT]]) {
+                let mut others = nodes;
+                others.rotate_left(at + 1);
+                for to in self.views.next(nodes[at], &others[..N - 1]) {
                     let mut stepped = nodes;
                     stepped[at] = to;
                     let stepped = State::of(&self.views, stepped);
@@ -163,10 +164,10 @@ impl<E: Engine + Sync> World<E> {
     }
 
     /// One of these in which something is not as it must be.
-    fn broken(&self, edge: &[State]) -> Option<State> {
+    fn broken(&self, edge: &[State<N>]) -> Option<State<N>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let flaw = Flaw::at_work();
-        let broken = |states: &[State]| {
+        let broken = |states: &[State<N>]| {
             states.iter().copied().find(|state| !self.must.holds(&self.views_of(*state), self.quorum))
         };
         std::thread::scope(|scope| {
@@ -178,11 +179,11 @@ impl<E: Engine + Sync> World<E> {
         })
     }
 
-    fn views_of(&self, state: State) -> [Local; CORRECT] {
+    fn views_of(&self, state: State<N>) -> [Local; N] {
         state.nodes().map(|view| *self.views.view(view))
     }
 
-    fn way_to(&self, mut state: State) -> StdVec<[Local; CORRECT]> {
+    fn way_to(&self, mut state: State<N>) -> StdVec<[Local; N]> {
         let mut way = std::vec![self.views_of(state)];
         while self.met[&state] != state {
             state = self.met[&state];
