@@ -1,27 +1,30 @@
 //! The rules explored exhaustively: every schedule, every loss, every lie and every power cut, by the production
 //! [`Instance`].
 //!
-//! A mesh of four, one of them a liar. A node hears votes, proposals and what others have decided (C5), its time runs out, it
-//! is asked for help (L6), it loses power, also in the middle of what it does. What makes it finite, and why nothing is lost by it:
+//! A mesh with as many liars as it may have. A correct node hears votes, proposals and what others have decided (C5), its time runs out,
+//! it is asked for help (L6), it loses power, also in the middle of what it does. What makes it finite, and why nothing is lost by it:
 //!
 //! - **No clock.** Each wait may be over at any moment, a wait for votes also before it has begun. That is more than any clock can do.
 //! - **No wire.** What a correct node has once said each other one may hear at any later time, once, often or never (M4). So
 //!   losing, delaying and reordering need no steps of their own.
-//! - **The liar has no state.** At any node, at any moment, it has said whatever is worst there, another thing than a moment
-//!   before and than to others: equivocation, tags that are right for few, and old votes are all in it.
+//! - **Liars have no state.** At any node, at any moment, they have said whatever is worst there, another thing than a moment
+//!   before and than to others: equivocation, tags that are right for few, and old votes are all in it. All say the same: the
+//!   rules compare numbers of voters for one thing.
 //! - **Votes for nil have no state either.** They only end waits, which may be over anyway: whoever needs one of a correct node has
 //!   heard it. One that is cast counts only in the round in which it stands for the vote that is not cast.
 //! - **Proposals come from everywhere**, any value to any node in any round, as of a proposer that lies.
 //! - **Nothing heard is kept** between two steps ([`local::Local`]), for it can be heard again: what needs it hears it in the step
 //!   that needs it. A node does nothing that more votes would forbid; where it could have done two things it does either.
-//! - **The least that moves a node** is what it hears in one step ([`moves`]): of each voter one thing.
+//! - **The least that moves a node** is what it hears in one step ([`moves`]): of each voter one thing, all about one value in one round.
+//! - **Who has decided gives all its help at once** ([`local::Local::generous`]), where agreement is looked for: others can hear
+//!   no less than of a real one.
 //! - **Correct nodes are alike**, for proposals come from everywhere: of states that differ in who is who one is looked at.
 //!   P and Q are alike, too: no vote of one voter in one step is for both.
 //! - **Two values.** Who decides two things has decided two values; a third adds none (C1, C2 and L1 compare votes for
 //!   one value with all others).
 //!
 //! That this leaves nothing out is tried by storms that keep everything ([`storms`]). Whether a node counts a voter twice only they
-//! can tell.
+//! can tell. Steps are taken by the rules alone ([`engine`]) or by whole validators (`validator::tests::explore`).
 //!
 //! Rounds are bounded: what would enter a later one is not followed.
 

@@ -49,13 +49,15 @@ pub(super) struct Step<'e> {
     decided: Height,
     /// Votes of its own that are durable.
     durable: Votes,
+    /// It has lost its memory, and casts nothing at this height whatever comes.
+    listens: bool,
 }
 
 impl<'e> Step<'e> {
     /// A node that has started, with `durable` votes at the height in its journal, and sessions with all others.
     pub(super) fn of(ecu: &'e Ecu, node: Box<Validator<Ideal>>, durable: Votes) -> Self {
-        let decided = node.state.height();
-        let mut step = Self { ecu, node, done: StdVec::new(), decided, durable };
+        let (decided, listens) = (node.state.height(), node.amnesiac);
+        let mut step = Self { ecu, node, done: StdVec::new(), decided, durable, listens };
         for peer in step.node.others() {
             let met = Session { nonce: Some(0), boot: 1, knows_me: true, heard: Some(NOW), ..Session::NONE };
             step.node.sessions[usize::from(peer)] = met;
@@ -130,7 +132,7 @@ impl<'e> Step<'e> {
         self.must(!self.node.amnesiac, "P5: an amnesiac votes");
         self.must(header.height <= self.decided + 1, "P4: a vote at the next height before this decision is durable");
         if header.height == height {
-            self.must(self.here().members().contains(self.ecu.me) && !self.listens(), "P5: no vote at this height");
+            self.must(!self.listens, "P5: an amnesiac votes at the height that readmits it");
             let hinted = || self.ecu.value(|(hash, _)| hash.hint() == header.hint);
             let cast = (kind, header.round, (header.hint_proposer != NIL_PROPOSER).then(hinted));
             let is_explored = header.round < MAX_EXPLORED;
@@ -138,11 +140,6 @@ impl<'e> Step<'e> {
             self.must(is_durable || !is_explored || self.decided >= height, "P1: a vote before it is durable");
             self.done.push(Done::Said(cast));
         }
-    }
-
-    /// Whether it casts nothing at this height.
-    fn listens(&self) -> bool {
-        Local::of(self.here(), Votes::default(), Votes::default(), self.ids()).listens
     }
 
     fn writes(&mut self, kind: RecordKind, record: StdVec<u8>) {
