@@ -1,6 +1,8 @@
 #!/bin/bash
 # Self test of scripts/vcan: exit statuses, quoting, separate and live output, both buses, signals, nothing left behind.
 set -u
+# Who runs this in the background may have it ignore SIGINT, which is tested here.
+[ -z "$(trap -p INT)" ] || exec env --default-signal=INT "$0"
 here=$(cd "$(dirname "$0")" && pwd)
 vcan=$here/../vcan
 work=$(mktemp -d)
