@@ -54,7 +54,7 @@ pub struct Workload {
     serial: u64,
     /// Grants given: when to use them, where, and which.
     to_use: Vec<(u64, u8, SignedGrant)>,
-    last_used: Option<Transaction>,
+    last_used: Option<(Transaction, SignedGrant)>,
 }
 
 impl Workload {
@@ -106,8 +106,9 @@ impl Workload {
             let key = car.plan().endpoint_key(0); // anybody's, but not the fleet's
             car.give(at, Input::Grant(SignedGrant::sign(grant, &key)));
             self.serial += 1;
-        } else if let (true, Some(used)) = (self.dice.percent(again), &self.last_used) {
-            car.give(at, Input::Submit(used.clone()));
+        } else if let (true, Some((used, signed))) = (self.dice.percent(again), self.last_used.clone()) {
+            car.give(at, Input::Submit(used));
+            self.give_grant(car, at, signed);
         } else if self.dice.percent(records) {
             let endpoint = self.dice.roll(car.endpoints.len() as u64) as u8;
             let data = (0..=self.dice.roll(MAX_RECORD_DATA as u64)).map(|_| self.dice.roll(256) as u8);
@@ -116,15 +117,19 @@ impl Workload {
             self.serial += 1;
             let signed = grant(car, self.serial);
             car.vouch(signed.clone());
-            self.to_use.push((car.now_ns() + USE_AFTER_NS, at, signed.clone()));
-            car.give(at, Input::Grant(signed));
+            self.give_grant(car, at, signed);
         }
+    }
+
+    fn give_grant(&mut self, car: &mut Car, at: u8, signed: SignedGrant) {
+        self.to_use.push((car.now_ns() + USE_AFTER_NS, at, signed.clone()));
+        car.give(at, Input::Grant(signed));
     }
 
     fn use_grant(&mut self, car: &mut Car, at: u8, signed: &SignedGrant) {
         let Some(ecu) = car.ecu(at) else { return };
         if let Ok(tx) = ecu.validator().use_of(&signed.grant.digest()) {
-            self.last_used = Some(tx.clone());
+            self.last_used = Some((tx.clone(), signed.clone()));
             car.give(at, Input::Submit(tx));
         }
     }
