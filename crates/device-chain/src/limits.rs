@@ -79,7 +79,8 @@ pub const MAX_OUTBOX: usize = 64;
 
 const _: () = assert!(MAX_VALUES <= 15, "READY sets are 16-bit masks, and one bit is nil");
 const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS);
-// above that each validator may be readmitted once, and suspended or resumed once
+// above that each validator may be readmitted once, and suspended or resumed once; a gateway that returns more often than
+// there is room for loses decisions that no block holds, and its chain ends (DC-52)
 const _: () = assert!(MAX_BACKLOG_ALARMS as usize + 2 * MAX_VALIDATORS <= MAX_HISTORY);
 // what no block holds yet begins with the last block
 const _: () = assert!((MAX_HISTORY - 1) * (1 + MAX_ORDER) + 1 + MAX_TX <= HISTORY_BYTES);

@@ -22,6 +22,8 @@ pub trait Devices {
     fn mesh(&self) -> MeshId;
     /// How many validators there are.
     fn validators(&self) -> usize;
+    /// Whether a validator is the gateway.
+    fn is_gateway(&self, validator: ValidatorIndex) -> bool;
     /// How many endpoints there are.
     fn endpoints(&self) -> usize;
     /// How many keys outside the car there are.
@@ -39,6 +41,10 @@ impl Devices for Genesis {
 
     fn validators(&self) -> usize {
         self.validators.len()
+    }
+
+    fn is_gateway(&self, validator: ValidatorIndex) -> bool {
+        self.validators.get(usize::from(validator)).is_some_and(|entry| entry.role == Role::Gateway)
     }
 
     fn endpoints(&self) -> usize {
@@ -77,6 +83,10 @@ impl Devices for Registry {
 
     fn validators(&self) -> usize {
         self.validators.len()
+    }
+
+    fn is_gateway(&self, validator: ValidatorIndex) -> bool {
+        self.validators.get(usize::from(validator)).is_some_and(|(role, _)| *role == Role::Gateway)
     }
 
     fn endpoints(&self) -> usize {

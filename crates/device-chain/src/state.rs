@@ -300,6 +300,7 @@ impl State {
             Transaction::EventBlock(header) => self.check_block(header),
             Transaction::Readmit { validator, nonce } => match self.readmission(*validator) {
                 Some(last) if last.nonce == *nonce => Err(Refusal::Readmission),
+                Some(_) if genesis.is_gateway(*validator) => Ok(()),
                 Some(last) => self.check_repetition(last.height),
                 None => Err(Refusal::Readmission),
             },
@@ -309,14 +310,16 @@ impl State {
                 _ => Err(Refusal::Membership),
             },
             Transaction::Resume { validator } => match self.changes.get(usize::from(*validator)) {
-                Some(last) if !self.members.contains(*validator) => self.check_repetition(*last),
+                Some(_) if self.members.contains(*validator) => Err(Refusal::Membership),
+                Some(_) if genesis.is_gateway(*validator) => Ok(()),
+                Some(last) => self.check_repetition(*last),
                 _ => Err(Refusal::Membership),
             },
         }
     }
 
     /// DC-52: once in a block when blocks are late. A liar that keeps losing its memory, or keeps leaving and coming back,
-    /// must not fill the history.
+    /// must not fill the history. The gateway may always return: without it there is no block.
     fn check_repetition(&self, last: Height) -> Result<(), Refusal> {
         let late = last > self.event.tree_size && self.backlog() >= MAX_BACKLOG;
         if late { Err(Refusal::Backlog) } else { Ok(()) }

@@ -13,6 +13,7 @@ use can_bus::timing::BitTiming;
 use device_chain::genesis::Genesis;
 use device_chain::grant::SignedGrant;
 use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
+use device_chain::wire::{Header, Kind, NIL_PROPOSER};
 use ecu_node::{Ecu, Input};
 
 use crate::attackers::Rogue;
@@ -58,6 +59,9 @@ pub struct Car {
     pub noise: Rc<RefCell<Noise>>,
     /// What happens to frames at their receivers.
     pub link: Link,
+    /// Bit per ECU that loses its power for a moment as soon as it has promised to decide something: its PRECOMMIT for a value was on
+    /// the wire.
+    pub brownouts: u16,
     /// What has happened, until somebody takes it.
     pub events: Vec<Event>,
     rogue: Option<Box<dyn Rogue>>,
@@ -127,6 +131,7 @@ impl Car {
             wiretap: Wiretap::new(&genesis),
             link: Link::perfect(Dice::new(seed, 1)),
             dice: Dice::new(seed, 2),
+            brownouts: 0,
             events: Vec::new(),
             endpoints: Vec::new(),
             rogue: None,
@@ -480,6 +485,18 @@ impl Car {
             }
             let event = BusEvent::Received { segment: segment as u8, at_us: self.now_us(), frame };
             (0..times).for_each(|_| self.tell(segment, *station, event));
+        }
+        if let Station::Ecu(at) = self.stations[sender] {
+            self.brown_out(at, &frame);
+        }
+    }
+
+    fn brown_out(&mut self, at: u8, sent: &Frame) {
+        let promise = |sent: &Header| sent.kind == Kind::Precommit && sent.hint_proposer != NIL_PROPOSER;
+        if self.brownouts >> at & 1 == 1 && Header::parse(sent.data()).as_ref().is_some_and(promise) {
+            self.brownouts &= !(1 << at);
+            self.crash(at);
+            self.boot(at);
         }
     }
 

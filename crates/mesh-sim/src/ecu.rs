@@ -61,8 +61,8 @@ impl Running {
         wiretap: &'a Wiretap,
         dice: &'a mut Dice,
     ) -> Seat<'a> {
-        let state = self.ecu.validator().state();
-        Seat { me, genesis, keys: &self.keys, head: (state.height(), *state.head()), wiretap, dice }
+        let validator = self.ecu.validator();
+        Seat { me, genesis, keys: &self.keys, state: validator.state(), round: validator.round(), wiretap, dice }
     }
 
     pub const fn is_paused(&self, now_ns: u64) -> bool {

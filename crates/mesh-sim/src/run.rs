@@ -30,8 +30,9 @@ const IGNITION_NS: u64 = SECOND_NS / 2;
 pub const TOGETHER_NS: u64 = 30 * SECOND_NS;
 /// And decide something new within this time.
 pub const FRESH_NS: u64 = 10 * SECOND_NS;
-/// Decisions in no block from which on an alarm need not be taken (DC-52), with room for what comes meanwhile.
-const FULL_BACKLOG: Height = 32;
+/// So many decisions in no block that a height may take too long: who has evidence of what is proposed there may be left alone for
+/// 64 Δ, twice as long for each six of them (L7).
+const FULL_BACKLOG: Height = 24;
 
 /// What a run is made of; the seed says the rest.
 #[derive(Clone, Debug)]
@@ -168,19 +169,21 @@ impl Run {
     /// # Errors
     /// An invariant is broken.
     pub fn step(&mut self, tell: &mut dyn FnMut(&Event)) -> Result<bool, Violation> {
-        let due_ns = match self.phase {
+        let (end_ns, due_ns) = match self.phase {
             Phase::Faults(end_ns) => {
                 let schedule = self.schedule.as_ref().map_or(u64::MAX, Schedule::due_ns);
-                end_ns.min(schedule).min(self.workload.due_ns())
+                (end_ns, schedule.min(self.workload.due_ns()))
             }
-            Phase::Calm(since_ns) => since_ns + TOGETHER_NS,
-            Phase::Fresh(since_ns, _) => since_ns + FRESH_NS,
+            Phase::Calm(since_ns) => (since_ns + TOGETHER_NS, self.workload.due_ns()),
+            Phase::Fresh(since_ns, _) => (since_ns + FRESH_NS, u64::MAX),
             Phase::Over => return Ok(false),
         };
-        let in_time = self.car.step(due_ns);
+        let is_due = !self.car.step(end_ns.min(due_ns));
+        let in_time = !is_due || due_ns < end_ns;
         self.watch(tell)?;
         match self.phase {
-            Phase::Faults(end_ns) if !in_time => self.intervene(end_ns)?,
+            Phase::Faults(end_ns) if is_due => self.intervene(end_ns)?,
+            Phase::Calm(_) if is_due && in_time => self.workload.act(&mut self.car),
             Phase::Calm(since_ns) => self.come_together(since_ns, in_time)?,
             Phase::Fresh(_, above) => self.decide_anew(above, in_time)?,
             Phase::Faults(_) | Phase::Over => {}
@@ -211,6 +214,7 @@ impl Run {
             match &mut self.schedule {
                 Some(schedule) => {
                     schedule.calm(&mut self.car);
+                    self.workload.calm();
                     self.phase = Phase::Calm(now_ns);
                 }
                 None => {
@@ -257,15 +261,14 @@ impl Run {
 
     fn come_together(&mut self, since_ns: u64, in_time: bool) -> Result<(), Violation> {
         let now_ns = self.car.now_ns();
-        let Some((height, _)) = self.common_head() else {
+        let (Some((height, _)), Some(asker)) = (self.common_head(), self.able().next()) else {
             return self.not_yet(in_time, "not together", TOGETHER_NS);
         };
-        let asker = self.able().next();
-        let backlog = |at| self.car.ecu(at).map(|ecu| height - ecu.validator().state().event().tree_size);
-        let Some(asker) = asker.filter(|at| backlog(*at).is_some_and(|backlog| backlog < FULL_BACKLOG)) else {
-            self.phase = Phase::Over; // nothing may be decided until the gateway has closed a block
+        let backlog = |of: &Car| of.ecu(asker).map(|ecu| height - ecu.validator().state().event().tree_size);
+        if backlog(&self.car) >= Some(FULL_BACKLOG) {
+            self.phase = Phase::Over; // the gateway's block may have to wait, too, behind orders that only it has evidence of
             return Ok(());
-        };
+        }
         if !self.car.ecu(asker).is_some_and(|ecu| self.able().all(|at| ecu.validator().state().members().contains(at)))
         {
             return self.not_yet(in_time, "somebody is still suspended", TOGETHER_NS);

@@ -5,6 +5,7 @@ use journal::Defect;
 
 use crate::attackers::babbler::Babbler;
 use crate::attackers::colluders::Colluder;
+use crate::attackers::conspirators::Conspirator;
 use crate::attackers::equivocator::Equivocator;
 use crate::attackers::flooder::Flooder;
 use crate::attackers::impersonator::Impersonator;
@@ -36,6 +37,7 @@ enum Fault {
     Crash,
     Away,
     PowerCut,
+    Brownout,
     Wear,
     Endpoint,
     Reboot,
@@ -59,6 +61,7 @@ const FAULTS: &[(u32, Fault)] = &[
     (6, Fault::Crash),
     (4, Fault::Away),
     (6, Fault::PowerCut),
+    (3, Fault::Brownout),
     (1, Fault::Wear),
     (2, Fault::Endpoint),
     (14, Fault::Reboot),
@@ -87,6 +90,7 @@ enum Cast {
     PartialTags,
     WithholdingProposer,
     Colluders,
+    Conspirators,
     Twin,
     OtherVersion,
     /// The gateway of a car with two segments, and perhaps colluders who lie as it does.
@@ -99,6 +103,7 @@ const CASTS: &[(u32, Cast)] = &[
     (3, Cast::PartialTags),
     (3, Cast::WithholdingProposer),
     (2, Cast::Colluders),
+    (4, Cast::Conspirators),
     (2, Cast::Twin),
     (1, Cast::OtherVersion),
 ];
@@ -198,15 +203,18 @@ impl Schedule {
         let liars = match cast {
             Cast::Honest => 0,
             Cast::Twin | Cast::OtherVersion => 1,
-            Cast::Colluders => self.f,
+            Cast::Colluders | Cast::Conspirators => self.f,
             _ => 1 + dice.roll(self.f as u64) as usize,
         };
         let (first, half) = match (dice.roll(n.into()) as u8, dice.roll(1 << n) as u8) {
             _ if cast == Cast::Router => (0, car.plan().near()),
             rolled => rolled,
         };
+        let at = |number| (first + number) % n;
+        let gang = (0..liars as u8).map(|number| 1 << at(number)).sum();
+        let plot = dice.roll(1 << 32);
         for number in 0..liars as u8 {
-            let at = (first + number) % n;
+            let at = at(number);
             let mask = dice.roll(1 << n) as u8;
             let liar: Option<Box<dyn Liar>> = match cast {
                 Cast::Honest => None,
@@ -221,6 +229,7 @@ impl Schedule {
                     Some(Box::new(TwoFaced { near: half, faces }))
                 }
                 Cast::Colluders | Cast::Router => Some(Box::new(Colluder { half })),
+                Cast::Conspirators => Some(Box::new(Conspirator::new(gang, plot, &car.genesis, self.next_ns))),
                 Cast::OtherVersion => Some(Box::new(OtherVersion)),
                 Cast::Twin => {
                     self.dishonest |= 1 << car.add_twin(at);
@@ -280,6 +289,7 @@ impl Schedule {
             Fault::PowerCut => {
                 faults::cut_power_after(&car.ecus[usize::from(at)].flash, self.dice.roll(400));
             }
+            Fault::Brownout => car.brownouts |= 1 << at,
             Fault::Wear => return self.wear(car, at),
             Fault::Endpoint => {
                 let endpoint = self.dice.roll(car.endpoints.len() as u64) as u8;
@@ -392,6 +402,7 @@ impl Schedule {
         car.note("calm");
         car.link.heal();
         car.let_in(None);
+        car.brownouts = 0;
         if let Some(router) = &mut car.segments.router {
             router.liar = None;
         }

@@ -18,6 +18,8 @@ const FORGED: u64 = 1 << 40;
 const USE_AFTER_NS: u64 = 60_000_000;
 /// From one block to the next.
 const BLOCK_NS: u64 = 1_000_000_000;
+/// The same when nobody wants anything any more: what had to wait for a block comes then, and another height may forestall it.
+const CALM_BLOCK_NS: u64 = 100_000_000;
 /// Unix time at the start, ms: some day in 2026.
 const START_MS: u64 = 1_790_000_000_000;
 /// In the hands of the gateway.
@@ -51,10 +53,11 @@ pub struct Workload {
     dice: Dice,
     next_ns: u64,
     block_ns: u64,
+    block_interval_ns: u64,
     serial: u64,
     /// Grants given: when to use them, where, and which.
     to_use: Vec<(u64, u8, SignedGrant)>,
-    last_used: Option<Transaction>,
+    last_used: Option<(Transaction, SignedGrant)>,
 }
 
 impl Workload {
@@ -66,6 +69,7 @@ impl Workload {
             dice,
             next_ns: from_ns,
             block_ns: from_ns + BLOCK_NS,
+            block_interval_ns: BLOCK_NS,
             serial: 0,
             to_use: Vec::new(),
             last_used: None,
@@ -78,6 +82,13 @@ impl Workload {
         self.to_use.iter().map(|(due_ns, ..)| *due_ns).fold(self.next_ns.min(self.block_ns), u64::min)
     }
 
+    /// Nobody wants anything any more; the gateway goes on closing blocks.
+    pub fn calm(&mut self) {
+        self.block_interval_ns = CALM_BLOCK_NS;
+        self.next_ns = u64::MAX;
+        self.to_use.clear();
+    }
+
     /// Does what is due.
     pub fn act(&mut self, car: &mut Car) {
         let now_ns = car.now_ns();
@@ -86,7 +97,7 @@ impl Workload {
             self.use_grant(car, at, &signed);
         }
         if self.block_ns <= now_ns {
-            self.block_ns = now_ns + BLOCK_NS;
+            self.block_ns = now_ns + self.block_interval_ns;
             close_block(car);
         }
         if self.next_ns <= now_ns {
@@ -106,8 +117,9 @@ impl Workload {
             let key = car.plan().endpoint_key(0); // anybody's, but not the fleet's
             car.give(at, Input::Grant(SignedGrant::sign(grant, &key)));
             self.serial += 1;
-        } else if let (true, Some(used)) = (self.dice.percent(again), &self.last_used) {
-            car.give(at, Input::Submit(used.clone()));
+        } else if let (true, Some((used, signed))) = (self.dice.percent(again), self.last_used.clone()) {
+            car.give(at, Input::Submit(used));
+            self.give_grant(car, at, signed);
         } else if self.dice.percent(records) {
             let endpoint = self.dice.roll(car.endpoints.len() as u64) as u8;
             let data = (0..=self.dice.roll(MAX_RECORD_DATA as u64)).map(|_| self.dice.roll(256) as u8);
@@ -116,15 +128,19 @@ impl Workload {
             self.serial += 1;
             let signed = grant(car, self.serial);
             car.vouch(signed.clone());
-            self.to_use.push((car.now_ns() + USE_AFTER_NS, at, signed.clone()));
-            car.give(at, Input::Grant(signed));
+            self.give_grant(car, at, signed);
         }
+    }
+
+    fn give_grant(&mut self, car: &mut Car, at: u8, signed: SignedGrant) {
+        self.to_use.push((car.now_ns() + USE_AFTER_NS, at, signed.clone()));
+        car.give(at, Input::Grant(signed));
     }
 
     fn use_grant(&mut self, car: &mut Car, at: u8, signed: &SignedGrant) {
         let Some(ecu) = car.ecu(at) else { return };
         if let Ok(tx) = ecu.validator().use_of(&signed.grant.digest()) {
-            self.last_used = Some(tx.clone());
+            self.last_used = Some((tx.clone(), signed.clone()));
             car.give(at, Input::Submit(tx));
         }
     }
@@ -150,11 +166,11 @@ pub fn alarm(car: &Car, at: u8, class: usize) -> Transaction {
     Transaction::Alarm { identifier: ids[class % ids.len()], count: 3 }
 }
 
-/// The gateway closes a block if something is new.
+/// The gateway closes a block if something is new beside the last one.
 fn close_block(car: &mut Car) {
     let is_new = |car: &Car| {
         let state = car.ecu(GATEWAY)?.validator().state();
-        Some(state.event().tree_size != state.height())
+        Some(state.event().tree_size + 1 < state.height())
     };
     if let (Some(true), Some(block)) = (is_new(car), block(car)) {
         car.give(GATEWAY, Input::Submit(block));

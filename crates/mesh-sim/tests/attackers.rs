@@ -6,6 +6,7 @@ use device_chain::validator::{Counters, Report};
 use device_chain::wire::Header;
 use ecu_node::Input;
 use mesh_sim::attackers::colluders::Colluder;
+use mesh_sim::attackers::conspirators::{Conspirator, Trace};
 use mesh_sim::attackers::equivocator::Equivocator;
 use mesh_sim::attackers::flooder::Flooder;
 use mesh_sim::attackers::impersonator::Impersonator;
@@ -173,4 +174,30 @@ fn twins_contradict_each_other_and_nobody_else() {
     car.run_for(2 * SECOND_US);
     let chains: Vec<_> = (0..7).filter(|at| *at != LIAR).map(|at| car.chain(at)).collect();
     assert!(!chains[0].is_empty() && chains.iter().all(|chain| *chain == chains[0]));
+}
+
+/// T6: whom the conspirators choose decides at once, the others of its car in later rounds, and the same.
+#[test]
+fn conspirators_let_one_decide_before_the_others() {
+    let mut car = Car::new(Plan::default(), BitTiming::FD_500K_2M);
+    let gang = [LIAR, LIAR + 1];
+    for at in gang {
+        let liar = Conspirator::new(gang.iter().map(|at| 1 << at).sum(), 1, &car.genesis, SECOND_US * 500);
+        car.ecus[usize::from(at)].liar = Some(Box::new(liar.playing(Trace::T6)));
+    }
+    (0..7).for_each(|at| car.boot(at));
+    car.run_for(SECOND_US);
+    let honest: Vec<_> = (0..7).filter(|at| !gang.contains(at)).collect();
+    let tx = alarm(&car, VICTIM, 0);
+    car.give(VICTIM, Input::Submit(tx));
+    // they open the next height themselves: the proposer of its round 1 is the first of them
+    let second = |car: &Car, at: u8| {
+        car.ecus[usize::from(at)].decisions.iter().find(|of| of.height == 2).map(|of| (of.round, of.hash))
+    };
+    let end = car.now_us() + 10 * SECOND_US;
+    assert!(car.run_until(end, |car| honest.iter().all(|at| second(car, *at).is_some())), "all decide");
+    let mut decided: Vec<_> = honest.iter().filter_map(|at| second(&car, *at)).collect();
+    decided.sort_unstable_by_key(|(round, _)| *round);
+    assert!(decided[0].0 == 0 && decided[1].0 > 0, "{decided:?}");
+    assert!(decided.iter().all(|(_, hash)| *hash == decided[0].1), "{decided:?}");
 }

@@ -48,7 +48,7 @@ impl Liar for Asker {
 
     fn act(&mut self, now_ns: u64, seat: &mut Seat<'_>) -> Vec<Frame> {
         let counter = self.voice.speak(now_ns);
-        let (height, head) = seat.head;
+        let (height, head) = seat.head();
         let from = match &mut self.question {
             Question::Value => {
                 let peers = (0..seat.genesis.validators.len() as u8).filter(|peer| *peer != seat.me);

@@ -33,11 +33,11 @@ impl Liar for LonelyVoter {
 
     fn act(&mut self, now_ns: u64, seat: &mut Seat<'_>) -> Vec<Frame> {
         let counter = self.voice.speak(now_ns);
-        let height = seat.head.0 + 1;
+        let height = seat.head().0 + 1;
         if self.voted.replace(height) == Some(height) {
             return Vec::new();
         }
         let vote = Header { counter, ..Header::new(Kind::Prevote, height).hint(None) };
-        seat.frames(vote, &nil_subject(&seat.head.1), &[], u8::MAX)
+        seat.frames(vote, &nil_subject(&seat.head().1), &[], u8::MAX)
     }
 }

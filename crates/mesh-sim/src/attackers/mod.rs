@@ -7,6 +7,7 @@
 pub mod asker;
 pub mod babbler;
 pub mod colluders;
+pub mod conspirators;
 pub mod equivocator;
 pub mod flooder;
 pub mod hello_replayer;
@@ -29,8 +30,9 @@ use can_bus::frame::{MAX_FD, id_from_raw};
 use can_bus::segment::{Prefix, segments};
 use device_chain::genesis::Genesis;
 use device_chain::keys::{KeyHandle, KeyStore};
+use device_chain::state::State;
 use device_chain::tx::{decision_hash, nil_subject};
-use device_chain::types::{Hash, Height, ValidatorIndex};
+use device_chain::types::{Hash, Height, Round, ValidatorIndex};
 use device_chain::wire::{HEADER, Header, Parts, tag_input, tag_slot};
 
 use crate::dice::Dice;
@@ -94,8 +96,10 @@ pub struct Seat<'a> {
     pub genesis: &'a Genesis,
     /// The keys of its present session.
     pub keys: &'a SharedKeys,
-    /// The last height it has decided, and its hash.
-    pub head: (Height, Hash),
+    /// What the chain has come to there.
+    pub state: &'a State,
+    /// The round in which it is.
+    pub round: Round,
     /// What was on the wire.
     pub wiretap: &'a Wiretap,
     /// Chance.
@@ -106,17 +110,23 @@ pub struct Seat<'a> {
 pub type Choice = Option<(ValidatorIndex, Hash)>;
 
 impl Seat<'_> {
+    /// The last height it has decided, and its hash.
+    #[must_use]
+    pub const fn head(&self) -> (Height, Hash) {
+        (self.state.height(), *self.state.head())
+    }
+
     /// The message in a frame, if it is a vote of this seat at the height being agreed on.
     #[must_use]
     pub fn own_vote(&self, frame: &Frame) -> Option<Header> {
         let parts = Parts::split(frame.data(), self.genesis.validators.len(), self.genesis.tag_len())?;
-        (parts.header.kind.vote().is_some() && parts.header.height == self.head.0 + 1).then_some(parts.header)
+        (parts.header.kind.vote().is_some() && parts.header.height == self.head().0 + 1).then_some(parts.header)
     }
 
     /// Everything at the height being agreed on that a vote could be for.
     #[must_use]
     pub fn choices(&self) -> Vec<Choice> {
-        let (mesh, height, parent) = (self.genesis.mesh(), self.head.0 + 1, self.head.1);
+        let (mesh, height, parent) = (self.genesis.mesh(), self.head().0 + 1, self.head().1);
         let named = self.wiretap.values(height).iter();
         let values = named.map(|value| Some((value.proposer, decision_hash(&mesh, height, &parent, &value.tx))));
         values.chain([None]).collect()
@@ -133,7 +143,7 @@ impl Seat<'_> {
     /// validator) and wrong for the rest.
     #[must_use]
     pub fn vote(&self, like: &Header, choice: &Choice, receivers: u8) -> Option<Frame> {
-        let subject = choice.map_or_else(|| nil_subject(&self.head.1), |(_, hash)| hash);
+        let subject = choice.map_or_else(|| nil_subject(&self.head().1), |(_, hash)| hash);
         let message = self.message(like.hint(hint(choice)), &subject, &[], receivers);
         Frame::fd_padded(id_from_raw(self.genesis.validators[usize::from(self.me)].identifiers.vote)?, &message).ok()
     }

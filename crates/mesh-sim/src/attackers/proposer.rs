@@ -43,7 +43,7 @@ impl Liar for Proposer {
 
     fn act(&mut self, now_ns: u64, seat: &mut Seat<'_>) -> Vec<Frame> {
         let counter = self.voice.speak(now_ns);
-        let (height, parent) = (seat.head.0 + 1, seat.head.1);
+        let (height, parent) = (seat.head().0 + 1, seat.head().1);
         let receivers = match &mut self.proposes {
             Proposes::ToAll => u8::MAX,
             Proposes::ToOne(last) => {

@@ -4,7 +4,7 @@ use heapless::Vec;
 
 use super::car;
 use crate::block::{BlockHeader, Finality};
-use crate::genesis::Genesis;
+use crate::genesis::{Genesis, Role};
 use crate::limits::{MAX_BACKLOG, MAX_BACKLOG_ALARMS};
 use crate::state::{Refusal, State};
 use crate::tx::Transaction;
@@ -54,4 +54,23 @@ fn without_blocks_records_stop_then_alarms_but_never_blocks_and_readmissions() {
     let block = Transaction::EventBlock(header);
     state.apply(&block.encode().expect("fits"), &block, &genesis).expect("a block is always taken");
     assert_eq!(state.check(&record(state.height()), &genesis), Ok(()));
+}
+
+/// The gateway alone can close a block: it may come back as often as it must, others once.
+#[test]
+fn without_blocks_the_gateway_may_always_return() {
+    let genesis = car::genesis(5, "RETURN");
+    let gateway = genesis.with_role(Role::Gateway).expect("there is one");
+    let other = (gateway + 1) % 5;
+    for (validator, again) in [(gateway, Ok(())), (other, Err(Refusal::Backlog))] {
+        let mut state = State::new(&genesis);
+        let apply = |state: &mut State, tx: Transaction| state.apply(&tx.encode().expect("fits"), &tx, &genesis);
+        apply(&mut state, Transaction::Suspend { validator }).expect("a member");
+        apply(&mut state, Transaction::Readmit { validator, nonce: 1 }).expect("the first time");
+        while state.height() < MAX_BACKLOG {
+            apply(&mut state, Transaction::Skip).expect("always");
+        }
+        assert_eq!(state.check(&Transaction::Readmit { validator, nonce: 2 }, &genesis), again);
+        assert_eq!(state.check(&Transaction::Resume { validator }, &genesis), again);
+    }
 }
