@@ -1,5 +1,5 @@
-//! Whether the exploration leaves anything out: three nodes that keep all they hear, with a clock, in a storm. Each of their
-//! steps must be one that the exploration takes, too.
+//! Whether the exploration leaves anything out: nodes that keep all they hear, with a clock, in a storm, among liars who do not agree
+//! on their lies. Each of their steps must be one that the exploration takes, too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,15 +9,14 @@ use super::moves::{Move, moves};
 use super::simulation::Dice;
 use super::*;
 
-const X: ValidatorIndex = 3;
-
 struct Storm {
     dice: Dice,
+    quorum: Quorum,
     rounds: Round,
-    nodes: [Node; 3],
-    said: [Votes; 3],
+    nodes: StdVec<Node>,
+    said: StdVec<Votes>,
     /// What the journals hold.
-    lasting: [Votes; 3],
+    lasting: StdVec<Votes>,
     /// Whether to look at nodes as if they had given all their help when they decided.
     generous: bool,
 }
@@ -26,9 +25,16 @@ struct Storm {
 type Known = HashMap<Local, StdVec<Move>>;
 
 impl Storm {
-    fn new(seed: u64, rounds: Round, generous: bool) -> Self {
-        let nodes = [0, 1, 2].map(|me| Local::default().awake(FOUR, 1 + seed as Height % 4, me));
-        Self { dice: Dice::new(seed), rounds, nodes, said: Default::default(), lasting: Default::default(), generous }
+    fn new(seed: u64, quorum: Quorum, rounds: Round, generous: bool) -> Self {
+        let (correct, height) = ((quorum.n - quorum.f) as ValidatorIndex, 1 + (seed % quorum.n as u64) as Height);
+        let nodes: StdVec<Node> = (0..correct).map(|me| Local::default().awake(quorum, height, me)).collect();
+        let nothing = std::vec![Votes::default(); nodes.len()];
+        Self { dice: Dice::new(seed), quorum, rounds, nodes, said: nothing.clone(), lasting: nothing, generous }
+    }
+
+    /// One of the liars, who come behind the others.
+    fn liar(&mut self) -> ValidatorIndex {
+        (self.nodes.len() + self.dice.below(self.quorum.f)) as ValidatorIndex
     }
 
     fn any<T>(&mut self, of: impl Iterator<Item = T> + Clone) -> Option<T> {
@@ -52,16 +58,16 @@ impl Storm {
     }
 
     fn is_proposed(&mut self, at: usize, round: Round) {
-        let id = self.dice.below(2) as ValueId;
+        let (id, liar) = (self.dice.below(2) as ValueId, self.liar());
         let node = &mut self.nodes[at].instance;
-        let proposer = if round == 0 { X } else { node.proposer(round) };
+        let proposer = if round == 0 { liar } else { node.proposer(round) };
         node.on_proposal(round, proposer, id);
     }
 
     fn loses_power(&mut self, at: usize) {
         let before = &self.nodes[at];
         let (height, decided) = (before.instance.height, before.instance.decided);
-        let mut node = Local::default().awake(FOUR, height, at as ValidatorIndex);
+        let mut node = Local::default().awake(self.quorum, height, at as ValidatorIndex);
         for vote in self.lasting[at].iter() {
             node.instance.restore_vote(vote.kind(), vote.round(), vote.value());
         }
@@ -72,16 +78,16 @@ impl Storm {
 
     /// Something happens to a node; which one. `None` if it went into a round that is not looked at.
     fn step(&mut self) -> Option<usize> {
-        let (at, rounds) = (self.dice.below(3), self.rounds);
-        let other = (at + 1 + self.dice.below(2)) % 3;
+        let (at, rounds, correct) = (self.dice.below(self.nodes.len()), self.rounds, self.nodes.len());
+        let other = (at + 1 + self.dice.below(correct - 1)) % correct;
         match self.dice.below(12) {
             0..=6 => {
                 let vote = self.any(self.said[other].iter());
                 self.hears(at, other as ValidatorIndex, vote);
             }
             7 | 8 => {
-                let vote = self.any(Vote::all(rounds));
-                self.hears(at, X, vote);
+                let (vote, liar) = (self.any(Vote::all(rounds)), self.liar());
+                self.hears(at, liar, vote);
             }
             9 => {
                 let round = self.dice.below(rounds.into()) as Round;
@@ -118,16 +124,17 @@ impl Storm {
 
     /// Whether the exploration goes from one view of a node to another, in a few steps, with what the others have said.
     fn is_explored(&self, at: usize, from: Local, to: Local, known: &mut Known) -> bool {
-        let others = [(at + 1) % 3, (at + 2) % 3].map(|other| self.seen(self.view(other)));
+        let others = (0..self.nodes.len()).filter(|other| *other != at).map(|other| self.seen(self.view(other)));
+        let others: StdVec<Local> = others.collect();
+        let others: StdVec<&Local> = others.iter().collect();
         let (from, to) = (self.seen(from), self.seen(to));
         let (mut met, mut edge) = (HashSet::from([from]), std::vec![from]);
         while !met.contains(&to) {
             let mut next = StdVec::new();
             for view in &edge {
-                let steps = known.entry(*view).or_insert_with(|| moves(view, &FOUR, self.rounds, |to| self.seen(to)));
-                next.extend(
-                    steps.iter().filter(|step| step.is_possible(&[&others[0], &others[1]])).map(|step| step.to),
-                );
+                let steps =
+                    known.entry(*view).or_insert_with(|| moves(view, &self.quorum, self.rounds, |to| self.seen(to)));
+                next.extend(steps.iter().filter(|step| step.is_possible(&others)).map(|step| step.to));
             }
             next.retain(|view| met.insert(*view));
             edge = next;
@@ -152,12 +159,12 @@ fn notable(from: &Local, to: &Local) -> [(&'static str, bool); 5] {
 }
 
 /// The storms in which the exploration does not take a step that a node takes.
-fn missing(seeds: u64, rounds: Round, generous: bool) -> usize {
+fn missing(seeds: u64, quorum: Quorum, rounds: Round, generous: bool) -> usize {
     let (mut known, mut seen, mut missing, mut moved) = (Known::new(), BTreeMap::new(), 0, 0);
     for seed in 0..seeds {
-        let mut storm = Storm::new(seed, rounds, generous);
-        for _ in 0..150 {
-            let before = [0, 1, 2].map(|at| storm.view(at));
+        let mut storm = Storm::new(seed, quorum, rounds, generous);
+        for _ in 0..50 * storm.nodes.len() {
+            let before: StdVec<Local> = (0..storm.nodes.len()).map(|at| storm.view(at)).collect();
             let Some(at) = storm.step() else { break };
             let (from, to) = (before[at], storm.view(at));
             if from == to {
@@ -176,26 +183,31 @@ fn missing(seeds: u64, rounds: Round, generous: bool) -> usize {
             }
         }
     }
-    std::println!("{moved} steps of {seeds} storms of {rounds} rounds, {missing} of them not explored: {seen:?}");
+    std::println!(
+        "{moved} steps of {seeds} storms of {} validators and {rounds} rounds, {missing} of them not explored: {seen:?}",
+        quorum.n
+    );
     assert!(seen.values().all(|count| *count > 0), "{seen:?}");
     missing
 }
 
 #[test]
 fn storms_reach_nothing_else() {
-    assert_eq!(missing(6_000, 2, false), 0);
-    assert_eq!(missing(6_000, 2, true), 0);
+    assert_eq!(missing(6_000, FOUR, 2, false), 0);
+    assert_eq!(missing(6_000, FOUR, 2, true), 0);
 }
 
 #[test]
 #[ignore = "minutes: scripts/prove"]
-fn storms_of_three_rounds_reach_nothing_else() {
-    assert_eq!(missing(20_000, 3, false), 0);
-    assert_eq!(missing(20_000, 3, true), 0);
+fn storms_of_three_rounds_and_of_seven_reach_nothing_else() {
+    assert_eq!(missing(20_000, FOUR, 3, false), 0);
+    assert_eq!(missing(20_000, FOUR, 3, true), 0);
+    assert_eq!(missing(200_000, Quorum::full(7), 2, false), 0);
+    assert_eq!(missing(200_000, Quorum::full(7), 2, true), 0);
 }
 
 /// A step hears one vote of each voter, so that only this tells who counts a voter twice.
 #[test]
 fn storms_tell_who_counts_twice() {
-    assert_ne!(Flaw::CountedTwice.during(|| missing(1_000, 2, false)), 0);
+    assert_ne!(Flaw::CountedTwice.during(|| missing(1_000, FOUR, 2, false)), 0);
 }
