@@ -4,6 +4,7 @@ mod explore;
 mod mesh;
 mod scenarios;
 mod simulation;
+mod tables;
 mod traces;
 
 use super::*;
