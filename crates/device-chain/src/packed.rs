@@ -190,7 +190,8 @@ mod tests {
                     }
                 }
                 prop_assert!(packed.iter().eq(model.iter().map(Vec::as_slice)));
-                prop_assert_eq!(packed.len(), model.len());
+                prop_assert_eq!((packed.len(), packed.is_empty()), (model.len(), model.is_empty()));
+                prop_assert_eq!(packed.oldest(), model.front().map(Vec::as_slice));
                 prop_assert_eq!(packed.newest(), model.back().map(Vec::as_slice));
             }
         }

@@ -2,6 +2,7 @@
 
 mod explore;
 mod mesh;
+mod openings;
 mod scenarios;
 mod simulation;
 mod tables;

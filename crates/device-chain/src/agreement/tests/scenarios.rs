@@ -341,6 +341,13 @@ fn timers_are_running_again_after_a_power_cut_in_a_later_round() {
     node.run();
     assert_eq!(node.instance.round(), 3);
     assert_eq!(node.wait(), [prevote(3, NIL)]);
+
+    // also if nobody is heard and the evidence for P is lost
+    let mut node = Node::new(4, 0);
+    node.instance.add_value(Value { evident: false, ..value(P, 1) }, TX);
+    node.instance.restore_vote(VoteKind::Ready, 3, Some(0));
+    node.run();
+    assert_eq!(node.wait(), [prevote(3, NIL)]);
 }
 
 #[test]

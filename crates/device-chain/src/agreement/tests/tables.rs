@@ -1,6 +1,7 @@
 //! What the parts of an instance promise, each as a table: its limits are where the rules end.
 
 use super::*;
+use crate::limits::{MAX_ORDER, MAX_TX};
 use crate::tx::nil_subject;
 
 /// Δ of all tables here.
@@ -15,7 +16,11 @@ fn the_wait_of_each_round() {
     }
     assert_eq!(TIMEOUTS.of(Round::MAX), TIMEOUTS.of(31), "there is no later round");
     for (round, phases) in [(0, 2), (1, 6), (2, 12), (6, 128), (17, 320)] {
-        assert_eq!(TIMEOUTS.of_proposal(round), phases * PHASE_US, "for a proposal of round {round}: the wait before, too");
+        assert_eq!(
+            TIMEOUTS.of_proposal(round),
+            phases * PHASE_US,
+            "for a proposal of round {round}: the wait before, too"
+        );
     }
 }
 
@@ -121,6 +126,40 @@ fn nothing_of_what_had_to_go_is_left() {
     assert_eq!([1, 2].map(|voter| node.instance.voters_from(0).any(|other| other == voter)), [false, true]);
     assert_eq!([0, 1].map(|id| node.instance.voters_for(id)), [0, 1]);
     assert_eq!(out, []);
+}
+
+/// A height holds two blocks and otherwise orders, and not a byte more: that would be memory of a chip for nothing.
+#[test]
+fn as_many_values_as_there_may_be_as_long_as_they_may_be() {
+    let mut node = Node::new(4, 0);
+    let lengths = [MAX_TX; 2].into_iter().chain([MAX_ORDER; MAX_VALUES - 2]);
+    for (at, length) in (0..).zip(lengths) {
+        let id = node.instance.values.push(value(Hash([at + 1; 32]), 1), &[at; MAX_TX][..length]);
+        assert_eq!(id, Some(at));
+        assert_eq!(node.instance.transaction(at), Some(&[at; MAX_TX][..length]));
+    }
+    assert_eq!(node.instance.values.push(value(P, 1), TX), None, "another");
+    for (length, fits) in [(MAX_ORDER, true), (MAX_ORDER + 1, false)] {
+        assert_eq!(node.instance.values.replace(12, value(P, 1), &[0; MAX_TX][..length]), fits);
+    }
+}
+
+/// M3: all that begin so, but nothing that had to go.
+#[test]
+fn what_a_hint_may_mean() {
+    let mut node = Node::new(4, 0);
+    let alike = |last| {
+        let mut hash = P;
+        hash.0[31] = last;
+        hash
+    };
+    for hash in [alike(1), Q, alike(2)] {
+        node.instance.add_value(value(hash, 1), TX);
+    }
+    let hinted = |node: &Node, hash: Hash| node.instance.hinted(hash.hint()).collect::<std::vec::Vec<_>>();
+    assert_eq!((hinted(&node, P), hinted(&node, Q)), (std::vec![0, 2], std::vec![1]));
+    assert!(!node.instance.values.replace(0, value(P, 1), &[0; MAX_TX + 1]), "too long: its place holds nothing now");
+    assert_eq!((hinted(&node, P), hinted(&node, Hash::NIL)), (std::vec![2], std::vec![]));
 }
 
 /// C1, R1: votes of the suspended and of rounds that do not exist are not even remembered.
