@@ -24,6 +24,33 @@ fn the_wait_of_each_round() {
     }
 }
 
+/// W2: READYs take one more hop than prevotes, and there are none in round 0.
+#[test]
+fn the_wait_for_prevotes_of_each_round() {
+    let mut node = Node::new(4, 0);
+    node.proposed(0, 1, P);
+    node.prevotes(0, NIL, [2, 3]);
+    assert_eq!(node.instance.deadline(), Some(START.plus(TIMEOUTS.of(0))));
+
+    let mut node = Node::new(4, 0);
+    node.prevotes(1, NIL, [1, 2]);
+    assert_eq!(node.proposed(1, 2, P), [prevote(1, Some(P))]);
+    assert_eq!(node.instance.deadline(), Some(START.plus(2 * TIMEOUTS.of(1))));
+}
+
+/// Chapter 10: whoever spoils them all stops the height.
+#[test]
+fn after_the_last_round_there_is_none() {
+    let last = MAX_ROUNDS as Round - 1;
+    let mut node = Node::new(4, 0).rebooted(&[prevote(last - 1, NIL), precommit(last - 1, NIL)]);
+    node.precommits(last - 1, NIL, 1..4);
+    assert_eq!(node.instance.round(), last);
+    node.prevotes(last, NIL, 1..4);
+    node.wait();
+    node.precommits(last, NIL, 1..4);
+    assert_eq!((node.instance.round(), node.instance.deadline()), (last, None));
+}
+
 /// M2: a vote for a value is for that value, a vote for nil is for nil in this history.
 #[test]
 fn what_a_tag_of_a_vote_covers() {
