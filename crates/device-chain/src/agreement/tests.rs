@@ -70,6 +70,7 @@ impl Node {
                 self.has_nothing_left();
                 return did;
             }
+            assert!(did.len() < 1_000, "it comes to an end");
         }
     }
 
