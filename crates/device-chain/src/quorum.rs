@@ -59,6 +59,15 @@ mod tests {
     }
 
     #[test]
+    fn thresholds_when_f_is_held() {
+        // left of four, and of seven
+        for (n, f, q, ready) in [(3, 1, 3, 2), (6, 2, 5, 4), (5, 2, 4, 4), (4, 2, 4, 3)] {
+            let quorum = Quorum { n, f };
+            assert_eq!((quorum.votes(), quorum.ready()), (q, ready), "n = {n}");
+        }
+    }
+
+    #[test]
     fn two_quorums_share_a_correct_member_also_when_f_is_held() {
         for n in 4..=8 {
             let f = faults(n);

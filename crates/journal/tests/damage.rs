@@ -206,6 +206,23 @@ proptest! {
     }
 }
 
+#[test]
+fn a_record_in_the_place_of_another_one_does_not_count() {
+    let (mut flash, mut counter) = (formatted(), MemCounter::default());
+    let mut journal = open(&mut flash, &mut counter).unwrap().0;
+    for payload in [b"one", b"two", b"six"] {
+        journal.append(1, payload).unwrap();
+    }
+    let size = record_size(3, GEOMETRY.write_size) as usize;
+    let (second, third) = (64 + size, 64 + 2 * size);
+    let mut image = flash.image().to_vec();
+    image.copy_within(third..third + size, second);
+    flash.restore(image);
+    let (mut journal, recovery) = open(&mut flash, &mut counter).unwrap();
+    assert_eq!(records(&mut journal), [(1, 1, b"one".to_vec())]);
+    assert_eq!(recovery.damaged, Some(second as u32));
+}
+
 /// A flash that changes while a journal has it.
 struct Shared<'a>(&'a RefCell<MemFlash>);
 

@@ -401,6 +401,11 @@ fn the_lock_survives_a_power_cut() {
     node.prevotes(1, Some(Q), [2, 3]);
     assert_eq!(node.proposed(1, 2, Q), [], "nothing but nil in round 1");
     assert_eq!(node.wait(), [prevote(1, NIL)]);
+
+    // what it is locked on it goes on with, though nobody says again what locked it
+    let mut node = Node::new(4, 0).rebooted(&before);
+    node.prevotes(1, NIL, [1, 3]);
+    assert_eq!(node.proposed(1, 2, P), [prevote(1, Some(P))]);
 }
 
 #[test]

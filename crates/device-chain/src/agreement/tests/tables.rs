@@ -146,12 +146,13 @@ fn nothing_of_what_had_to_go_is_left() {
             node.instance.on_vote(kind, round, id + 1, Some(id), &mut out);
         }
     }
-    node.instance.forget(0);
-    assert_eq!(node.instance.open, [1]);
-    assert_eq!([1, 2].map(|proposer| node.instance.opener(proposer)), [None, Some(1)]);
-    assert_eq!([3, 4].map(|round| node.instance.proposals[round]), [None, Some(1)]);
-    assert_eq!([1, 2].map(|voter| node.instance.voters_from(0).any(|other| other == voter)), [false, true]);
-    assert_eq!([0, 1].map(|id| node.instance.voters_for(id)), [0, 1]);
+    node.instance.forget(1);
+    assert_eq!(node.instance.open, [0]);
+    assert_eq!([1, 2].map(|proposer| node.instance.opener(proposer)), [Some(0), None]);
+    assert_eq!([3, 4].map(|round| node.instance.proposals[round]), [Some(0), None]);
+    assert_eq!([1, 2].map(|voter| node.instance.voters_from(0).any(|other| other == voter)), [true, false]);
+    assert_eq!([0, 1].map(|id| node.instance.voters_for(id)), [1, 0]);
+    assert_eq!([1, 2].map(|voter| node.instance.ballots[1].of(VoteKind::Ready, voter)), [Some(Some(0)), None]);
     assert_eq!(out, []);
 }
 
