@@ -223,6 +223,22 @@ fn a_record_in_the_place_of_another_one_does_not_count() {
     assert_eq!(recovery.damaged, Some(second as u32));
 }
 
+/// What a cut left of a header may say anything; the second bank ends where the flash does.
+#[test]
+fn a_record_that_would_reach_beyond_its_bank_is_a_torn_tail() {
+    let (flash, mut counter) = used();
+    let end = flash.image().iter().rposition(|&byte| byte != 0xFF).unwrap().next_multiple_of(8);
+    for length in [GEOMETRY.bank_size() as u16, MAX_RECORD as u16, MAX_RECORD as u16 + 1, u16::MAX] {
+        let mut image = flash.image().to_vec();
+        image[end..end + 2].copy_from_slice(&length.to_le_bytes());
+        image[end + 2..end + 11].copy_from_slice(&[3, 11, 0, 0, 0, 0, 0, 0, 0]); // the next one, by its number
+        let mut flash = MemFlash::from_image(GEOMETRY, image);
+        let (mut journal, recovery) = open(&mut flash, &mut counter).expect("nothing outside is read");
+        assert!(recovery.torn_tail && recovery.is_complete(), "{length}: {recovery:?}");
+        assert_eq!(records(&mut journal).len(), 5);
+    }
+}
+
 /// A flash that changes while a journal has it.
 struct Shared<'a>(&'a RefCell<MemFlash>);
 
