@@ -153,6 +153,11 @@ mod tests {
     }
 
     #[test]
+    fn suites_have_their_numbers_on_the_wire() {
+        assert_eq!([Suite::Cmac, Suite::Blake2s].map(Suite::code), [1, 2]);
+    }
+
+    #[test]
     fn keys_are_the_same_if_all_their_bytes_are() {
         let key = Key::new([7; 32]);
         assert!(key.same(&Key::new([7; 32])));
