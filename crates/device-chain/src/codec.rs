@@ -86,6 +86,8 @@ fn is_encoding_of<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     #[test]
@@ -98,6 +100,51 @@ mod tests {
             (&[0x80], None),
         ] {
             assert_eq!(decode::<u32>(bytes), expected, "{bytes:?}");
+        }
+    }
+    #[test]
+    fn what_does_not_fit_is_not_encoded() {
+        let (value, bytes) = ((1u8, [2u8; 3]), [1, 2, 2, 2]);
+        assert_eq!(encode(&value, &mut [0; 4]), Some(&bytes[..]));
+        assert_eq!(encode(&value, &mut [0; 3]), None);
+        assert_eq!(encode_vec::<_, 4>(&value).as_deref(), Some(&bytes[..]));
+        assert_eq!(encode_vec::<_, 3>(&value), None);
+        assert_eq!(decode_own(&bytes), Some(value));
+    }
+
+    /// Reads two bytes and writes one, or reads any number and writes an even one.
+    #[test]
+    fn what_would_be_written_differently_is_not_taken() {
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(from = "(u8, u8)", into = "u8")]
+        struct Shorter(u8);
+        impl From<(u8, u8)> for Shorter {
+            fn from((first, _): (u8, u8)) -> Self {
+                Self(first)
+            }
+        }
+        impl From<Shorter> for u8 {
+            fn from(value: Shorter) -> Self {
+                value.0
+            }
+        }
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(from = "u8", into = "u8")]
+        struct Even(u8);
+        impl From<u8> for Even {
+            fn from(number: u8) -> Self {
+                Self(number & !1)
+            }
+        }
+        impl From<Even> for u8 {
+            fn from(value: Even) -> Self {
+                value.0
+            }
+        }
+        assert_eq!(decode::<Shorter>(&[4, 4]), None);
+        assert_eq!((decode::<Even>(&[5]), decode::<Even>(&[4])), (None, Some(Even(4))));
+        for (mut bytes, taken, left) in [(&[4u8, 7][..], Some(Even(4)), &[7u8][..]), (&[5, 7], None, &[5, 7])] {
+            assert_eq!((take::<Even>(&mut bytes), bytes), (taken, left));
         }
     }
 }

@@ -94,6 +94,7 @@ impl Key {
 }
 
 /// A key that makes tags and checks them. No `Debug`, no access; wiped on drop.
+#[derive(ZeroizeOnDrop)]
 pub enum MacKey {
     /// The 16 bytes that AES-128-CMAC uses. (Its key schedule would be 400 bytes; ADR 9.)
     Cmac([u8; 16]),
@@ -118,17 +119,6 @@ impl MacKey {
         tag.len() >= 4 && tag.len() <= FULL_TAG && bool::from(expected[..tag.len()].ct_eq(tag))
     }
 }
-
-impl Drop for MacKey {
-    fn drop(&mut self) {
-        match self {
-            Self::Cmac(key) => key.zeroize(),
-            Self::Blake2s(_) => {} // wipes itself
-        }
-    }
-}
-
-impl ZeroizeOnDrop for MacKey {}
 
 #[inline(never)] // it takes much of the stack
 fn cmac(key: &[u8; 16], message: &[u8]) -> Tag {
@@ -160,6 +150,22 @@ mod tests {
         const { wiped::<cmac::block_api::CmacCore<aes::Aes128>>() };
         const { wiped::<Blake2sVarCore>() };
         const { wiped::<MacKey>() };
+    }
+
+    #[test]
+    fn suites_have_their_numbers_on_the_wire() {
+        assert_eq!([Suite::Cmac, Suite::Blake2s].map(Suite::code), [1, 2]);
+    }
+
+    #[test]
+    fn keys_are_the_same_if_all_their_bytes_are() {
+        let key = Key::new([7; 32]);
+        assert!(key.same(&Key::new([7; 32])));
+        for at in 0..32 {
+            let mut bytes = [7; 32];
+            bytes[at] ^= 1;
+            assert!(!key.same(&Key::new(bytes)), "byte {at}");
+        }
     }
 
     #[test]

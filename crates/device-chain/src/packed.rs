@@ -190,7 +190,8 @@ mod tests {
                     }
                 }
                 prop_assert!(packed.iter().eq(model.iter().map(Vec::as_slice)));
-                prop_assert_eq!(packed.len(), model.len());
+                prop_assert_eq!((packed.len(), packed.is_empty()), (model.len(), model.is_empty()));
+                prop_assert_eq!(packed.oldest(), model.front().map(Vec::as_slice));
                 prop_assert_eq!(packed.newest(), model.back().map(Vec::as_slice));
             }
         }
@@ -201,5 +202,32 @@ mod tests {
         let mut packed = Packed::<1000>::new();
         assert!(packed.push([&[1; 200], &[2; 55]]) && !packed.push([&[1; 200], &[2; 56]]));
         assert_eq!(packed.iter().map(<[u8]>::len).collect::<Vec<_>>(), [255]);
+    }
+
+    #[test]
+    fn the_newest_is_changed_in_its_place() {
+        let mut packed = Packed::<20>::new();
+        assert_eq!(packed.newest_mut(), None);
+        assert!(packed.push([b"old", b""]) && packed.push([b"new", b"est"]));
+        packed.newest_mut().expect("there is one").copy_from_slice(b"latest");
+        assert!(packed.iter().eq([&b"old"[..], b"latest"]));
+    }
+
+    #[test]
+    fn strings_are_equal_wherever_they_lie() {
+        let (mut one, mut other) = (Packed::<20>::new(), Packed::<20>::new());
+        assert!(one.push([b"gone", b""]) && one.push([b"kept", b""]) && other.push([b"kept", b""]));
+        assert_ne!(one, other);
+        one.drop_oldest();
+        assert_eq!(one, other);
+        one.clear();
+        assert_eq!(one, Packed::new());
+    }
+
+    #[test]
+    fn for_what_never_fits_all_give_way_in_vain() {
+        let mut packed = Packed::<20>::new();
+        assert!(packed.push([b"old", b""]));
+        assert!(!packed.push_newest([&[0; 20], b""], 5) && packed.is_empty());
     }
 }

@@ -42,12 +42,6 @@ impl Quorum {
     pub const fn one_correct(self) -> usize {
         self.f + 1
     }
-
-    /// Members that can be waited for: n − f.
-    #[must_use]
-    pub const fn reachable(self) -> usize {
-        self.n - self.f
-    }
 }
 
 #[cfg(test)]
@@ -60,6 +54,16 @@ mod tests {
         for (n, f, q, ready) in [(4, 1, 3, 3), (5, 1, 4, 3), (6, 1, 4, 3), (7, 2, 5, 5), (8, 2, 6, 5)] {
             let quorum = Quorum::full(n);
             assert_eq!((quorum.f, quorum.votes(), quorum.ready()), (f, q, ready), "n = {n}");
+            assert_eq!(quorum.one_correct(), f + 1, "n = {n}");
+        }
+    }
+
+    #[test]
+    fn thresholds_when_f_is_held() {
+        // left of four, and of seven
+        for (n, f, q, ready) in [(3, 1, 3, 2), (6, 2, 5, 4), (5, 2, 4, 4), (4, 2, 4, 3)] {
+            let quorum = Quorum { n, f };
+            assert_eq!((quorum.votes(), quorum.ready()), (q, ready), "n = {n}");
         }
     }
 

@@ -122,3 +122,25 @@ pub type History = Packed<HISTORY_BYTES>;
 pub(crate) fn push_newest(history: &mut History, tx: &[u8]) {
     history.push_newest([tx, &[]], MAX_HISTORY);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_marks_facts_and_states() {
+        let kinds = [None, Some(RecordKind::Fact), Some(RecordKind::State), None];
+        assert_eq!([0, 1, 2, 3].map(RecordKind::from_code), kinds);
+        assert!(kinds.into_iter().flatten().all(|kind| RecordKind::from_code(kind as u8) == Some(kind)));
+    }
+
+    #[test]
+    fn the_values_that_were_named_and_no_others() {
+        let mut named = NamedValues::NONE;
+        for id in [0, 3, MAX_VALUES as ValueId - 1, 3] {
+            named.note(id);
+        }
+        let has = (0..MAX_VALUES as ValueId).filter(|id| named.has(*id));
+        assert!(has.eq([0, 3, MAX_VALUES as ValueId - 1]));
+    }
+}

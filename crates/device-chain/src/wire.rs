@@ -347,6 +347,54 @@ mod tests {
         assert_eq!(Header::parse(&bytes), Some(header));
     }
 
+    /// `docs/protocol.md`, chapter 2: number, vote, whether it is addressed, bytes of the body, urgency.
+    #[test]
+    fn every_kind_of_message() {
+        use Kind::*;
+        let table = [
+            (Propose, None, false, None, Class::Propose),
+            (Prevote, Some(VoteKind::Prevote), false, Some(0), Class::Vote),
+            (Ready, Some(VoteKind::Ready), false, Some(0), Class::Vote),
+            (Precommit, Some(VoteKind::Precommit), false, Some(0), Class::Vote),
+            (Decided, None, false, Some(0), Class::Control),
+            (Hello, None, false, Some(0), Class::Control),
+            (Confirm, None, false, Some(0), Class::Control),
+            (Fetch, None, true, Some(0), Class::Control),
+            (Sync, None, false, Some(0), Class::Control),
+            (Grant, None, false, None, Class::Bulk),
+            (Record, None, false, None, Class::Record),
+            (Ack, None, true, Some(8), Class::Control),
+            (Seal, None, true, Some(68), Class::Bulk),
+            (State, None, true, None, Class::Bulk),
+            (Value, None, true, None, Class::Bulk),
+        ];
+        for (code, (kind, vote, is_addressed, body_len, class)) in (0..).zip(table) {
+            assert_eq!((Kind::from_code(code), kind as u8), (Some(kind), code));
+            assert_eq!((kind.vote(), vote.map(Kind::from).unwrap_or(kind)), (vote, kind));
+            assert_eq!(
+                (kind.is_addressed(), kind.body_len(), kind.class()),
+                (is_addressed, body_len, class),
+                "{kind:?}"
+            );
+        }
+        assert_eq!(Kind::from_code(15), None, "a segment");
+    }
+
+    #[test]
+    fn one_tag_for_each_other_validator_in_the_order_of_their_places() {
+        for (kind, tags) in [(Kind::Prevote, 6), (Kind::Record, 7), (Kind::Value, 1)] {
+            assert_eq!(tags_len(kind, 7, 8), tags * 8, "{kind:?}");
+        }
+        let slots = |sender| {
+            [0, 1, 2, 3].map(|receiver| if receiver == sender { None } else { Some(tag_slot(sender, receiver)) })
+        };
+        assert_eq!(slots(0), [None, Some(0), Some(1), Some(2)]);
+        assert_eq!(slots(2), [Some(0), Some(1), None, Some(2)]);
+        let message = Header::new(Kind::Prevote, 1).to_bytes().into_iter().chain(0..24).collect::<std::vec::Vec<_>>();
+        let parts = Parts::split(&message, 4, 8).expect("whole");
+        assert_eq!([0, 2, 3].map(|slot| parts.tag(slot, 8).map(|tag| tag[0])), [Some(0), Some(16), None]);
+    }
+
     #[test]
     fn a_vote_fills_a_frame_for_seven_and_fits_for_eight() {
         assert_eq!(HEADER + tags_len(Kind::Prevote, 7, 8), 64);

@@ -16,7 +16,6 @@ impl Geometry {
     pub const fn is_valid(&self) -> bool {
         self.write_size.is_power_of_two()
             && self.write_size <= MAX_WRITE_SIZE
-            && self.erase_size > 0
             && self.erase_size.is_multiple_of(self.write_size)
             && (self.capacity / 2).is_multiple_of(self.erase_size)
             && self.capacity.is_multiple_of(2)

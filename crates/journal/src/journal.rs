@@ -351,8 +351,8 @@ fn find_bank<F: Flash>(medium: &mut Medium<F>, counter: u64) -> Result<(Bank, u3
         }
     }
     let newest = newest.ok_or(if foreign { OpenError::Foreign } else { OpenError::Blank })?;
-    let is_complete = older.is_some_and(|older| older.last_sequence >= counter);
-    let keeps_other = newest.header.sequence > counter && is_complete;
+    // every rewrite begins above the records before it: where those reach up to the counter, it has not been raised since
+    let keeps_other = older.is_some_and(|older| older.last_sequence >= counter);
     let next = if keeps_other { newest.start } else { medium.geometry.bank_size() - newest.start };
     Ok((newest, next))
 }

@@ -2,8 +2,12 @@
 
 mod common;
 
+use std::cell::RefCell;
+
 use common::{GEOMETRY, OURS, THEIRS, formatted, open, records, used};
-use journal::{Error, Flash, Journal, MAX_RECORD, MemCounter, MemFlash, OpenError, Stale, record_size};
+use journal::{
+    Error, Flash, Geometry, Journal, MAX_RECORD, MemCounter, MemError, MemFlash, OpenError, Stale, record_size,
+};
 use proptest::prelude::*;
 
 const ACTIVE_BANK: usize = GEOMETRY.bank_size() as usize;
@@ -199,5 +203,82 @@ proptest! {
             }
         }
         prop_assert_eq!(records(&mut open(&mut flash, &mut counter).unwrap().0), expected);
+    }
+}
+
+#[test]
+fn a_record_in_the_place_of_another_one_does_not_count() {
+    let (mut flash, mut counter) = (formatted(), MemCounter::default());
+    let mut journal = open(&mut flash, &mut counter).unwrap().0;
+    for payload in [b"one", b"two", b"six"] {
+        journal.append(1, payload).unwrap();
+    }
+    let size = record_size(3, GEOMETRY.write_size) as usize;
+    let (second, third) = (64 + size, 64 + 2 * size);
+    let mut image = flash.image().to_vec();
+    image.copy_within(third..third + size, second);
+    flash.restore(image);
+    let (mut journal, recovery) = open(&mut flash, &mut counter).unwrap();
+    assert_eq!(records(&mut journal), [(1, 1, b"one".to_vec())]);
+    assert_eq!(recovery.damaged, Some(second as u32));
+}
+
+/// What a cut left of a header may say anything; the second bank ends where the flash does.
+#[test]
+fn a_record_that_would_reach_beyond_its_bank_is_a_torn_tail() {
+    let (flash, mut counter) = used();
+    let end = flash.image().iter().rposition(|&byte| byte != 0xFF).unwrap().next_multiple_of(8);
+    for length in [GEOMETRY.bank_size() as u16, MAX_RECORD as u16, MAX_RECORD as u16 + 1, u16::MAX] {
+        let mut image = flash.image().to_vec();
+        image[end..end + 2].copy_from_slice(&length.to_le_bytes());
+        image[end + 2..end + 11].copy_from_slice(&[3, 11, 0, 0, 0, 0, 0, 0, 0]); // the next one, by its number
+        let mut flash = MemFlash::from_image(GEOMETRY, image);
+        let (mut journal, recovery) = open(&mut flash, &mut counter).expect("nothing outside is read");
+        assert!(recovery.torn_tail && recovery.is_complete(), "{length}: {recovery:?}");
+        assert_eq!(records(&mut journal).len(), 5);
+    }
+}
+
+/// A flash that changes while a journal has it.
+struct Shared<'a>(&'a RefCell<MemFlash>);
+
+impl Flash for Shared<'_> {
+    type Error = MemError;
+
+    fn geometry(&self) -> Geometry {
+        self.0.borrow().geometry()
+    }
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), MemError> {
+        self.0.borrow_mut().read(offset, bytes)
+    }
+
+    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), MemError> {
+        self.0.borrow_mut().program(offset, bytes)
+    }
+
+    fn erase(&mut self, offset: u32, length: u32) -> Result<(), MemError> {
+        self.0.borrow_mut().erase(offset, length)
+    }
+
+    fn sync(&mut self) -> Result<(), MemError> {
+        self.0.borrow_mut().sync()
+    }
+}
+
+#[test]
+fn an_acknowledged_record_that_rots_while_the_journal_is_open_is_named() {
+    let flash = RefCell::new(formatted());
+    let (mut journal, _) = Journal::open(Shared(&flash), MemCounter::default(), OURS).unwrap();
+    journal.append(1, b"one").unwrap();
+    journal.append(1, b"two").unwrap();
+    let second = 64 + record_size(3, GEOMETRY.write_size);
+    for (rotten, read) in [(second, 1), (64, 0)] {
+        let mut image = flash.borrow().image().to_vec();
+        image[rotten as usize + 15] ^= 1;
+        flash.borrow_mut().restore(image);
+        let mut visited = 0;
+        let result = journal.for_each(&mut [0; MAX_RECORD], |_, _, _| visited += 1);
+        assert_eq!((result, visited), (Err(Error::Damaged { offset: rotten }), read));
     }
 }

@@ -70,10 +70,16 @@ fn a_counter_never_goes_back_and_survives_a_torn_write() {
     let folder = tempfile::tempdir().unwrap();
     let (_, path) = paths(folder.path());
     let mut counter = FileCounter::create(&path).unwrap();
-    for to in [5, 3, 6, 6] {
+    for to in [5, 3, 6] {
         counter.raise(to).unwrap();
     }
-    assert_eq!(counter.value(), 6);
+    let before = std::fs::read(&path).unwrap();
+    counter.raise(6).unwrap();
+    assert_eq!(
+        (counter.value(), std::fs::read(&path).unwrap()),
+        (6, before),
+        "no number that is not higher is written"
+    );
     drop(counter);
     assert_eq!(FileCounter::open(&path).unwrap().value(), 6);
 
@@ -85,6 +91,41 @@ fn a_counter_never_goes_back_and_survives_a_torn_write() {
         let value = FileCounter::open(&path).unwrap().value();
         assert!(value == 6 || value == 5, "byte {offset}: the slot before the last is left: {value}");
     }
+}
+
+#[test]
+fn a_counter_opened_again_writes_over_the_older_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, path) = paths(folder.path());
+    FileCounter::create(&path).unwrap().raise(5).unwrap();
+    for to in 6..9 {
+        FileCounter::open(&path).unwrap().raise(to).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut left = [0, 4096].map(|slot| {
+            let mut torn = whole.clone();
+            torn[slot] ^= 1;
+            std::fs::write(&path, torn).unwrap();
+            FileCounter::open(&path).unwrap().value()
+        });
+        left.sort_unstable();
+        assert_eq!(left, [to - 1, to]);
+        std::fs::write(&path, whole).unwrap();
+    }
+}
+
+#[test]
+fn a_name_without_a_folder_is_one_in_the_current_one() {
+    let folder = tempfile::tempdir().unwrap();
+    std::env::set_current_dir(folder.path()).unwrap(); // all other tests name their folders
+    FileCounter::create(Path::new("counter")).unwrap();
+    assert_eq!(FileCounter::open(&folder.path().join("counter")).unwrap().value(), 0);
+}
+
+/// The memory of this process, none of which is at address 0.
+#[test]
+fn a_device_that_fails_is_no_damaged_counter() {
+    let error = FileCounter::open(Path::new("/proc/self/mem")).unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::InvalidData, "{error}");
 }
 
 #[test]

@@ -256,6 +256,7 @@ fn after_a_failed_write_nothing_is_appended_behind_it() {
     let (mut journal, _) = open(&mut flash, &mut counter).unwrap();
     assert_eq!(journal.rewrite(|_| Ok(())), Err(Error::Io(MemError::NoPower)), "in the new header");
     assert_eq!(journal.append(1, b"a vote"), Err(Error::NeedsRewrite), "the new bank might count already");
+    assert!(journal.needs_rewrite());
     assert_eq!(journal.prepare(), Ok(false), "nor is it erased");
 }
 
@@ -300,6 +301,25 @@ fn a_rewrite_that_was_never_acknowledged_is_done_again_with_the_bank_before_it_k
     recover(&mut flash, &mut acknowledged).unwrap();
     let mut journal = open(&mut flash, &mut acknowledged).unwrap();
     assert_eq!((content(&mut journal), journal.1.needs_rewrite()), (vec![(1, b"new".to_vec())], false));
+}
+
+#[test]
+fn the_conclusion_from_a_loss_is_kept_rather_than_the_bank_with_the_loss() {
+    let (mut flash, mut counter) = (formatted(), MemCounter::default());
+    let (mut journal, _) = open(&mut flash, &mut counter).unwrap();
+    journal.append(1, b"kept").unwrap();
+    journal.append(1, b"lost").unwrap();
+    let mut image = flash.image().to_vec();
+    image[64 + 24 + 15] ^= 1;
+    flash.restore(image);
+    let mut acknowledged = counter;
+    open(&mut flash, &mut counter).unwrap().0.rewrite(|new| new.append(1, b"forgotten")).unwrap();
+
+    // the power went before the counter was raised, and once more while the rewrite is done again
+    flash.cut_power_after(300);
+    recover(&mut flash, &mut acknowledged).unwrap_err();
+    flash.restore_power();
+    assert_eq!(content(&mut open(&mut flash, &mut acknowledged).unwrap()), [(1, b"forgotten".to_vec())]);
 }
 
 #[test]

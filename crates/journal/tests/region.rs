@@ -72,6 +72,29 @@ impl Flash for Memory {
     }
 }
 
+/// Powers of two up to 64, whole units in a page, whole pages in a bank, and more in a bank than its header.
+#[test]
+fn sizes_that_suit_a_journal() {
+    let table = [
+        (256, 8, 1024, true),
+        (256, 3, 1024, false),
+        (192, 3, 768, false),
+        (256, 64, 1024, true),
+        (256, 128, 1024, false),
+        (0, 8, 1024, false),
+        (0, 8, 0, false),
+        (252, 8, 1008, false),
+        (256, 8, 1280, false),
+        (256, 8, 1025, false),
+        (64, 8, 128, false),
+        (64, 8, 256, true),
+    ];
+    for (erase_size, write_size, capacity, suits) in table {
+        let geometry = Geometry { erase_size, write_size, capacity };
+        assert_eq!((geometry.is_valid(), geometry.bank_size()), (suits, capacity / 2), "{geometry:?}");
+    }
+}
+
 #[test]
 fn a_region_is_whole_pages_that_have_addresses() {
     let Geometry { erase_size: page, capacity, .. } = GEOMETRY;

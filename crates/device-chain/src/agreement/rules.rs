@@ -16,9 +16,7 @@ impl Instance {
             return;
         }
         // a height from the journal began at another time
-        if self.begun.is_none()
-            && !self.restored
-            && (self.round > 0 || !self.values().is_empty() || self.voters_from(0).next().is_some())
+        if self.begun.is_none() && !self.restored && (!self.values().is_empty() || self.voters_from(0).next().is_some())
         {
             self.begun = Some(now);
         }

@@ -2,8 +2,10 @@
 
 pub(crate) mod explore;
 mod mesh;
+mod openings;
 mod scenarios;
 mod simulation;
+mod tables;
 mod traces;
 
 use super::*;
@@ -68,6 +70,7 @@ impl Node {
                 self.has_nothing_left();
                 return did;
             }
+            assert!(did.len() < 1_000, "it comes to an end");
         }
     }
 

@@ -153,8 +153,10 @@ fn f_plus_1_voters_of_a_higher_round_take_a_node_along() {
         let mut node = Node::new(n, 0);
         node.prevotes(5, NIL, 1..=f);
         assert_eq!(node.instance.round(), 0, "n = {n}: f may lie");
+        assert!(!node.instance.workings().taken_along);
         node.precommits(7, NIL, [f + 1]);
         assert_eq!(node.instance.round(), 5, "n = {n}: the highest round that f + 1 have reached");
+        assert!(node.instance.workings().taken_along);
     }
 }
 
@@ -207,6 +209,40 @@ fn a_single_voter_is_not_left_alone_for_ever() {
     assert_eq!(node.wait(), [prevote(0, NIL)]);
 }
 
+/// L7
+#[test]
+fn whoever_has_been_left_alone_often_is_left_alone_for_longer() {
+    for (doublings, times) in [(0, 1), (1, 2), (3, 8)] {
+        let mut node = Node::new(4, 0);
+        node.instance.set_reluctance(Some(doublings));
+        assert_eq!(node.prevotes(0, Some(P), [1]), []);
+        assert_eq!(node.instance.deadline(), Some(START.plus(times * TIMEOUTS.of(5))));
+        assert!(node.instance.workings().left_alone);
+    }
+}
+
+#[test]
+fn who_oversleeps_a_wait_acts_all_the_same() {
+    let mut node = Node::new(4, 0);
+    node.prevotes(0, NIL, 1..3);
+    node.now = node.instance.deadline().expect("a wait for proposals").plus(1);
+    assert_eq!(node.run(), [prevote(0, NIL), precommit(0, NIL)]);
+}
+
+/// L4: rather than what it is locked on, for others may hold that certificate, too.
+#[test]
+fn a_proposer_proposes_its_newest_certificate() {
+    let mut node = Node::new(4, 3);
+    node.proposed(0, 1, P);
+    assert_eq!(node.prevotes(0, Some(P), 0..2), [precommit(0, Some(P))]);
+    node.precommits(0, NIL, 0..3);
+    node.wait();
+    assert_eq!(node.prevotes(1, NIL, 0..3), [precommit(1, NIL)]);
+    assert_eq!(node.readies(1, Q, 0..2), [ready(1, Q)], "the certificate of round 1, too late to lock there");
+    assert_eq!(node.instance.lock().map(|(round, value)| (round, value.hash)), Some((0, P)));
+    assert_eq!(node.precommits(1, NIL, 0..3), [Did::Propose(2, Some(Q))]);
+}
+
 #[test]
 fn an_older_round_can_still_decide() {
     let mut node = Node::new(7, 0);
@@ -240,6 +276,7 @@ fn without_evidence_of_its_own_a_node_follows_f_plus_1_voters() {
         assert_eq!(node.prevotes(0, Some(P), 1..=f), [], "n = {n}: f may lie");
         let did = node.prevotes(0, Some(P), [f + 1]);
         assert_eq!(did.first(), Some(&prevote(0, Some(P))), "n = {n}: one of f + 1 has seen it");
+        assert!(node.instance.workings().vouched);
     }
 }
 
@@ -341,6 +378,13 @@ fn timers_are_running_again_after_a_power_cut_in_a_later_round() {
     node.run();
     assert_eq!(node.instance.round(), 3);
     assert_eq!(node.wait(), [prevote(3, NIL)]);
+
+    // also if nobody is heard and the evidence for P is lost
+    let mut node = Node::new(4, 0);
+    node.instance.add_value(Value { evident: false, ..value(P, 1) }, TX);
+    node.instance.restore_vote(VoteKind::Ready, 3, Some(0));
+    node.run();
+    assert_eq!(node.wait(), [prevote(3, NIL)]);
 }
 
 #[test]
@@ -357,6 +401,11 @@ fn the_lock_survives_a_power_cut() {
     node.prevotes(1, Some(Q), [2, 3]);
     assert_eq!(node.proposed(1, 2, Q), [], "nothing but nil in round 1");
     assert_eq!(node.wait(), [prevote(1, NIL)]);
+
+    // what it is locked on it goes on with, though nobody says again what locked it
+    let mut node = Node::new(4, 0).rebooted(&before);
+    node.prevotes(1, NIL, [1, 3]);
+    assert_eq!(node.proposed(1, 2, P), [prevote(1, Some(P))]);
 }
 
 #[test]
@@ -378,6 +427,19 @@ fn who_has_decided_keeps_voting_for_it_in_later_rounds() {
     // 1 and 2 did not see the third precommit and go on; they are two of three without this node
     assert_eq!(node.prevotes(1, Some(P), [1, 2]), [precommit(1, Some(P)), ready(1, P)]);
     assert_eq!(node.prevotes(2, NIL, [1, 2]), [precommit(2, Some(P))]);
+}
+
+/// L6
+#[test]
+fn who_has_decided_helps_in_the_rounds_after_one_by_one() {
+    let mut node = Node::new(7, 0);
+    node.prevotes(3, NIL, 1..4);
+    assert_eq!(node.help(), [], "undecided");
+    assert_eq!(node.precommits(0, Some(P), 1..6), [Did::Decided(0, P), precommit(3, Some(P))]);
+    for round in 1..3 {
+        assert_eq!(node.help(), [precommit(round, Some(P))]);
+    }
+    assert_eq!(node.help(), [], "in round 0 nobody needs it, and nobody is further than round 3");
 }
 
 #[test]
