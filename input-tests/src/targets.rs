@@ -1,6 +1,8 @@
 //! What a fuzzer tries: every group of formats, and what has a memory.
 
+mod adapter;
 mod bench;
+mod endpoint;
 pub mod pump;
 mod recovery;
 
@@ -13,13 +15,15 @@ use crate::{Dice, values};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Those that are more than a group of formats.
-const OTHERS: [Target; 6] = [
+const OTHERS: [Target; 8] = [
     ("signed-genesis", formats::open_genesis),
     ("forged-key-file", formats::forged_key_file),
     ("chain-log", recovery::chain_log),
     ("journal-recovery", recovery::journal),
     ("node-recovery", recovery::node),
     ("pump", pump::run),
+    ("adapter", adapter::run),
+    ("endpoint", endpoint::run),
 ];
 
 /// The names of all targets.
