@@ -2,9 +2,11 @@
 
 mod adapter;
 mod bench;
+mod config;
 mod endpoint;
 pub mod pump;
 mod recovery;
+mod window;
 
 use event_chain::codec::encode;
 
@@ -15,7 +17,7 @@ use crate::{Dice, values};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Those that are more than a group of formats.
-const OTHERS: [Target; 8] = [
+const OTHERS: [Target; 11] = [
     ("signed-genesis", formats::open_genesis),
     ("forged-key-file", formats::forged_key_file),
     ("chain-log", recovery::chain_log),
@@ -24,6 +26,9 @@ const OTHERS: [Target; 8] = [
     ("pump", pump::run),
     ("adapter", adapter::run),
     ("endpoint", endpoint::run),
+    ("window", window::run),
+    ("car", config::car),
+    ("gateway-status", config::gateway_status),
 ];
 
 /// The names of all targets.
