@@ -3,7 +3,7 @@
 mod adapter;
 mod bench;
 mod config;
-mod endpoint;
+pub mod endpoint;
 pub mod pump;
 mod recovery;
 mod window;
