@@ -194,6 +194,27 @@ async fn an_archive_that_lost_blocks_is_told_apart() {
     assert!(matches!(uplink.push_next(&mut Pushed::default()).await, Err(UplinkError::Lost(1))));
 }
 
+/// Neither a name that the window does not write nor the highest number keeps it from opening, settling or refusing.
+#[test]
+fn foreign_files_are_let_be() {
+    let mut fleet = Fleet::new();
+    let (window, blocks) = fleet.window_with(1);
+    drop(window);
+    for name in ["2.block", "+1.block"] {
+        fs::write(fleet.path("window").join(name), b"no block").unwrap();
+    }
+    let mut window = fleet.window(ROOM);
+    assert!(window.damaged().is_empty());
+    let receipt = fleet.receipt(&blocks[0], device_chain::block::Finality::Final, &archive_key());
+    window.settle(&receipt).unwrap();
+    assert_eq!(fleet.window(ROOM).archived().map(|receipt| receipt.number), Some(1));
+
+    fs::write(fleet.path("window").join(format!("{}.block", u32::MAX)), b"damaged").unwrap();
+    let next = fleet.car.drive();
+    let refused = fleet.window(ROOM).put(&next);
+    assert!(matches!(refused, Err(WindowError::Order { expected: u32::MAX })), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_recognised() {
     let mut fleet = Fleet::new();

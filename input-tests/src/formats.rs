@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{Format, Reading};
 
-pub use chain::open_genesis;
+pub use bus::frame;
+pub use chain::{block, open_genesis};
 pub use stored::{IDENTITY, car, chain_log, forged_key_file};
 
 /// Formats that are read by the same function, under the name of what reads them.

@@ -1,8 +1,12 @@
 //! What a fuzzer tries: every group of formats, and what has a memory.
 
+mod adapter;
 mod bench;
+mod config;
+pub mod endpoint;
 pub mod pump;
 mod recovery;
+mod window;
 
 use event_chain::codec::encode;
 
@@ -13,13 +17,18 @@ use crate::{Dice, values};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Those that are more than a group of formats.
-const OTHERS: [Target; 6] = [
+const OTHERS: [Target; 11] = [
     ("signed-genesis", formats::open_genesis),
     ("forged-key-file", formats::forged_key_file),
     ("chain-log", recovery::chain_log),
     ("journal-recovery", recovery::journal),
     ("node-recovery", recovery::node),
     ("pump", pump::run),
+    ("adapter", adapter::run),
+    ("endpoint", endpoint::run),
+    ("window", window::run),
+    ("car", config::car),
+    ("gateway-status", config::gateway_status),
 ];
 
 /// The names of all targets.

@@ -116,7 +116,8 @@ impl Window {
         for file in fs::read_dir(folder)? {
             let path = file?.path();
             let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-            if let (Some(number), true) = (number, path.extension().is_some_and(|extension| extension == BLOCK)) {
+            // under any other name, it is not the window's
+            if let Some(number) = number.filter(|number| window.path(*number) == path) {
                 window.find(number)?;
             }
         }
@@ -161,8 +162,8 @@ impl Window {
             None => {}
         }
         let newest = self.newest();
-        if !self.damaged.contains(&number) && newest > 0 && number != newest + 1 {
-            return Err(WindowError::Order { expected: newest + 1 });
+        if !self.damaged.contains(&number) && newest > 0 && Some(number) != newest.checked_add(1) {
+            return Err(WindowError::Order { expected: newest.saturating_add(1) });
         }
         // A receipt for a block lets go of all before it: so they must be those that it names.
         if self.hash_of(number - 1).is_some_and(|before| before != block.header.previous) {

@@ -1,7 +1,7 @@
 //! Files that are whole after a power cut, and hexadecimal text in them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -51,9 +51,13 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 /// # Errors
 /// It cannot be read or is longer.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let length = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    anyhow::ensure!(length <= limit, "{}: {length} bytes, but at most {limit} make sense", path.display());
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    let mut bytes = Vec::new();
+    // a device has no length beforehand, and perhaps no end
+    File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    anyhow::ensure!(bytes.len() as u64 <= limit, "{}: longer than {limit} bytes, which makes no sense", path.display());
+    Ok(bytes)
 }
 
 /// Lower-case hexadecimal text of 32 bytes.
@@ -93,5 +97,6 @@ mod tests {
         assert!(create(&path, b"two", SECRET).unwrap_err().to_string().contains("key"));
         assert_eq!(read(&path, 3).unwrap(), b"one");
         assert!(read(&path, 2).is_err());
+        assert!(read(Path::new("/dev/zero"), 2).is_err(), "it has no end");
     }
 }

@@ -100,7 +100,8 @@ pub fn record(mesh: &Mesh, endpoint: u8, header: &Header, body: &[u8]) -> Vec<u8
     with_tag(mesh, Kind::Record, &head, body, ME.into(), &tag)
 }
 
-fn with_tag(mesh: &Mesh, kind: Kind, head: &[u8; HEADER], body: &[u8], slot: usize, tag: &Tag) -> Vec<u8> {
+/// A message with one tag, and empty ones in the other slots.
+pub fn with_tag(mesh: &Mesh, kind: Kind, head: &[u8; HEADER], body: &[u8], slot: usize, tag: &Tag) -> Vec<u8> {
     let tag_len = mesh.genesis.tag_len();
     let mut tags = vec![0; tags_len(kind, mesh.size(), tag_len)];
     tags[slot * tag_len..][..tag_len].copy_from_slice(&tag[..tag_len]);
