@@ -1,6 +1,6 @@
 //! Everything that one node can do next, whatever the others have said and the liar says.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::engine::{Engine, Heard, MAX_OTHERS, NOTHING, OfOthers, correct_others};
 use super::local::{Local, Vote};
@@ -106,26 +106,17 @@ fn all(others: usize, rounds: Round, may_help: bool) -> StdVec<Heard> {
     all
 }
 
-/// All that so many can have said, of an ascending list, less before more.
-fn multisets(votes: &[Option<Vote>], others: usize) -> StdVec<OfOthers> {
-    let mut all = std::vec![NOTHING];
-    for at in (MAX_OTHERS - others..MAX_OTHERS).rev() {
-        let more = |said: &OfOthers| {
-            let most = said.get(at + 1).copied();
-            let fitting =
-                votes.iter().copied().filter(move |vote| vote.is_some() && most.is_none_or(|most| *vote <= most));
-            let said = *said;
-            fitting.map(move |vote| {
-                let mut more = said;
-                more[at] = vote;
-                more
-            })
+/// All that so many can have said, in ascending order.
+fn multisets(votes: &[Option<Vote>], others: usize) -> BTreeSet<OfOthers> {
+    let mut all = BTreeSet::from([NOTHING]);
+    for _ in 0..others {
+        let one_more = |said: &OfOthers| {
+            let [_, rest @ ..] = *said; // who has said nothing comes first
+            votes.iter().map(move |vote| sorted([*vote, rest[0], rest[1], rest[2]])).collect::<StdVec<_>>()
         };
-        let found: StdVec<OfOthers> =
-            all.iter().filter(|said| at + 1 == MAX_OTHERS || said[at + 1].is_some()).flat_map(more).collect();
-        all.extend(found);
+        let more: StdVec<OfOthers> = all.iter().flat_map(one_more).collect();
+        all.extend(more);
     }
-    all.sort_unstable();
     all
 }
 
