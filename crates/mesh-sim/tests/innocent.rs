@@ -74,7 +74,7 @@ fn attacks(car: &Car) -> [(&'static str, Option<Box<dyn Rogue>>); 6] {
     [
         ("forges", rogue(Box::new(Impersonator { victim: VICTIM, identifier }))),
         ("spoils tags", rogue(Box::new(TagSpoiler { tag_len: car.genesis.tag_len(), victim: VICTIM }))),
-        ("replays", rogue(Box::new(Replayer::default()))),
+        ("replays", rogue(Box::<Replayer>::default())),
         ("replays HELLO", rogue(Box::new(HelloReplayer::new(1_100_000, now_ns)))),
         ("floods", rogue(Box::new(Flooder::new(1_200_000, now_ns, u64::MAX)))),
         ("drives to bus-off", None),
