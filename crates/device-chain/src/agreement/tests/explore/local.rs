@@ -253,15 +253,15 @@ impl Local {
     }
 
     /// The same if it has already given all the help that it can ever give, once it has decided (L6): it has voted for that in every
-    /// round. What it can still say is READY for another value.
+    /// round. What it can still say is READY for another value, also because of what it had voted for that.
     pub(super) fn generous(self, rounds: Round) -> Self {
         let Some(decision) = self.decision() else { return self };
         let of_round = |round| VOTES.map(|(kind, value)| Vote::new(kind, round, value));
         let help = (0..rounds).flat_map(of_round).filter(|vote| vote.value() == Some(decision));
         let mut said = self.said;
         said.extend(help);
-        // a PRECOMMIT says READY, too
-        let is_known = |vote: &Vote| (vote.value() == Some(decision)) != (vote.kind() == VoteKind::Ready);
+        // its own votes for the other value may still make it say READY for that
+        let is_known = |vote: &Vote| vote.value() != Some(decision);
         Self {
             said,
             known: said.iter().filter(is_known).collect(),

@@ -15,7 +15,7 @@
 //! - **Proposals come from everywhere**, any value to any node in any round, as of a proposer that lies.
 //! - **Nothing heard is kept** between two steps ([`local::Local`]), for it can be heard again: what needs it hears it in the step
 //!   that needs it. A node does nothing that more votes would forbid; where it could have done two things it does either.
-//! - **The least that moves a node** is what it hears in one step ([`moves`]): of each voter one thing, all about one value in one round.
+//! - **One thing at a time** is what it hears in one step ([`moves`]): of each voter one vote, all for one value in one round.
 //! - **Who has decided gives all its help at once** ([`local::Local::generous`]), where agreement is looked for: others can hear
 //!   no less than of a real one.
 //! - **Correct nodes are alike**, for proposals come from everywhere: of states that differ in who is who one is looked at.

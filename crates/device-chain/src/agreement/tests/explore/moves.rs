@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::engine::{Engine, Heard, MAX_OTHERS, NOTHING, OfOthers, correct_others};
+use super::engine::{Engine, Heard, NOTHING, OfOthers, correct_others};
 use super::local::{Local, Vote};
 use super::*;
 
@@ -41,8 +41,7 @@ fn are_met<T: Copy>(needs: &[Option<Vote>], by: &[T], meets: impl Fn(&T, Vote) -
     })
 }
 
-/// The moves of a node. Of what may happen to it only the least that moves it is tried: more can happen in the next step.
-/// `kept` says what is kept of a view.
+/// The moves of a node. `kept` says what is kept of a view.
 pub(crate) fn moves(node: &Local, engine: &impl Engine, rounds: Round, kept: impl Fn(Local) -> Local) -> StdVec<Move> {
     let mut found: HashSet<Move> = HashSet::new();
     let mut find = |needs: OfOthers, outcomes: StdVec<Option<Local>>| {
@@ -53,18 +52,9 @@ pub(crate) fn moves(node: &Local, engine: &impl Engine, rounds: Round, kept: imp
     for id in [0, 1].into_iter().filter(|_| node.decided.is_none()) {
         find([Some(Vote::decided(id)), None, None, None], engine.believes(node, id, rounds));
     }
-    // what moves it, and all that has more in it
-    let mut enough = HashSet::new();
     for heard in all(correct_others(engine.quorum()), rounds, node.decided.is_some()) {
-        if less(&heard).iter().any(|less| *less != heard && enough.contains(less)) {
-            enough.insert(heard);
-            continue;
-        }
         let outcomes = engine.hears(node, &heard, rounds);
-        if outcomes[0].map(&kept) != Some(*node) {
-            enough.insert(heard);
-            find(heard.others.map(|vote| vote.filter(|vote| vote.value().is_some())), outcomes);
-        }
+        find(heard.others.map(|vote| vote.filter(|vote| vote.value().is_some())), outcomes);
     }
     found.retain(|step| step.to != *node);
     let mut found: StdVec<_> = found.into_iter().collect();
@@ -77,7 +67,7 @@ pub(crate) fn moves(node: &Local, engine: &impl Engine, rounds: Round, kept: imp
     found
 }
 
-/// All that may happen to a node, less before more. What it hears in one step are votes for one thing in one round: the rules never
+/// All that may happen to a node in one step. What it hears in one step are votes for one thing in one round: the rules never
 /// look at others together (C2, C3, L1), but for those that wait (W2) or go along (L5), and votes for nil are enough for that. A proposal is of
 /// that thing; where one comes no wait is over. Who of the other correct nodes has said what does not matter.
 fn all(others: usize, rounds: Round, may_help: bool) -> StdVec<Heard> {
@@ -118,22 +108,6 @@ fn multisets(votes: &[Option<Vote>], others: usize) -> BTreeSet<OfOthers> {
         all.extend(more);
     }
     all
-}
-
-/// The same with one thing less.
-fn less(heard: &Heard) -> StdVec<Heard> {
-    let without = |at: usize| {
-        let mut others = heard.others;
-        others[at] = None;
-        Heard { others: sorted(others), ..*heard }
-    };
-    let rest = [
-        Heard { liars: None, ..*heard },
-        Heard { proposal: None, ..*heard },
-        Heard { wait: None, ..*heard },
-        Heard { helps: false, ..*heard },
-    ];
-    (0..MAX_OTHERS).map(without).chain(rest).collect()
 }
 
 fn sorted(mut votes: OfOthers) -> OfOthers {

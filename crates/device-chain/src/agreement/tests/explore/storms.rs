@@ -76,9 +76,9 @@ impl Storm {
         self.nodes[at] = node;
     }
 
-    /// Something happens to a node; which one. `None` if it went into a round that is not looked at.
-    fn step(&mut self) -> Option<usize> {
-        let (at, rounds, correct) = (self.dice.below(self.nodes.len()), self.rounds, self.nodes.len());
+    /// Something happens to a node.
+    fn happens(&mut self, at: usize) {
+        let (rounds, correct) = (self.rounds, self.nodes.len());
         let other = (at + 1 + self.dice.below(correct - 1)) % correct;
         match self.dice.below(12) {
             0..=6 => {
@@ -100,6 +100,14 @@ impl Storm {
                 _ => {}
             },
         }
+    }
+
+    /// A node does what it can, after one thing or, as while its journal is behind, after several; which node. `None` if it went into
+    /// a round that is not looked at.
+    fn step(&mut self) -> Option<usize> {
+        let (at, rounds) = (self.dice.below(self.nodes.len()), self.rounds);
+        let more = self.dice.below(2) * self.dice.below(7);
+        (0..=more).for_each(|_| self.happens(at));
         let helps = self.dice.below(2) == 0;
         let node = &mut self.nodes[at];
         let mut has_decided = node.instance.decided.is_some();
