@@ -48,7 +48,9 @@ impl<K: KeyStore> Validator<K> {
         let limit = SILENCE_HEARTBEATS * self.heartbeat_us();
         self.session(peer).is_some_and(|session| {
             let present = session.present.is_some_and(|last| self.now.since(last) <= limit);
-            present && !session.amnesiac
+            // who is at the present knows that it was readmitted, also if its own word of that was lost
+            let readmitted = || self.state.readmission(peer).is_some_and(|last| session.nonce == Some(last.nonce));
+            present && (!session.amnesiac || readmitted())
         })
     }
 

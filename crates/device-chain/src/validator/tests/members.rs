@@ -156,6 +156,22 @@ fn an_amnesiac_that_was_suspended_is_readmitted_and_resumed() {
     assert!(net.ecu(6).validator.may_vote());
 }
 
+/// Its word that it has its memory back is said once, and may be lost.
+#[test]
+fn an_amnesiac_is_resumed_although_nobody_hears_that_it_is_none_any_more() {
+    let mut net = Net::trusted(7);
+    net.switch_off(6);
+    net.run(CHANGE_US);
+    net.loss = Box::new(|packet, _| {
+        let header = &packet.header;
+        header.kind == Kind::Confirm && header.sender == 6 && header.round == 0
+    });
+    net.wipe(6);
+    net.run(2 * CHANGE_US);
+    assert!(!net.ecu(6).validator.is_amnesiac());
+    assert_eq!(members(&net, 1), [0, 1, 2, 3, 4, 5, 6]);
+}
+
 #[test]
 fn nobody_is_suspended_by_liars_nor_by_an_impersonator() {
     let mut net = Net::trusted(7);
