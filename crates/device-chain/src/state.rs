@@ -300,8 +300,7 @@ impl State {
             Transaction::EventBlock(header) => self.check_block(header),
             Transaction::Readmit { validator, nonce } => match self.readmission(*validator) {
                 Some(last) if last.nonce == *nonce => Err(Refusal::Readmission),
-                Some(_) if genesis.is_gateway(*validator) => Ok(()),
-                Some(last) => self.check_repetition(last.height),
+                Some(last) => self.check_return(*validator, last.height, genesis),
                 None => Err(Refusal::Readmission),
             },
             Transaction::Skip => Ok(()),
@@ -310,19 +309,22 @@ impl State {
                 _ => Err(Refusal::Membership),
             },
             Transaction::Resume { validator } => match self.changes.get(usize::from(*validator)) {
-                Some(_) if self.members.contains(*validator) => Err(Refusal::Membership),
-                Some(_) if genesis.is_gateway(*validator) => Ok(()),
-                Some(last) => self.check_repetition(*last),
+                Some(last) if !self.members.contains(*validator) => self.check_return(*validator, *last, genesis),
                 _ => Err(Refusal::Membership),
             },
         }
     }
 
     /// DC-52: once in a block when blocks are late. A liar that keeps losing its memory, or keeps leaving and coming back,
-    /// must not fill the history. The gateway may always return: without it there is no block.
+    /// must not fill the history.
     fn check_repetition(&self, last: Height) -> Result<(), Refusal> {
         let late = last > self.event.tree_size && self.backlog() >= MAX_BACKLOG;
         if late { Err(Refusal::Backlog) } else { Ok(()) }
+    }
+
+    /// DC-52: the gateway may always return, for without it there is no block; others once in a block when blocks are late.
+    fn check_return(&self, validator: ValidatorIndex, last: Height, genesis: &impl Devices) -> Result<(), Refusal> {
+        if genesis.is_gateway(validator) { Ok(()) } else { self.check_repetition(last) }
     }
 
     /// DC-52: what could never become part of the Event Chain is not decided. Blocks, changes of who votes and empty
