@@ -10,7 +10,7 @@ use crate::agreement::VoteKind;
 use crate::block::{BlockHeader, Finality};
 use crate::codec;
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, Thresholds, ValidatorEntry,
 };
 use crate::grant::{Action, Grant, GrantUse, SignedGrant};
 use crate::hash::{Domain, hash};
@@ -46,11 +46,13 @@ fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
         name: name(&std::format!("ecu{at}")),
         role: if at == 0 { Role::Gateway } else { Role::Other },
         key: public(1, at),
+        firmware: Hash([at as u8; 32]),
         identifiers: Identifiers { vote: 0x10 + at, propose: 0x20 + at, control: 0x30 + at, bulk: 0x40 + at },
     });
     let endpoints = (0..endpoints).map(|at| EndpointEntry {
         name: name(&std::format!("door{at}")),
         key: public(2, at),
+        firmware: Hash::NIL,
         identifier: 0x100 + at,
     });
     let authorities =
@@ -62,7 +64,7 @@ fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
         validators: validators.collect(),
         endpoints: endpoints.collect(),
         authorities: authorities.collect(),
-        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000 },
+        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000, thresholds: Thresholds::ONE },
     };
     genesis.check().expect("sound");
     genesis

@@ -30,6 +30,8 @@ pub enum Domain {
     Nil,
     /// The body of a message.
     Body,
+    /// An order that changes who belongs to the car.
+    Order,
 }
 
 impl Domain {
@@ -46,6 +48,7 @@ impl Domain {
             Self::SessionKey => b"ringfort/1/session-key",
             Self::Nil => b"ringfort/1/nil",
             Self::Body => b"ringfort/1/body",
+            Self::Order => b"ringfort/1/order",
         }
     }
 }
@@ -110,6 +113,15 @@ pub fn merkle(prefix: u8, parts: &[&[u8]]) -> Hash {
     for part in parts {
         sha.update(part);
     }
+    Hash(sha.finalize().into())
+}
+
+/// The same of a value's canonical encoding, without a buffer.
+#[must_use]
+pub fn merkle_of<T: serde::Serialize>(prefix: u8, value: &T) -> Hash {
+    let mut sha = Sha256::new();
+    sha.update([prefix]);
+    codec::feed(value, |bytes| sha.update(bytes));
     Hash(sha.finalize().into())
 }
 

@@ -1,14 +1,15 @@
 //! The key store port: keys go by handle, and no caller ever sees their bytes. A software store; an HSM is another.
 
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use crate::mac::{Key, MacKey, Suite, Tag, TagInput};
 use crate::slot::Slot;
 use crate::types::ValidatorIndex;
 
-/// A device by its place in the genesis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A device by its place in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Device {
     /// A validator.
     Validator(ValidatorIndex),
@@ -38,12 +39,16 @@ pub trait KeyStore {
     fn derive(&mut self, peer: ValidatorIndex, nonces: [u64; 2]);
     /// Makes the candidate the session key; the old one is wiped.
     fn promote(&mut self, peer: ValidatorIndex);
+    /// Wipes all keys with a device: it belongs to the car no more, or is another one.
+    fn forget(&mut self, device: Device);
 }
 
 /// Where the pairwise keys with endpoints are: many, and seldom used.
 pub trait EndpointKeys {
     /// The key with the endpoint at this place.
     fn key(&self, endpoint: u8) -> Option<&Key>;
+    /// Wipes it where it can be; it is not asked for any more.
+    fn forget(&mut self, endpoint: u8);
 }
 
 /// In memory.
@@ -53,6 +58,10 @@ impl EndpointKeys for LoadedKeys {
     fn key(&self, endpoint: u8) -> Option<&Key> {
         self.get(usize::from(endpoint))?.as_ref()
     }
+
+    fn forget(&mut self, endpoint: u8) {
+        self.get_mut(usize::from(endpoint)).into_iter().for_each(|key| *key = None);
+    }
 }
 
 /// In flash that the processor reads as memory, in the order of the genesis; `None` until it is known where.
@@ -60,6 +69,8 @@ impl EndpointKeys for Option<&[Key]> {
     fn key(&self, endpoint: u8) -> Option<&Key> {
         self.as_ref()?.get(usize::from(endpoint))
     }
+
+    fn forget(&mut self, _: u8) {}
 }
 
 /// Keys in memory, wiped on drop; those of endpoints may lie elsewhere.
@@ -67,6 +78,8 @@ pub struct SoftKeys<E = LoadedKeys> {
     suite: Suite,
     validators: [Option<Key>; MAX_VALIDATORS],
     endpoints: E,
+    /// A bit for each endpoint whose key is not used any more.
+    forgotten: [u8; MAX_ENDPOINTS.div_ceil(8)],
     sessions: [Slot<MacKey>; MAX_VALIDATORS],
     candidates: [Slot<MacKey>; MAX_VALIDATORS],
 }
@@ -103,6 +116,7 @@ impl<E> SoftKeys<E> {
             suite,
             validators: [const { None }; MAX_VALIDATORS],
             endpoints,
+            forgotten: [0; MAX_ENDPOINTS.div_ceil(8)],
             sessions: [const { Slot::Empty }; MAX_VALIDATORS],
             candidates: [const { Slot::Empty }; MAX_VALIDATORS],
         }
@@ -129,7 +143,10 @@ impl<E: EndpointKeys> SoftKeys<E> {
     fn pair(&self, device: Device) -> Option<&Key> {
         match device {
             Device::Validator(at) => self.validators.get(usize::from(at))?.as_ref(),
-            Device::Endpoint(at) => self.endpoints.key(at),
+            Device::Endpoint(at) => {
+                let forgotten = self.forgotten.get(usize::from(at / 8))? >> (at % 8) & 1 == 1;
+                self.endpoints.key(at).filter(|_| !forgotten)
+            }
         }
     }
 
@@ -167,6 +184,20 @@ impl<E: EndpointKeys> KeyStore for SoftKeys<E> {
             && let Some(key) = candidate.take()
         {
             *session = Slot::Full(key);
+        }
+    }
+
+    fn forget(&mut self, device: Device) {
+        match device {
+            Device::Validator(at) if usize::from(at) < MAX_VALIDATORS => {
+                let at = usize::from(at);
+                (self.validators[at], self.sessions[at], self.candidates[at]) = (None, Slot::Empty, Slot::Empty);
+            }
+            Device::Validator(_) => {}
+            Device::Endpoint(at) => {
+                self.endpoints.forget(at);
+                self.forgotten.get_mut(usize::from(at / 8)).into_iter().for_each(|bits| *bits |= 1 << (at % 8));
+            }
         }
     }
 }

@@ -8,6 +8,18 @@ pub const MIN_VALIDATORS: usize = 4;
 pub const MAX_ENDPOINTS: usize = 200;
 /// Keys that may sign orders from outside the car.
 pub const MAX_AUTHORITIES: usize = 8;
+/// Firmware updates that were ordered and not yet confirmed.
+pub const MAX_UPDATES: usize = 16;
+/// Identities that were revoked or replaced and may not come back; the oldest is forgotten.
+pub const MAX_RETIRED_KEYS: usize = 64;
+/// Entries of endpoints in a page of the registry: a page travels in one message.
+pub const PAGE_ENTRIES: usize = 32;
+/// Pages of the registry: the first is that of validators, authorities and the vehicle.
+pub const MAX_PAGES: usize = 1 + MAX_ENDPOINTS.div_ceil(PAGE_ENTRIES);
+/// Bytes of a page in its canonical encoding: that of endpoints is the longest.
+pub const MAX_PAGE: usize = 1 + PAGE_ENTRIES * (5 + 32 + 32 + 3 + 1);
+/// Bytes of the registry in memory, without keys: who belongs to the car, what each may send, and what it runs.
+pub const REGISTRY_BYTES: usize = 24 * 1024;
 /// Bytes of a name (device, vehicle).
 pub const MAX_NAME: usize = 24;
 
@@ -37,6 +49,10 @@ pub const MAX_FRONTIER: usize = 32;
 
 /// Verified grants a validator holds that were not used yet; the oldest gives way.
 pub const MAX_GRANTS: usize = 8;
+/// Orders that a validator holds while their signatures come in; the oldest gives way, unsigned ones first.
+pub const MAX_ORDERS: usize = 4;
+/// Signatures of orders that it holds until they are checked, and passed on.
+pub const MAX_ENDORSEMENTS: usize = 6;
 /// Verified endpoint records a validator holds that were not decided yet; the oldest gives way.
 pub const MAX_RECORDS: usize = 16;
 /// Transactions of its own a node waits to see decided.

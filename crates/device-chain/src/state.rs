@@ -6,16 +6,19 @@ use serde::{Deserialize, Serialize};
 use crate::block::Finality;
 use crate::codec;
 use crate::flaw::Flaw;
-use crate::genesis::RawIdentifier;
+use crate::entry::Holder;
+use crate::genesis::{Authority, RawIdentifier};
 use crate::grant::{GrantRefusal, GrantUse, UsedSerials};
 use crate::hash::{Domain, hash_of};
+use crate::keys::Device;
 use crate::limits::{
     ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_BACKLOG, MAX_BACKLOG_ALARMS, MAX_ENDPOINTS, MAX_STATE,
     MAX_VALIDATORS,
 };
 use crate::members::Members;
 use crate::merkle::Frontier;
-use crate::registry::Devices;
+use crate::order::{Change, Order, OrderRefusal};
+use crate::registry::{Devices, Registry};
 use crate::tx::{Transaction, decision_hash};
 use crate::types::{Hash, Height, MeshId, ValidatorIndex};
 
@@ -75,6 +78,8 @@ pub enum Refusal {
     Backlog,
     /// Nobody may ask for nothing.
     Nothing,
+    /// The order, or what a device said of its firmware.
+    Order(OrderRefusal),
 }
 
 /// What all validators agree on after a height.
@@ -91,6 +96,8 @@ pub struct State {
     members: Members,
     /// The height at which each validator was suspended or resumed last.
     changes: Vec<Height, MAX_VALIDATORS>,
+    /// [`Registry::root`].
+    registry: Hash,
 }
 
 impl State {
@@ -106,6 +113,7 @@ impl State {
         sequences: Vec::new(),
         members: Members::NONE,
         changes: Vec::new(),
+        registry: Hash::NIL,
     };
 
     /// The state of a car that has decided nothing yet.
@@ -118,7 +126,9 @@ impl State {
 
     /// Becomes such a state in its place.
     pub(crate) fn begin(&mut self, genesis: &impl Devices) {
-        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes } = self;
+        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes, registry } =
+            self;
+        *registry = Hash::NIL;
         *mesh = genesis.mesh();
         *head = mesh.0;
         tree.clear();
@@ -152,6 +162,7 @@ impl State {
         state.readmissions.fill(Readmission { nonce: u64::MAX, height: u32::MAX });
         state.sequences.fill(u64::MAX);
         state.changes.fill(u32::MAX);
+        state.registry = Hash([255; 32]);
         state
     }
 
@@ -177,7 +188,8 @@ impl State {
 
     /// Field by field, as they are declared.
     fn take(&mut self, bytes: &mut &[u8]) -> Option<()> {
-        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes } = self;
+        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes, registry } =
+            self;
         *mesh = codec::take(bytes)?;
         *head = codec::take(bytes)?;
         tree.take(bytes)?;
@@ -187,15 +199,18 @@ impl State {
         codec::take_list(bytes, readmissions)?;
         codec::take_list(bytes, sequences)?;
         *members = codec::take(bytes)?;
-        codec::take_list(bytes, changes)
+        codec::take_list(bytes, changes)?;
+        *registry = codec::take(bytes)?;
+        Some(())
     }
 
     fn is_sound(&self, genesis: &impl Devices) -> bool {
         self.mesh == genesis.mesh()
             && self.tree.is_sound()
-            && self.used_grants.len() == genesis.authorities()
+            // authorities and endpoints are only ever added; which there are, the pages of the registry tell
+            && self.used_grants.len() >= genesis.authorities()
             && self.readmissions.len() == genesis.validators()
-            && self.sequences.len() == genesis.endpoints()
+            && self.sequences.len() >= genesis.endpoints()
             && self.changes.len() == genesis.validators()
             && self.members.is_sound(genesis)
             && self.event.tree_size <= self.height()
@@ -267,14 +282,35 @@ impl State {
         self.members
     }
 
-    /// Whose votes counted at the state's own height, which `last` decided.
+    /// Whose votes counted at the state's own height, which `last` decided. A validator that leaves by an order was a member if
+    /// its place changed then.
     #[must_use]
     pub fn members_before(&self, last: &Transaction, genesis: &impl Devices) -> Members {
         match last {
             Transaction::Suspend { validator } => self.members.with(*validator, genesis),
             Transaction::Resume { validator } => self.members.without(*validator),
+            Transaction::Change(order) => match order.change.device() {
+                Some(Device::Validator(at)) if self.changes.get(usize::from(at)) == Some(&self.height()) => {
+                    let mut before = self.members;
+                    before.insert(at); // also one that is not the car's any more
+                    before
+                }
+                _ => self.members,
+            },
             _ => self.members,
         }
+    }
+
+    /// Whether this is the registry that it commits to (DC-48). Where it is not, pages of it are missing.
+    #[must_use]
+    pub fn is_of(&self, registry: &Registry) -> bool {
+        self.registry == *registry.root()
+    }
+
+    /// Root of that registry; all zeros: as the genesis says.
+    #[must_use]
+    pub const fn registry(&self) -> &Hash {
+        &self.registry
     }
 
     /// The last sequence of an endpoint.
@@ -287,10 +323,13 @@ impl State {
     ///
     /// # Errors
     /// The rule that it breaks.
-    pub fn check(&self, tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
+    pub fn check(&self, tx: &Transaction, genesis: &Registry) -> Result<(), Refusal> {
         self.check_backlog(tx)?;
         match tx {
-            Transaction::UseGrant(order) => self.check_grant(order).map_err(Refusal::Grant),
+            Transaction::UseGrant(order) => self.check_grant(order, genesis).map_err(Refusal::Grant),
+            Transaction::Record { endpoint, .. } if !genesis.is_active(Device::Endpoint(*endpoint)) => {
+                Err(Refusal::UnknownEndpoint)
+            }
             Transaction::Record { endpoint, sequence, .. } => match self.sequence(*endpoint) {
                 None => Err(Refusal::UnknownEndpoint),
                 Some(last) if *sequence <= last => Err(Refusal::OldSequence),
@@ -300,6 +339,7 @@ impl State {
             Transaction::EventBlock(header) => self.check_block(header),
             Transaction::Readmit { validator, nonce } => match self.readmission(*validator) {
                 Some(last) if last.nonce == *nonce => Err(Refusal::Readmission),
+                Some(_) if !genesis.is_active(Device::Validator(*validator)) => Err(Refusal::Readmission),
                 Some(last) => self.check_return(*validator, last.height, genesis),
                 None => Err(Refusal::Readmission),
             },
@@ -309,9 +349,31 @@ impl State {
                 _ => Err(Refusal::Membership),
             },
             Transaction::Resume { validator } => match self.changes.get(usize::from(*validator)) {
-                Some(last) if !self.members.contains(*validator) => self.check_return(*validator, *last, genesis),
+                Some(last) if genesis.is_active(Device::Validator(*validator)) && !self.members.contains(*validator) => {
+                    self.check_return(*validator, *last, genesis)
+                }
                 _ => Err(Refusal::Membership),
             },
+            Transaction::Change(order) => self.check_order(order, genesis).map_err(Refusal::Order),
+            Transaction::Firmware { device, firmware } => {
+                genesis.check_firmware(*device, firmware).map_err(Refusal::Order)
+            }
+        }
+    }
+
+    /// DC-46: an order is decided in time, once, and leaves enough who vote.
+    fn check_order(&self, order: &Order, registry: &Registry) -> Result<(), OrderRefusal> {
+        if order.not_after <= self.height() {
+            return Err(OrderRefusal::Expired);
+        }
+        registry.check_order(order)?;
+        match order.change {
+            Change::Revoke { device: Device::Validator(at) } | Change::Replace { device: Device::Validator(at), .. }
+                if !self.members.may_do_without(at, registry) =>
+            {
+                Err(OrderRefusal::Members)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -332,7 +394,9 @@ impl State {
     fn check_backlog(&self, tx: &Transaction) -> Result<(), Refusal> {
         let backlog = self.backlog();
         let limit = match tx {
-            Transaction::UseGrant(_) | Transaction::Record { .. } => MAX_BACKLOG,
+            Transaction::UseGrant(_) | Transaction::Record { .. } | Transaction::Change(_) | Transaction::Firmware { .. } => {
+                MAX_BACKLOG
+            }
             Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,
             Transaction::EventBlock(_)
             | Transaction::Readmit { .. }
@@ -343,7 +407,11 @@ impl State {
         if backlog < limit { Ok(()) } else { Err(Refusal::Backlog) }
     }
 
-    fn check_grant(&self, order: &GrantUse) -> Result<(), GrantRefusal> {
+    fn check_grant(&self, order: &GrantUse, registry: &Registry) -> Result<(), GrantRefusal> {
+        let is_fleet = |holder: &Holder| holder.is(Authority::Fleet) && !registry.vehicle().ended;
+        if !registry.holder(order.issuer).is_some_and(is_fleet) {
+            return Err(GrantRefusal::Issuer);
+        }
         if order.not_after <= self.height() {
             return Err(GrantRefusal::Expired);
         }
@@ -396,12 +464,12 @@ impl State {
     ///
     /// # Errors
     /// What [`Self::check`] says; the state is then unchanged.
-    pub fn apply(&mut self, bytes: &[u8], tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
+    pub fn apply(&mut self, bytes: &[u8], tx: &Transaction, genesis: &mut Registry) -> Result<(), Refusal> {
         self.apply_named(decision_hash(&self.mesh, self.height() + 1, &self.head, bytes), tx, genesis)
     }
 
     /// The same where the decision hash is known.
-    pub(crate) fn apply_named(&mut self, hash: Hash, tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
+    pub(crate) fn apply_named(&mut self, hash: Hash, tx: &Transaction, genesis: &mut Registry) -> Result<(), Refusal> {
         self.check(tx, genesis)?;
         let height = self.height() + 1;
         self.head = hash;
@@ -440,8 +508,36 @@ impl State {
             Transaction::Skip => {}
             Transaction::Suspend { validator } => self.change(*validator, self.members.without(*validator)),
             Transaction::Resume { validator } => self.change(*validator, self.members.with(*validator, genesis)),
+            Transaction::Change(order) => {
+                genesis.apply_order(order);
+                self.follow_order(&order.change, genesis);
+            }
+            Transaction::Firmware { device, firmware } => {
+                genesis.apply_firmware(*device, firmware);
+                self.registry = *genesis.root();
+            }
         }
         Ok(())
+    }
+
+    /// What an order changes beside the registry: who comes has done nothing yet, who goes has no vote.
+    fn follow_order(&mut self, change: &Change, registry: &Registry) {
+        self.registry = *registry.root();
+        let _ = self.used_grants.resize_default(registry.authorities());
+        let _ = self.sequences.resize_default(registry.endpoints());
+        match change {
+            Change::Provision { device, .. } | Change::Replace { device, .. } | Change::Revoke { device } => match device {
+                // a new device is resumed when it is at the present
+                Device::Validator(at) if self.members.contains(*at) => self.change(*at, self.members.without(*at)),
+                Device::Validator(_) => {}
+                Device::Endpoint(at) => self.sequences.get_mut(usize::from(*at)).into_iter().for_each(|last| *last = 0),
+            },
+            Change::Authority { at, .. } => {
+                self.used_grants.get_mut(usize::from(*at)).into_iter().for_each(|used| *used = UsedSerials::default());
+            }
+            Change::Reset => self.alarms.clear(),
+            Change::Update { .. } | Change::Rotate { .. } | Change::Transfer { .. } | Change::EndOfLife => {}
+        }
     }
 
     /// R1: what a height changes holds from the next one on.

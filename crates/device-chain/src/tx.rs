@@ -8,8 +8,10 @@ use crate::codec;
 use crate::flaw::Flaw;
 use crate::genesis::RawIdentifier;
 use crate::grant::GrantUse;
+use crate::keys::Device;
 use crate::hash::{Domain, hash};
 use crate::limits::{MAX_RECORD_DATA, MAX_TX};
+use crate::order::Order;
 use crate::types::{Hash, Height, MeshId, ValidatorIndex};
 
 /// Encoded transaction.
@@ -57,6 +59,15 @@ pub enum Transaction {
         /// Who.
         validator: ValidatorIndex,
     },
+    /// Who belongs to the car changes, by an order whose signatures every voter has checked before (DC-46).
+    Change(Order),
+    /// A device has said which firmware it runs, and the chain did not know (DC-47).
+    Firmware {
+        /// Which.
+        device: Device,
+        /// Digest of what it runs.
+        firmware: Hash,
+    },
 }
 
 impl Transaction {
@@ -84,6 +95,8 @@ impl Transaction {
             Self::Skip => "skip",
             Self::Suspend { .. } => "suspend",
             Self::Resume { .. } => "resume",
+            Self::Change(order) => order.change.name(),
+            Self::Firmware { .. } => "firmware",
         }
     }
 }
@@ -107,6 +120,8 @@ mod tests {
     use crate::block::Finality;
     use crate::grant::Action;
     use crate::members::Members;
+    use crate::order::Change;
+    use crate::types::PublicKey;
 
     #[test]
     fn the_largest_transactions_fit() {
@@ -136,6 +151,17 @@ mod tests {
             Transaction::Skip,
             Transaction::Suspend { validator: 255 },
             Transaction::Resume { validator: 255 },
+            Transaction::Change(Order {
+                change: Change::Provision {
+                    device: Device::Endpoint(255),
+                    key: PublicKey([255; 32]),
+                    firmware: Hash([255; 32]),
+                    identifier: u32::MAX,
+                },
+                generation: u16::MAX,
+                not_after: u32::MAX,
+            }),
+            Transaction::Firmware { device: Device::Endpoint(255), firmware: Hash([255; 32]) },
         ];
         for tx in largest {
             let bytes = tx.encode().expect("fits");

@@ -18,6 +18,15 @@ pub const MAX_FRAME: usize = 64;
 pub const NIL_PROPOSER: u8 = 0xff;
 /// Value of `hint_proposer` in a VALUE that says: this was decided.
 pub const DECIDED_VALUE: u8 = 0xfe;
+/// Value of `hint_proposer` in a SYNC that asks for the whole state; 1 and more ask for a page of the registry, 0 for whatever
+/// brings the asker on.
+pub const WHOLE_STATE: u8 = 0xff;
+/// Byte 8 of a GRANT whose body is a signed grant.
+pub const GRANT_FORM: u8 = 0;
+/// Byte 8 of a GRANT whose body is an order with one signature ([`crate::order::Endorsement`]).
+pub const ORDER_FORM: u8 = 1;
+/// Byte 8 of a GRANT whose body is the digest of the sender's firmware.
+pub const FIRMWARE_FORM: u8 = 3;
 /// Value of `sender` where the sender is no validator.
 pub const ENDPOINT_SENDER: u8 = 0xf;
 
@@ -43,7 +52,7 @@ pub enum Kind {
     Fetch = 7,
     /// Asks for the head; one peer is asked for the state, too.
     Sync = 8,
-    /// A signed grant; body: grant.
+    /// A signed grant, or what else is said aside; body by the form in byte 8.
     Grant = 9,
     /// An endpoint's record; body: data.
     Record = 10,

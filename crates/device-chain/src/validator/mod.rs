@@ -10,9 +10,11 @@
 mod fairness;
 mod heights;
 mod ignition;
+mod life;
 mod membership;
 mod orders;
 mod outbox;
+mod pages;
 mod receive;
 mod recovery;
 mod status;
@@ -39,6 +41,7 @@ use crate::genesis::RawIdentifier;
 use crate::grant::{GrantRefusal, GrantUse, SignedGrant};
 use crate::keys::KeyStore;
 use crate::limits::{HELD_BYTES, MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_TX, MAX_VALIDATORS};
+use crate::order::{Endorsement, OrderRefusal};
 use crate::packed::Packed;
 use crate::quorum::Quorum;
 use crate::record::{History, NamedValues};
@@ -76,6 +79,13 @@ pub enum Input<'a> {
     GrantChecked(Hash, bool),
     /// A grant from outside: check it and pass it on to the others.
     Grant(SignedGrant),
+    /// Answer to [`Effect::CheckEndorsement`]: whether the key made that signature.
+    EndorsementChecked(Signature, bool),
+    /// A signature under an order, from outside: check it and pass it on to the others. When there are enough of them the
+    /// order is asked for.
+    Endorsement(Endorsement),
+    /// Digest of the firmware that this node runs, as its secure boot has measured it.
+    Measured(Hash),
     /// A transaction that this node wants decided.
     Submit(Transaction),
 }
@@ -131,6 +141,10 @@ pub enum Report<T = Transaction, G = Hash> {
     GrantRefused(G, GrantRefusal),
     /// A grant is verified and may be used.
     GrantReady(G),
+    /// An order was refused, or a signature under it.
+    OrderRefused(G, OrderRefusal),
+    /// All signatures that an order needs are there.
+    OrderReady(G),
     /// This node has caught up to a height without deciding it itself.
     CaughtUp(Height),
     /// This node may vote again.
@@ -268,6 +282,8 @@ pub struct Validator<K> {
     grants: Deque<HeldGrant, MAX_GRANTS>,
     records: Deque<HeldRecord, MAX_RECORDS>,
     impostors: Vec<(RawIdentifier, u32), 4>,
+    life: life::Life,
+    pages: pages::Pages,
 
     outbox: outbox::Outbox,
     /// The own seal of a block, until it has left.
@@ -326,6 +342,8 @@ impl<K> Validator<K> {
             grants: Deque::new(),
             records: Deque::new(),
             impostors: Vec::new(),
+            life: life::Life::NONE,
+            pages: pages::Pages::NONE,
             outbox: outbox::Outbox::EMPTY,
             seal: None,
             hello_due: None,
@@ -381,6 +399,9 @@ impl<K: KeyStore> Validator<K> {
             Input::Signed(digest, signature) => self.on_signed(&digest, &signature),
             Input::GrantChecked(digest, genuine) => self.on_grant_checked(&digest, genuine),
             Input::Grant(signed) => self.on_grant(signed, None),
+            Input::EndorsementChecked(signature, genuine) => self.on_endorsement_checked(&signature, genuine),
+            Input::Endorsement(endorsement) => self.on_endorsement(endorsement, None),
+            Input::Measured(firmware) => self.on_measured(firmware),
             Input::Submit(tx) => self.submit(tx),
         }
     }
@@ -408,8 +429,9 @@ impl<K: KeyStore> Validator<K> {
             self.retransmit_due,
             self.fetch.get().map(|fetch| fetch.due),
             // nothing is voted, and no timer of a vote runs out, while the journal is behind
-            self.heights.current().deadline().filter(|_| self.can_persist()),
+            self.heights.current().deadline().filter(|_| self.may_go_on()),
             self.next_proposal(),
+            self.pages_due(),
         ];
         timers.into_iter().flatten().min()
     }

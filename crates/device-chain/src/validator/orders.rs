@@ -158,6 +158,8 @@ impl<K: KeyStore> Validator<K> {
             Transaction::Skip => true,
             Transaction::Suspend { validator } => self.is_silent(*validator),
             Transaction::Resume { validator } => self.is_back(*validator),
+            Transaction::Change(order) => self.is_ordered(order),
+            Transaction::Firmware { device, firmware } => self.runs(*device, firmware),
         }
     }
 
@@ -197,7 +199,12 @@ impl<K: KeyStore> Validator<K> {
 
     pub(super) fn on_grant_message(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         if self.verify_body(peer, parts) {
-            self.take_grant(peer, parts);
+            match parts.header.round {
+                wire::GRANT_FORM => self.take_grant(peer, parts),
+                wire::ORDER_FORM => self.take_endorsement(peer, parts),
+                wire::FIRMWARE_FORM => self.on_firmware(peer, parts),
+                _ => self.counters.malformed += 1,
+            }
         }
     }
 
@@ -318,6 +325,7 @@ impl<K: KeyStore> Validator<K> {
             }
             Transaction::UseGrant(order) => self.grants.retain(|held| held.digest != order.digest),
             Transaction::Readmit { .. } => self.remember(),
+            Transaction::Change(order) => self.follow_order(&order.change),
             _ => {}
         }
     }
@@ -372,7 +380,7 @@ impl<K: KeyStore> Validator<K> {
 }
 
 /// Drops the first that may go, if one may.
-fn drop_first<T, const N: usize>(queue: &mut Deque<T, N>, may_go: impl Fn(&T) -> bool) {
+pub(super) fn drop_first<T, const N: usize>(queue: &mut Deque<T, N>, may_go: impl Fn(&T) -> bool) {
     let mut gone = false;
     queue.retain(|item| gone || !may_go(item) || core::mem::replace(&mut gone, true));
 }

@@ -66,6 +66,7 @@ impl Ecu {
 enum Answer {
     Signed(Hash, Signature),
     GrantChecked(Hash, bool),
+    EndorsementChecked(Signature, bool),
 }
 
 /// Says whether a packet is lost for a receiver.
@@ -261,6 +262,11 @@ impl Net {
                     let answer = Answer::GrantChecked(signed.grant.digest(), genuine);
                     self.ecus[usize::from(at)].answers.push_back((now.plus(ANSWER_US), answer));
                 }
+                Some(Effect::CheckEndorsement(endorsement, key)) => {
+                    let genuine = endorsement.is_genuine(&self.genesis.mesh(), &key);
+                    let answer = Answer::EndorsementChecked(endorsement.signature, genuine);
+                    self.ecus[usize::from(at)].answers.push_back((now.plus(ANSWER_US), answer));
+                }
                 Some(Effect::Sealed(number, seal)) => ecu.sealed.push((number, seal)),
                 Some(Effect::Report(report)) => ecu.reports.push(report),
             }
@@ -336,6 +342,9 @@ impl Net {
             while let Some(answer) = self.pop_answer(at) {
                 match answer {
                     Answer::Signed(digest, signature) => self.tell(at, Input::Signed(digest, signature)),
+                    Answer::EndorsementChecked(signature, genuine) => {
+                        self.tell(at, Input::EndorsementChecked(signature, genuine));
+                    }
                     Answer::GrantChecked(digest, genuine) => self.tell(at, Input::GrantChecked(digest, genuine)),
                 }
             }
@@ -366,6 +375,7 @@ impl Net {
     fn make_durable(&mut self, at: u8, kind: RecordKind, bytes: StdVec<u8>) {
         let height = match kind {
             RecordKind::State => crate::state::State::decode(&bytes, &self.genesis).map(|state| state.height()),
+            RecordKind::Page => None,
             RecordKind::Fact => match codec::decode(&bytes) {
                 Some(Record::Decided(height, _)) => Some(height),
                 _ => None,
