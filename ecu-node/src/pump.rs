@@ -7,10 +7,11 @@ use device_chain::block::Seal;
 use device_chain::grant::SignedGrant;
 use device_chain::keys::{Device, KeyStore};
 use device_chain::limits::{MAX_MESSAGE, MAX_RECORD_DATA, MAX_SHORT_MESSAGE, MAX_TAG, MAX_TX, MAX_VALIDATORS};
+use device_chain::order::Endorsement;
 use device_chain::record::RecordKind;
 use device_chain::registry::Devices;
 use device_chain::tx::Transaction;
-use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
+use device_chain::types::{Hash, Micros, PublicKey, Signature, ValidatorIndex};
 use device_chain::validator::{self, Decision, Proof, Report, Source, Validator};
 use device_chain::wire::{Class, HEADER, Kind};
 use journal::{Counter, Flash, OpenError};
@@ -43,6 +44,12 @@ pub enum Input {
     Signed(Hash, Signature),
     /// Answer to [`Effect::CheckGrant`].
     GrantChecked(Hash, bool),
+    /// Answer to [`Effect::CheckEndorsement`].
+    EndorsementChecked(Signature, bool),
+    /// A signature under an order, from outside.
+    Endorsement(Endorsement),
+    /// Digest of the firmware that runs here, as the secure boot has measured it.
+    Measured(Hash),
     /// A grant from outside the car.
     Grant(SignedGrant),
     /// A transaction that this ECU wants decided.
@@ -70,6 +77,8 @@ pub enum Effect<'b> {
     Sign(Hash),
     /// Check a grant's signature, at leisure; answer with [`Input::GrantChecked`].
     CheckGrant(SignedGrant),
+    /// Check that the key has signed an order for this car, at leisure; answer with [`Input::EndorsementChecked`].
+    CheckEndorsement(Endorsement, PublicKey),
     /// At the gateway: a seal of a block, not checked yet.
     Sealed(u32, Seal),
     /// Worth a line in a log.
@@ -283,6 +292,9 @@ impl<K: KeyStore> Ecu<K> {
             Input::Signed(digest, signature) => validator::Input::Signed(digest, signature),
             Input::GrantChecked(digest, genuine) => validator::Input::GrantChecked(digest, genuine),
             Input::Grant(signed) => validator::Input::Grant(signed),
+            Input::EndorsementChecked(signature, genuine) => validator::Input::EndorsementChecked(signature, genuine),
+            Input::Endorsement(endorsement) => validator::Input::Endorsement(endorsement),
+            Input::Measured(firmware) => validator::Input::Measured(firmware),
             Input::Submit(tx) => validator::Input::Submit(tx),
         };
         self.validator.handle(now, input);
@@ -426,6 +438,9 @@ impl<K: KeyStore> Ecu<K> {
                 Some(validator::Effect::Decided(decision)) => return Some(Effect::Decided(decision)),
                 Some(validator::Effect::Sign(digest)) => return Some(Effect::Sign(digest)),
                 Some(validator::Effect::CheckGrant(signed)) => return Some(Effect::CheckGrant(signed)),
+                Some(validator::Effect::CheckEndorsement(endorsement, key)) => {
+                    return Some(Effect::CheckEndorsement(endorsement, key));
+                }
                 Some(validator::Effect::Sealed(number, seal)) => return Some(Effect::Sealed(number, seal)),
                 Some(validator::Effect::Report(report)) => return Some(Effect::Report(report)),
             }

@@ -3,14 +3,17 @@
 use device_chain::agreement::VoteKind;
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
-    WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, Thresholds,
+    ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::grant::{Action, Grant, GrantUse, SignedGrant};
+use device_chain::keys::Device;
 use device_chain::limits::MAX_RECORD_DATA;
 use device_chain::mac::Suite;
 use device_chain::members::Members;
+use device_chain::order::{Change, Endorsement, Order, Signer};
 use device_chain::record::{Named, Record, VoteRecord};
+use device_chain::registry::Registry;
 use device_chain::state::State;
 use device_chain::tx::{Transaction, TxBytes};
 use device_chain::types::{Hash, MeshId, PublicKey, Signature};
@@ -28,7 +31,7 @@ pub fn signature(dice: &mut Dice<'_>) -> Signature {
 }
 
 /// How many kinds of transactions there are.
-pub const TRANSACTIONS: usize = 8;
+pub const TRANSACTIONS: usize = 10;
 
 /// A transaction of a kind, by its place among them.
 pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
@@ -49,8 +52,42 @@ pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
         4 => Transaction::Readmit { validator: dice.byte(), nonce: dice.long() },
         5 => Transaction::Skip,
         6 => Transaction::Suspend { validator: dice.byte() },
-        _ => Transaction::Resume { validator: dice.byte() },
+        7 => Transaction::Resume { validator: dice.byte() },
+        8 => Transaction::Change(order(dice)),
+        _ => Transaction::Firmware { device: device(dice), firmware: hash(dice) },
     }
+}
+
+fn device(dice: &mut Dice<'_>) -> Device {
+    if dice.flag() { Device::Validator(dice.byte()) } else { Device::Endpoint(dice.byte()) }
+}
+
+/// An order.
+pub fn order(dice: &mut Dice<'_>) -> Order {
+    let (device, key, firmware) = (device(dice), PublicKey(hash(dice).0), hash(dice));
+    let role = [Authority::Fleet, Authority::Archive, Authority::Maker, Authority::Workshop, Authority::Owner];
+    let change = match dice.below(9) {
+        0 => Change::Provision { device, key, firmware, identifier: dice.int() },
+        1 => Change::Replace { device, key, firmware },
+        2 => Change::Update { device, firmware },
+        3 => Change::Rotate { device, key },
+        4 => Change::Revoke { device },
+        5 => Change::Authority { at: dice.byte(), role: dice.pick(&role), key },
+        6 => Change::Transfer { owner: key },
+        7 => Change::Reset,
+        _ => Change::EndOfLife,
+    };
+    Order { change, generation: dice.int() as u16, not_after: dice.int() }
+}
+
+/// An order with one signature.
+pub fn endorsement(dice: &mut Dice<'_>) -> Endorsement {
+    let signer = match dice.below(3) {
+        0 => Signer::Authority(dice.byte()),
+        1 => Signer::Newcomer,
+        _ => Signer::Device,
+    };
+    Endorsement { order: order(dice), signer, signature: signature(dice) }
 }
 
 /// Any transaction, encoded.
@@ -143,11 +180,16 @@ pub fn genesis(n: usize, endpoints: usize, suite: Suite, key: impl Fn(usize) -> 
             name: name(&format!("ecu{at}")),
             role: if at == 0 { Role::Gateway } else { Role::Body },
             key: key(at),
+            firmware: Hash([at as u8; 32]),
             identifiers: Identifiers { vote: 0x90 + id, propose: 0x98 + id, control: 0xA0 + id, bulk: 0x4E8 + id },
         }
     });
-    let endpoint =
-        |at| EndpointEntry { name: name(&format!("door{at}")), key: key(n + at), identifier: 0x8000_05C0 + at as u32 };
+    let endpoint = |at| EndpointEntry {
+        name: name(&format!("door{at}")),
+        key: key(n + at),
+        firmware: Hash::NIL,
+        identifier: 0x8000_05C0 + at as u32,
+    };
     let authority = |authority, at| AuthorityEntry { authority, key: key(at) };
     Genesis {
         version: WIRE_VERSION,
@@ -156,7 +198,7 @@ pub fn genesis(n: usize, endpoints: usize, suite: Suite, key: impl Fn(usize) -> 
         validators: validators.collect(),
         endpoints: (0..endpoints).map(endpoint).collect(),
         authorities: [authority(Authority::Fleet, 250), authority(Authority::Archive, 251)].into_iter().collect(),
-        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000 },
+        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000, thresholds: Thresholds::ONE },
     }
 }
 
@@ -191,11 +233,12 @@ pub fn signed_genesis(dice: &mut Dice<'_>) -> SignedGenesis {
 
 /// A state that a car of this genesis can have: of up to four decisions, most of them such that the chain allows them.
 pub fn state(genesis: &Genesis, dice: &mut Dice<'_>) -> State {
+    let mut registry = Registry::from(genesis);
     let mut state = State::new(genesis);
     for _ in 0..dice.below(5) {
         let tx = likely(&state, genesis, dice);
         if let Some(bytes) = tx.encode() {
-            let _ = state.apply(&bytes, &tx, genesis);
+            let _ = state.apply(&bytes, &tx, &mut registry);
         }
     }
     state
@@ -239,6 +282,11 @@ pub fn likely(state: &State, genesis: &Genesis, dice: &mut Dice<'_>) -> Transact
         5 => Transaction::Skip,
         6 => Transaction::Suspend { validator },
         7 => Transaction::Resume { validator },
+        8 => {
+            let change = Change::Update { device: Device::Validator(validator), firmware: hash(dice) };
+            Transaction::Change(Order { change, generation: 0, not_after: u32::MAX })
+        }
+        9 => Transaction::Firmware { device: Device::Validator(validator), firmware: hash(dice) },
         _ => {
             let kind = dice.below(TRANSACTIONS);
             transaction(kind, dice)

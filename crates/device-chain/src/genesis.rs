@@ -219,7 +219,9 @@ impl core::fmt::Display for GenesisError {
             Self::Duplicate(what, name) => write!(f, "{what} of {name} is used twice or is not valid"),
             Self::Priority(name) => write!(f, "vote identifier of {name} must be lower than every other identifier"),
             Self::Policy => f.write_str("phase_us, heartbeat_us and thresholds must be above zero"),
-            Self::Authorities => f.write_str("an authority's key is used twice or is all zeros: each needs one of its own"),
+            Self::Authorities => {
+                f.write_str("an authority's key is used twice or is all zeros: each needs one of its own")
+            }
         }
     }
 }

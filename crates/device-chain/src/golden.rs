@@ -10,7 +10,8 @@ use crate::agreement::VoteKind;
 use crate::block::{BlockHeader, Finality};
 use crate::codec;
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, Thresholds, ValidatorEntry,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, Thresholds,
+    ValidatorEntry,
 };
 use crate::grant::{Action, Grant, GrantUse, SignedGrant};
 use crate::hash::{Domain, hash};

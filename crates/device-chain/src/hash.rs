@@ -32,6 +32,8 @@ pub enum Domain {
     Body,
     /// An order that changes who belongs to the car.
     Order,
+    /// A firmware image.
+    Firmware,
 }
 
 impl Domain {
@@ -49,6 +51,7 @@ impl Domain {
             Self::Nil => b"ringfort/1/nil",
             Self::Body => b"ringfort/1/body",
             Self::Order => b"ringfort/1/order",
+            Self::Firmware => b"ringfort/1/firmware",
         }
     }
 }

@@ -17,7 +17,9 @@ impl Registry {
         ensure(!self.vehicle().ended, No::Ended)?;
         let entry = order.change.device().and_then(|device| self.entry(device));
         let known = match &order.change {
-            Change::Authority { at, .. } => self.entries.authorities.get(usize::from(*at)).map_or(0, |known| known.generation),
+            Change::Authority { at, .. } => {
+                self.entries.authorities.get(usize::from(*at)).map_or(0, |known| known.generation)
+            }
             change if change.device().is_some() => entry.map_or(0, |entry| entry.generation),
             _ => self.vehicle().generation,
         };
@@ -29,7 +31,9 @@ impl Registry {
                 ensure(active.is_none(), No::Place)?;
                 self.check_newcomer(key)?;
                 match device {
-                    Device::Validator(_) => ensure(entry.is_some(), No::Place).and(ensure(*identifier == 0, No::Identifier)),
+                    Device::Validator(_) => {
+                        ensure(entry.is_some(), No::Place).and(ensure(*identifier == 0, No::Identifier))
+                    }
                     Device::Endpoint(at) => {
                         let at = usize::from(*at);
                         ensure(at <= self.entries.endpoints.len() && at < MAX_ENDPOINTS, No::Place)?;
@@ -52,7 +56,10 @@ impl Registry {
                 // the owner's keys change with the owner
                 let before = self.entries.authorities.get(at).map(|holder| holder.authority);
                 ensure(*role != Authority::Owner, No::Role)?;
-                ensure(before.is_none_or(|before| before.key == PublicKey::NONE || before.authority == *role), No::Role)?;
+                ensure(
+                    before.is_none_or(|before| before.key == PublicKey::NONE || before.authority == *role),
+                    No::Role,
+                )?;
                 if *key == PublicKey::NONE {
                     let others = self.entries.authorities.iter().enumerate().filter(|(other, _)| *other != at);
                     let mut of_role = others.filter(|(_, holder)| holder.is(Authority::Maker));
@@ -86,7 +93,9 @@ impl Registry {
     fn may_send(&self, device: Device, identifier: u32) -> bool {
         let votes = (0..).map_while(|at| self.identifiers(at)).map(|of| arbitration(of.vote));
         let owner = self.plan().source(identifier).map(|source| source.device);
-        is_identifier(identifier) && owner.is_none_or(|owner| owner == device) && votes.max() < Some(arbitration(identifier))
+        is_identifier(identifier)
+            && owner.is_none_or(|owner| owner == device)
+            && votes.max() < Some(arbitration(identifier))
     }
 
     /// Makes it so. [Checked](Self::check_order) before.
@@ -120,7 +129,9 @@ impl Registry {
                     entry.generation = entry.generation.saturating_add(1);
                 });
             }
-            Change::Authority { at, role, key } => self.set_holder(usize::from(at), AuthorityEntry { authority: role, key }),
+            Change::Authority { at, role, key } => {
+                self.set_holder(usize::from(at), AuthorityEntry { authority: role, key })
+            }
             Change::Transfer { owner } => {
                 let mut owner = Some(owner);
                 for at in 0..self.entries.authorities.len() {
@@ -136,8 +147,14 @@ impl Registry {
                 self.turn_vehicle(false);
             }
             Change::Reset => {
-                let fleet = |registry: &Self, at: usize| registry.entries.authorities[at].authority.authority == Authority::Fleet;
-                (0..self.entries.authorities.len()).for_each(|at| if fleet(self, at) { self.dismiss(at) });
+                let fleet = |registry: &Self, at: usize| {
+                    registry.entries.authorities[at].authority.authority == Authority::Fleet
+                };
+                (0..self.entries.authorities.len()).for_each(|at| {
+                    if fleet(self, at) {
+                        self.dismiss(at)
+                    }
+                });
                 self.turn_vehicle(false);
             }
             Change::EndOfLife => self.turn_vehicle(true),

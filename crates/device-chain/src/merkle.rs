@@ -34,12 +34,7 @@ pub fn root(leaf: &impl Fn(usize) -> Hash, from: usize, to: usize) -> Hash {
 }
 
 /// What is beside the way from leaf `at` to that root, the lowest first (RFC 9162 2.1.3.1), for `beside` to keep.
-pub fn path(
-    leaf: &impl Fn(usize) -> Hash,
-    at: usize,
-    (from, to): (usize, usize),
-    beside: &mut impl FnMut(Side, Hash),
-) {
+pub fn path(leaf: &impl Fn(usize) -> Hash, at: usize, (from, to): (usize, usize), beside: &mut impl FnMut(Side, Hash)) {
     if to - from < 2 {
         return;
     }

@@ -117,10 +117,20 @@ impl Devices for Registry {
     }
 
     fn active(&self) -> Members {
-        (0..).zip(&self.entries.validators).filter(|(_, entry)| entry.is_active()).fold(Members::NONE, |mut all, (at, _)| {
-            all.insert(at);
-            all
-        })
+        (0..).zip(&self.entries.validators).filter(|(_, entry)| entry.is_active()).fold(
+            Members::NONE,
+            |mut all, (at, _)| {
+                all.insert(at);
+                all
+            },
+        )
+    }
+}
+
+impl core::fmt::Debug for Registry {
+    /// Whose it is, and its root: all of it is too long to be read.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Registry({:?}, {:?})", self.mesh, self.root)
     }
 }
 
@@ -317,6 +327,12 @@ impl Registry {
         &self.entries.updates
     }
 
+    /// The present key of a validator: that of its seals.
+    #[must_use]
+    pub fn validator_key(&self, validator: ValidatorIndex) -> Option<&PublicKey> {
+        self.entry(Device::Validator(validator)).map(|entry| &entry.key)
+    }
+
     /// The root of the tree over all entries, to which the state commits (DC-48); all zeros: as the genesis says.
     #[must_use]
     pub const fn root(&self) -> &Hash {
@@ -431,6 +447,12 @@ impl Registry {
         right
     }
 
+    /// Puts back what [`Self::write_page`] gave. False if it is no page.
+    #[must_use]
+    pub fn restore_page(&mut self, page: u8, bytes: &[u8]) -> bool {
+        self.read_page(page, bytes, None)
+    }
+
     fn take_page(&mut self, page: usize, bytes: &mut &[u8]) -> Option<()> {
         let first = (page - 1) * PAGE_ENTRIES;
         let count = take::<u32>(bytes)? as usize;
@@ -468,14 +490,15 @@ mod tests {
             let at = genesis.endpoints.len() as u32;
             let key = PublicKey(core::array::from_fn(|byte| if byte < 4 { at.to_le_bytes()[byte] } else { 0xee }));
             let name = Name::try_from(std::format!("endpoint-{at}").as_str()).expect("short");
-            let _ = genesis.endpoints.push(EndpointEntry { name, key, firmware: Hash::NIL, identifier: 0x9000_0000 + at });
+            let _ =
+                genesis.endpoints.push(EndpointEntry { name, key, firmware: Hash::NIL, identifier: 0x9000_0000 + at });
         }
         genesis
     }
 
     fn signed(genesis: &Genesis) -> (Vec<u8>, PublicKey) {
         let maker = SigningKey::from_seed([9; 32]);
-        let mut buffer = std::vec![0; 16 * 1024];
+        let mut buffer = std::vec![0; 32 * 1024];
         let signed = SignedGenesis::sign(genesis.clone(), &maker);
         (codec::encode(&signed, &mut buffer).expect("fits").to_vec(), maker.public())
     }

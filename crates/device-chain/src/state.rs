@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::Finality;
 use crate::codec;
-use crate::flaw::Flaw;
 use crate::entry::Holder;
+use crate::flaw::Flaw;
 use crate::genesis::{Authority, RawIdentifier};
 use crate::grant::{GrantRefusal, GrantUse, UsedSerials};
 use crate::hash::{Domain, hash_of};
@@ -349,7 +349,9 @@ impl State {
                 _ => Err(Refusal::Membership),
             },
             Transaction::Resume { validator } => match self.changes.get(usize::from(*validator)) {
-                Some(last) if genesis.is_active(Device::Validator(*validator)) && !self.members.contains(*validator) => {
+                Some(last)
+                    if genesis.is_active(Device::Validator(*validator)) && !self.members.contains(*validator) =>
+                {
                     self.check_return(*validator, *last, genesis)
                 }
                 _ => Err(Refusal::Membership),
@@ -368,7 +370,8 @@ impl State {
         }
         registry.check_order(order)?;
         match order.change {
-            Change::Revoke { device: Device::Validator(at) } | Change::Replace { device: Device::Validator(at), .. }
+            Change::Revoke { device: Device::Validator(at) }
+            | Change::Replace { device: Device::Validator(at), .. }
                 if !self.members.may_do_without(at, registry) =>
             {
                 Err(OrderRefusal::Members)
@@ -394,9 +397,10 @@ impl State {
     fn check_backlog(&self, tx: &Transaction) -> Result<(), Refusal> {
         let backlog = self.backlog();
         let limit = match tx {
-            Transaction::UseGrant(_) | Transaction::Record { .. } | Transaction::Change(_) | Transaction::Firmware { .. } => {
-                MAX_BACKLOG
-            }
+            Transaction::UseGrant(_)
+            | Transaction::Record { .. }
+            | Transaction::Change(_)
+            | Transaction::Firmware { .. } => MAX_BACKLOG,
             Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,
             Transaction::EventBlock(_)
             | Transaction::Readmit { .. }
@@ -526,12 +530,16 @@ impl State {
         let _ = self.used_grants.resize_default(registry.authorities());
         let _ = self.sequences.resize_default(registry.endpoints());
         match change {
-            Change::Provision { device, .. } | Change::Replace { device, .. } | Change::Revoke { device } => match device {
-                // a new device is resumed when it is at the present
-                Device::Validator(at) if self.members.contains(*at) => self.change(*at, self.members.without(*at)),
-                Device::Validator(_) => {}
-                Device::Endpoint(at) => self.sequences.get_mut(usize::from(*at)).into_iter().for_each(|last| *last = 0),
-            },
+            Change::Provision { device, .. } | Change::Replace { device, .. } | Change::Revoke { device } => {
+                match device {
+                    // a new device is resumed when it is at the present
+                    Device::Validator(at) if self.members.contains(*at) => self.change(*at, self.members.without(*at)),
+                    Device::Validator(_) => {}
+                    Device::Endpoint(at) => {
+                        self.sequences.get_mut(usize::from(*at)).into_iter().for_each(|last| *last = 0)
+                    }
+                }
+            }
             Change::Authority { at, .. } => {
                 self.used_grants.get_mut(usize::from(*at)).into_iter().for_each(|used| *used = UsedSerials::default());
             }

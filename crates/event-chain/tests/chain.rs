@@ -52,7 +52,7 @@ fn seals_of_a_shrunken_set_count_and_those_of_suspended_validators_do_not() {
     let mut block = |car: &mut Car, sealed_by: &[u8]| {
         let mut block = car.close(0);
         for validator in sealed_by {
-            assert!(block.add_seal(car.seal(&block, *validator), &car.genesis));
+            assert!(block.add_seal(car.seal(&block, *validator), &car.registry));
         }
         verifier.accept(&block)
     };
@@ -71,12 +71,12 @@ fn a_header_names_the_members_that_the_chain_knows() {
     let mut car = Car::of_seven("NAMING");
     let mut header = car.builder.header(&car.state, car.time_ms);
     header.members = header.members.without(6).without(5);
-    let refusal = car.state.check(&Transaction::EventBlock(header.clone()), &car.genesis);
+    let refusal = car.state.check(&Transaction::EventBlock(header.clone()), &car.registry);
     assert_eq!(refusal, Err(Refusal::Block("does not name the members that seal it")));
     let mut block = car.close(0);
     block.header = header;
     for liar in 0..5 {
-        assert!(block.add_seal(car.seal(&block, liar), &car.genesis));
+        assert!(block.add_seal(car.seal(&block, liar), &car.registry));
     }
     let refused = ChainVerifier::new(car.genesis.clone()).accept(&block);
     assert!(matches!(refused, Err(fault) if fault.rule == Rule::Header(refusal.unwrap_err())), "even sealed by all");
@@ -94,7 +94,7 @@ fn assert_refused(lies: &[Lie], bribed: bool) {
             blocks[2].seals.clear();
             for validator in 0..4 {
                 let seal = car.seal(&blocks[2], validator);
-                assert!(blocks[2].add_seal(seal, &car.genesis));
+                assert!(blocks[2].add_seal(seal, &car.registry));
             }
         }
         let fault = verifier.accept(&blocks[2]).expect_err(lie);
@@ -170,7 +170,7 @@ fn a_block_forked_by_two_liars_is_noticed_by_the_next() {
     other.header.time_ms += 1;
     other.seals.clear();
     for validator in 0..2 {
-        assert!(other.add_seal(car.seal(&other, validator), &car.genesis));
+        assert!(other.add_seal(car.seal(&other, validator), &car.registry));
     }
     assert_eq!(verifier.accept(&other), Ok(Finality::Provisional));
     let next = car.drive();
@@ -201,10 +201,10 @@ fn seals_make_a_block_provisional_then_final() {
     }
     let mut block = car.close(1);
     let seal = car.seal(&block, 1);
-    assert!(block.add_seal(seal, &car.genesis));
-    assert!(!block.add_seal(seal, &car.genesis), "one each");
+    assert!(block.add_seal(seal, &car.registry));
+    assert!(!block.add_seal(seal, &car.registry), "one each");
     let other = car.close(0);
-    assert!(!block.add_seal(car.seal(&other, 2), &car.genesis), "of another block");
+    assert!(!block.add_seal(car.seal(&other, 2), &car.registry), "of another block");
 }
 
 /// The snapshot of a verifier that has accepted all blocks before `block`.

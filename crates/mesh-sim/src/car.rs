@@ -306,6 +306,10 @@ impl Car {
     pub fn give(&mut self, at: u8, input: Input) {
         match &input {
             Input::Submit(tx) => self.push(What::Asked { ecu: at, tx: tx.clone() }),
+            Input::Endorsement(endorsement) => {
+                self.push(What::Endorsed { ecu: at, endorsement: Box::new(*endorsement) })
+            }
+            Input::Measured(firmware) => self.push(What::Measured { ecu: at, firmware: *firmware }),
             Input::Grant(signed) => self.push(What::Granted { ecu: at, grant: Box::new(signed.clone()) }),
             _ => {}
         }

@@ -62,7 +62,8 @@ impl Running {
         dice: &'a mut Dice,
     ) -> Seat<'a> {
         let validator = self.ecu.validator();
-        Seat { me, genesis, keys: &self.keys, state: validator.state(), round: validator.round(), wiretap, dice }
+        let (registry, state, round) = (validator.registry(), validator.state(), validator.round());
+        Seat { me, genesis, registry, keys: &self.keys, state, round, wiretap, dice }
     }
 
     pub const fn is_paused(&self, now_ns: u64) -> bool {

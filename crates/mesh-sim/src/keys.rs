@@ -121,4 +121,8 @@ impl KeyStore for SharedKeys {
     fn promote(&mut self, peer: ValidatorIndex) {
         self.0.borrow_mut().promote(peer);
     }
+
+    fn forget(&mut self, device: Device) {
+        self.0.borrow_mut().forget(device);
+    }
 }

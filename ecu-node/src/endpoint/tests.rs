@@ -1,8 +1,8 @@
-use device_chain::genesis::{EndpointEntry, Identifiers, Name, Policy, Role, ValidatorEntry, WIRE_VERSION};
+use device_chain::genesis::{EndpointEntry, Identifiers, Name, Policy, Role, Thresholds, ValidatorEntry, WIRE_VERSION};
 use device_chain::keys::SoftKeys;
 use device_chain::mac::{Key, Suite};
 use device_chain::tx::Transaction;
-use device_chain::types::PublicKey;
+use device_chain::types::{Hash, PublicKey};
 use device_chain::validator::{Boot, Decision};
 
 use super::*;
@@ -19,6 +19,7 @@ fn genesis() -> Genesis {
         name: name(at),
         role: if at == 0 { Role::Gateway } else { Role::Other },
         key: PublicKey([at; 32]),
+        firmware: Hash::NIL,
         identifiers: Identifiers {
             vote: 0x90 + u32::from(at),
             propose: 0x98 + u32::from(at),
@@ -31,9 +32,11 @@ fn genesis() -> Genesis {
         suite: Suite::Blake2s,
         vehicle: name(4),
         validators: validators.collect(),
-        endpoints: [EndpointEntry { name: name(4), key: PublicKey([N; 32]), identifier: 0x5C0 }].into_iter().collect(),
+        endpoints: [EndpointEntry { name: name(4), key: PublicKey([N; 32]), firmware: Hash::NIL, identifier: 0x5C0 }]
+            .into_iter()
+            .collect(),
         authorities: Vec::new(),
-        policy: Policy { phase_us: 1000, heartbeat_us: HEARTBEAT_US as u32 },
+        policy: Policy { phase_us: 1000, heartbeat_us: HEARTBEAT_US as u32, thresholds: Thresholds::ONE },
     }
 }
 

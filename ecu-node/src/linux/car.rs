@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use can_bus::frame::EXTENDED_FLAG;
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, RawIdentifier, Role, ValidatorEntry,
-    WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, RawIdentifier, Role, Thresholds,
+    ValidatorEntry, WIRE_VERSION,
 };
+use device_chain::hash::{Domain, hash};
 use device_chain::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_VALIDATORS};
 use device_chain::mac::Suite;
-use device_chain::types::PublicKey;
+use device_chain::types::{Hash, PublicKey};
 use serde::Deserialize;
 
 use super::files;
@@ -22,6 +23,8 @@ const PROPOSE: RawIdentifier = 0x098;
 const CONTROL: RawIdentifier = 0x0A0;
 const BULK: RawIdentifier = 0x4E8;
 const RECORD: RawIdentifier = 0x5C0;
+/// Longest firmware image, bytes.
+const MAX_FIRMWARE: u64 = 256 << 20;
 
 /// The configuration of a car.
 #[derive(Clone, Debug, Deserialize)]
@@ -92,6 +95,8 @@ pub struct ValidatorConfig {
     pub role: RoleName,
     /// Its identifiers, if they are not the default ones.
     pub identifiers: Option<IdentifierConfig>,
+    /// Digest of its firmware, or the file that holds it.
+    pub firmware: Option<String>,
 }
 
 /// A role by its name.
@@ -128,6 +133,8 @@ pub struct EndpointConfig {
     pub name: String,
     /// Identifier of its records, if it is not the default one.
     pub identifier: Option<u32>,
+    /// Digest of its firmware, or the file that holds it.
+    pub firmware: Option<String>,
 }
 
 /// Keys outside the car: hexadecimal digits, or files that hold them.
@@ -138,6 +145,48 @@ pub struct Authorities {
     pub fleet: Vec<String>,
     /// May sign receipts.
     pub archive: Vec<String>,
+    /// Who made the car.
+    pub maker: Vec<String>,
+    /// Who repairs it.
+    pub workshop: Vec<String>,
+    /// Whose it is.
+    pub owner: Vec<String>,
+    /// How many of each have to sign.
+    pub thresholds: ThresholdConfig,
+}
+
+/// How many keys of a role have to sign an order.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "as in Thresholds")]
+pub struct ThresholdConfig {
+    pub maker: u8,
+    pub workshop: u8,
+    pub owner: u8,
+}
+
+impl Default for ThresholdConfig {
+    fn default() -> Self {
+        Self { maker: 1, workshop: 1, owner: 1 }
+    }
+}
+
+impl Authorities {
+    /// The lists by their roles, with their keys in the file.
+    fn lists(&mut self) -> [(Authority, &'static str, &mut Vec<String>); 5] {
+        [
+            (Authority::Fleet, "authorities.fleet", &mut self.fleet),
+            (Authority::Archive, "authorities.archive", &mut self.archive),
+            (Authority::Maker, "authorities.maker", &mut self.maker),
+            (Authority::Workshop, "authorities.workshop", &mut self.workshop),
+            (Authority::Owner, "authorities.owner", &mut self.owner),
+        ]
+    }
+
+    const fn policy(&self) -> Thresholds {
+        let ThresholdConfig { maker, workshop, owner } = self.thresholds;
+        Thresholds { maker, workshop, owner }
+    }
 }
 
 /// The cloud service.
@@ -169,12 +218,16 @@ impl Car {
         let mut car: Self = toml::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let named = || path.display().to_string();
-        for (key, list) in
-            [("authorities.fleet", &mut car.authorities.fleet), ("authorities.archive", &mut car.authorities.archive)]
-        {
+        for (_, key, list) in car.authorities.lists() {
             for text in list {
                 let public = public_key(text, folder).with_context(|| format!("{key}: {text}")).with_context(named)?;
                 *text = files::to_hex(&public.0);
+            }
+        }
+        let validators = car.validators.iter_mut().map(|config| &mut config.firmware);
+        for firmware in validators.chain(car.endpoints.iter_mut().map(|config| &mut config.firmware)).flatten() {
+            if files::from_hex(firmware).is_none() {
+                *firmware = files::to_hex(&measure(&folder.join(&*firmware)).with_context(named)?.0);
             }
         }
         if let Some(record) = &mut car.record {
@@ -230,13 +283,18 @@ impl Car {
             validators: heapless::Vec::new(),
             endpoints: heapless::Vec::new(),
             authorities: heapless::Vec::new(),
-            policy: Policy { phase_us: self.mesh.phase_us, heartbeat_us: self.mesh.heartbeat_us },
+            policy: Policy {
+                phase_us: self.mesh.phase_us,
+                heartbeat_us: self.mesh.heartbeat_us,
+                thresholds: self.authorities.policy(),
+            },
         };
         for (at, config) in self.validators.iter().enumerate() {
             let entry = ValidatorEntry {
                 name: name(&config.name)?,
                 role: config.role.into(),
                 key: key_of(at),
+                firmware: firmware(config.firmware.as_deref())?,
                 identifiers: config.identifiers(at as u32).with_context(|| format!("validator {}", config.name))?,
             };
             genesis.validators.push(entry).map_err(|_| anyhow!("too many validators"))?;
@@ -246,6 +304,7 @@ impl Car {
             let entry = EndpointEntry {
                 name: name(&config.name)?,
                 key: key_of(self.validators.len() + at),
+                firmware: firmware(config.firmware.as_deref())?,
                 identifier: identifier.with_context(|| format!("endpoint {}", config.name))?,
             };
             genesis.endpoints.push(entry).map_err(|_| anyhow!("too many endpoints"))?;
@@ -259,10 +318,28 @@ impl Car {
     }
 
     fn authorities(&self) -> Result<Vec<(Authority, PublicKey)>> {
-        let fleet = self.authorities.fleet.iter().map(|text| (Authority::Fleet, text));
-        let archive = self.authorities.archive.iter().map(|text| (Authority::Archive, text));
-        fleet.chain(archive).map(|(authority, text)| Ok((authority, public_key(text, Path::new(""))?))).collect()
+        let mut authorities = self.authorities.clone();
+        let keys = authorities
+            .lists()
+            .into_iter()
+            .flat_map(|(role, _, list)| list.iter().map(move |text| (role, text.clone())));
+        keys.map(|(authority, text)| Ok((authority, public_key(&text, Path::new(""))?))).collect()
     }
+}
+
+/// The digest of a firmware by its hexadecimal digits. None: nobody has named one.
+fn firmware(text: Option<&str>) -> Result<Hash> {
+    let Some(text) = text else { return Ok(Hash::NIL) };
+    files::from_hex(text).map(Hash).with_context(|| format!("firmware: {text}: 64 hexadecimal digits expected"))
+}
+
+/// What a secure boot would measure of a firmware image: SHA-256 in its domain (DC-3).
+///
+/// # Errors
+/// The file cannot be read.
+pub fn measure(path: &Path) -> Result<Hash> {
+    let image = files::read(path, MAX_FIRMWARE).with_context(|| format!("firmware: cannot read {}", path.display()))?;
+    Ok(hash(Domain::Firmware, &[&image]))
 }
 
 impl ValidatorConfig {

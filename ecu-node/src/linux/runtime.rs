@@ -18,9 +18,11 @@ use device_chain::grant::{GrantRefusal, SignedGrant};
 use device_chain::hash::Domain;
 use device_chain::keys::SoftKeys;
 use device_chain::limits::{MAX_GRANTS, MIN_HISTORY};
+use device_chain::order::Endorsement;
+use device_chain::registry::Devices;
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
-use device_chain::types::{Hash, Micros};
+use device_chain::types::{Hash, Micros, PublicKey};
 use device_chain::validator::{Decision, Report};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -211,15 +213,28 @@ impl<B: Bus> Runtime<B> {
                         .spawn_blocking(move || Input::Signed(digest, identity.sign(Domain::Block, &digest)));
                 }
                 Effect::CheckGrant(signed) => self.check_grant(signed),
+                Effect::CheckEndorsement(endorsement, key) => self.check_endorsement(endorsement, key),
             }
+        }
+    }
+
+    fn check_endorsement(&mut self, endorsement: Endorsement, key: PublicKey) {
+        let signature = endorsement.signature;
+        if self.asymmetric.len() < MAX_ASYMMETRIC {
+            let mesh = *self.ecu.validator().mesh();
+            let check = move || Input::EndorsementChecked(signature, endorsement.is_genuine(&mesh, &key));
+            self.asymmetric.spawn_blocking(check);
+        } else {
+            self.asymmetric.spawn(async move { Input::EndorsementChecked(signature, false) });
         }
     }
 
     fn check_grant(&mut self, signed: SignedGrant) {
         let digest = signed.grant.digest();
         if self.asymmetric.len() < MAX_ASYMMETRIC {
-            let genesis = self.genesis.clone();
-            self.asymmetric.spawn_blocking(move || Input::GrantChecked(digest, signed.is_genuine(&*genesis)));
+            let issuer = self.ecu.validator().registry().authority(signed.grant.issuer).copied();
+            let check = move || issuer.is_some_and(|issuer| signed.is_signed_by(&issuer));
+            self.asymmetric.spawn_blocking(move || Input::GrantChecked(digest, check()));
         } else {
             // somebody floods: refused, so that it may be sent again
             self.asymmetric.spawn(async move { Input::GrantChecked(digest, false) });

@@ -7,6 +7,7 @@ use device_chain::genesis::{Genesis, SignedGenesis};
 use device_chain::grant::SignedGrant;
 use device_chain::hash::{Domain, hash_of_encoding};
 use device_chain::limits::MAX_TX;
+use device_chain::order::Endorsement;
 use device_chain::registry::{Devices, Registry};
 use device_chain::sign::SigningKey;
 use device_chain::state::State;
@@ -34,12 +35,17 @@ pub const TRANSACTIONS: Group = Group {
         Format { name: "transaction: skip", make: transaction::<5>, read: read_transaction },
         Format { name: "transaction: suspend", make: transaction::<6>, read: read_transaction },
         Format { name: "transaction: resume", make: transaction::<7>, read: read_transaction },
+        Format { name: "transaction: change", make: transaction::<8>, read: read_transaction },
+        Format { name: "transaction: firmware", make: transaction::<9>, read: read_transaction },
     ],
 };
 
 pub const GRANTS: Group = Group {
     name: "grant",
-    formats: &[Format { name: "grant", make: |dice| encode(&values::grant(dice)), read: read_grant }],
+    formats: &[
+        Format { name: "grant", make: |dice| encode(&values::grant(dice)), read: read_grant },
+        Format { name: "order, signed", make: |dice| encode(&values::endorsement(dice)), read: reading::<Endorsement> },
+    ],
 };
 
 pub const GENESES: Group = Group {

@@ -203,6 +203,9 @@ fn step(dice: &mut Dice<'_>) -> Step {
         12 => Input::Signed(values::hash(dice), values::signature(dice)),
         13 => Input::GrantChecked(values::hash(dice), dice.flag()),
         14 => Input::Grant(values::grant(dice)),
+        15 => Input::EndorsementChecked(values::signature(dice), dice.flag()),
+        16 => Input::Endorsement(values::endorsement(dice)),
+        17 => Input::Measured(values::hash(dice)),
         _ => {
             let kind = dice.below(values::TRANSACTIONS);
             Input::Submit(values::transaction(kind, dice))

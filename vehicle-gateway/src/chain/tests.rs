@@ -67,7 +67,7 @@ impl Bench {
     }
 
     fn decide_unheard(&mut self, tx: &Transaction) {
-        self.car.state.apply(&tx.encode().expect("fits"), tx, &self.car.genesis).expect("allowed");
+        self.car.state.apply(&tx.encode().expect("fits"), tx, &mut self.car.registry).expect("allowed");
     }
 
     fn record(&self) -> Transaction {

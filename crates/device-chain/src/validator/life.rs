@@ -128,13 +128,11 @@ impl<K: KeyStore> Validator<K> {
         if !genuine || !relay {
             self.life.endorsements.retain(|held| held.endorsement.signature != *signature);
         }
-        let Some(held) = self.life.orders.iter_mut().find(|held| held.order == order) else { return };
         if !genuine {
-            if held.signers == Signers::default() {
-                self.life.orders.retain(|held| held.order != order);
-            }
+            self.life.orders.retain(|held| held.order != order || held.signers != Signers::default());
             return self.report_order(&order, Some(OrderRefusal::Signature));
         }
+        let Some(held) = self.life.orders.iter_mut().find(|held| held.order == order) else { return };
         held.signers.insert(signer);
         held.from = if relay { None } else { held.from };
         let (complete, own) = (held.signers.may(&order.change, &self.registry), held.from.is_none());
@@ -233,7 +231,9 @@ impl<K: KeyStore> Validator<K> {
                 self.keys.forget(device);
             }
             // grants of keys that may be gone: who still holds one brings it again
-            Change::Authority { .. } | Change::Transfer { .. } | Change::Reset | Change::EndOfLife => self.grants.clear(),
+            Change::Authority { .. } | Change::Transfer { .. } | Change::Reset | Change::EndOfLife => {
+                self.grants.clear()
+            }
             Change::Rotate { .. } | Change::Update { .. } => {}
         }
         let (state, registry) = (&self.state, &self.registry);

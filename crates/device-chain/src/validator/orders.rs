@@ -11,6 +11,7 @@ use crate::grant::{GrantRefusal, SignedGrant};
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::MAX_GRANT;
+use crate::order::OrderRefusal;
 use crate::state::Refusal;
 use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Micros, Signature, ValidatorIndex};
@@ -24,7 +25,12 @@ const MAX_BACK_OFF: u32 = 10;
 impl<K: KeyStore> Validator<K> {
     /// A transaction that this node wants decided.
     pub(super) fn submit(&mut self, tx: Transaction) {
-        let nothing = if tx == Transaction::Skip { Err(Refusal::Nothing) } else { Ok(()) };
+        let nothing = match &tx {
+            Transaction::Skip => Err(Refusal::Nothing),
+            // an own order is voted for without a further look
+            Transaction::Change(order) if !self.is_ordered(order) => Err(Refusal::Order(OrderRefusal::Signature)),
+            _ => Ok(()),
+        };
         if let Err(refusal) = nothing.and(self.state.check(&tx, &self.registry)) {
             return self.refuse(&tx, refusal);
         }

@@ -252,7 +252,9 @@ impl<K: KeyStore> Validator<K> {
         }
         let wanted = parts.header.hint_proposer;
         if wanted != 0 && wanted != WHOLE_STATE {
-            return if asked == self.me { self.on_ask_page(peer, wanted - 1) };
+            return if asked == self.me {
+                self.on_ask_page(peer, wanted - 1)
+            };
         }
         if behind >= self.state.height() {
             return;
@@ -364,7 +366,11 @@ impl<K: KeyStore> Validator<K> {
     fn patience(&self) -> u8 {
         if !self.knows_registry() {
             0
-        } else if self.me == self.gateway { 3 * self.full.n as u8 } else { 2 }
+        } else if self.me == self.gateway {
+            3 * self.full.n as u8
+        } else {
+            2
+        }
     }
 
     /// C5: f + 1 verified DECIDED of the same height, decision and state, one of them from a correct node.

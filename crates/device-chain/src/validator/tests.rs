@@ -12,6 +12,7 @@ mod explore;
 mod fairness;
 mod ignition;
 mod liar;
+mod life;
 mod members;
 mod net;
 mod orders;

@@ -58,6 +58,11 @@ impl Car {
                     });
                     running.answers.push((now_ns + SIGN_US * 1000, Input::GrantChecked(digest, genuine)));
                 }
+                Effect::CheckEndorsement(endorsement, key) => {
+                    let genuine = endorsement.is_genuine(&self.genesis.mesh(), &key);
+                    let answer = Input::EndorsementChecked(endorsement.signature, genuine);
+                    running.answers.push((now_ns + SIGN_US * 1000, answer));
+                }
                 Effect::Sealed(number, seal) => {
                     ecu.seals.push((number, seal));
                     self.push(What::Sealed { ecu: at, number, seal });

@@ -77,6 +77,10 @@ impl Validity {
                 }
             }
             Transaction::Suspend { .. } | Transaction::Resume { .. } => {} // `members`
+            Transaction::Change(_) | Transaction::Firmware { .. } if backlog >= BACKLOG[0] => {
+                return Err("too much is in no block".into());
+            }
+            Transaction::Change(_) | Transaction::Firmware { .. } => {} // `orders`
             Transaction::Skip if decision.live && decision.round == 0 => return Err("nothing, in round 0".into()),
             Transaction::Skip => {}
         }

@@ -86,7 +86,9 @@ pub fn genesis(n: usize, vehicle: &str) -> Genesis {
     static OUTSIDE: OnceLock<StdVec<PublicKey>> = OnceLock::new();
     let outside = OUTSIDE.get_or_init(|| (0..5).map(|at| authority(at).public()).collect());
     let roles = [Authority::Fleet, Authority::Maker, Authority::Maker, Authority::Workshop, Authority::Owner];
-    genesis.authorities.extend(roles.into_iter().zip(outside).map(|(authority, key)| AuthorityEntry { authority, key: *key }));
+    genesis
+        .authorities
+        .extend(roles.into_iter().zip(outside).map(|(authority, key)| AuthorityEntry { authority, key: *key }));
     genesis.check().expect("sound");
     genesis
 }

@@ -72,7 +72,11 @@ fn votes_before_a_power_cut_are_kept_and_the_height_goes_on() {
         net.admit(&grant);
         net.tell(2, Input::Submit(Transaction::UseGrant(grant.grant.usage())));
         net.run(20 * HEARTBEAT_US);
-        let used = net.ecu(1).validator.state().check(&Transaction::UseGrant(grant.grant.usage()), &Registry::from(&net.genesis));
+        let used = net
+            .ecu(1)
+            .validator
+            .state()
+            .check(&Transaction::UseGrant(grant.grant.usage()), &Registry::from(&net.genesis));
         assert!(used.is_err(), "power cut after {} us: not used", cut * 150);
     }
 }
