@@ -187,7 +187,7 @@ impl Life<'_> {
                         RecordKind::Fact => codec::decode::<Record>(bytes).is_some(),
                         RecordKind::State => State::decode(bytes, &self.mesh.genesis).is_some(),
                         RecordKind::Page => bytes.split_first().is_some_and(|(page, content)| {
-                            self.ecu.validator().registry().clone().restore_page(*page, content)
+                            Registry::from(&self.mesh.genesis).restore_page(*page, content)
                         }),
                     };
                     assert!(sound, "a record that cannot be read");

@@ -106,7 +106,7 @@ pub fn node(bytes: &[u8]) {
     const GEOMETRY: Geometry = Geometry { erase_size: 2048, write_size: 8, capacity: 32 * 1024 };
     let mut dice = Dice::of_bytes(bytes);
     let mesh = Mesh::pick(&mut dice);
-    let mut registry = Registry::from(&mesh.genesis);
+    let mut registry = device_chain::registry::Registry::from(&mesh.genesis);
     let mut state = device_chain::state::State::new(&mesh.genesis);
     let (image, count) = image(GEOMETRY, mesh.genesis.mesh().0.0, &mut dice, |dice| {
         let mut buffer = vec![0; MAX_RECORD];
