@@ -78,6 +78,7 @@ pub const RECEIPTS: Group =
     Group { name: "receipt", formats: &[Format { name: "receipt", make: receipt, read: read_receipt }] };
 
 static SEVEN: LazyLock<Genesis> = LazyLock::new(|| values::plain_genesis(7));
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::from(&*SEVEN));
 const MESH: MeshId = MeshId(Hash([0x3A; 32]));
 
 fn transaction<const KIND: usize>(dice: &mut Dice<'_>) -> Vec<u8> {
@@ -130,7 +131,6 @@ fn open_signed(genesis: &[u8]) {
 }
 
 fn read_state(bytes: &[u8]) -> Reading {
-    static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::from(&*SEVEN));
     let state = State::decode(bytes, &*REGISTRY).ok_or("no state of this car")?;
     assert_eq!(state.encode().as_deref(), Some(bytes), "DC-4");
     assert!(state.tree().is_sound() && state.members().is_sound(&*REGISTRY));
