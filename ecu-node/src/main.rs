@@ -19,6 +19,8 @@ use ecu_node::linux::door_sensor::{self, Output, Records};
 use ecu_node::linux::emulator;
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::orders::RegistryView;
+use ecu_node::linux::orders::cli::{self, OrderCommand};
 use ecu_node::linux::phase::{self, PhaseArgs};
 use ecu_node::linux::process;
 use ecu_node::linux::provision::provision;
@@ -61,6 +63,15 @@ enum Command {
         /// Public key that may sign receipts, besides those of the configuration
         #[arg(long, value_name = "HEX|FILE")]
         archive_key: Vec<String>,
+        /// Public key of the maker, for orders
+        #[arg(long, value_name = "HEX|FILE")]
+        maker_authority: Vec<String>,
+        /// Public key of a workshop
+        #[arg(long, value_name = "HEX|FILE")]
+        workshop_key: Vec<String>,
+        /// Public key of the owner
+        #[arg(long, value_name = "HEX|FILE")]
+        owner_key: Vec<String>,
         /// Say what was made as JSON
         #[arg(long)]
         json: bool,
@@ -132,6 +143,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show who belongs to the car, as a node knows it: devices, what they run, keys outside the car
+    Registry {
+        /// The node's folder
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change who belongs to the car: make, sign and bring orders
+    #[command(subcommand)]
+    Order(OrderCommand),
     /// Look at a car's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -211,12 +234,26 @@ fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Provision { config, out, maker_key, fleet_key, archive_key, json } => {
+        Command::Provision {
+            config,
+            out,
+            maker_key,
+            fleet_key,
+            archive_key,
+            maker_authority,
+            workshop_key,
+            owner_key,
+            json,
+        } => {
             let car = Car::load(&config).or_usage()?;
             let here = Path::new("");
             let fleet = fleet_key.iter().map(|text| (Authority::Fleet, "--fleet-key", text));
             let archive = archive_key.iter().map(|text| (Authority::Archive, "--archive-key", text));
-            let keys = fleet.chain(archive).map(|(authority, option, text)| {
+            let maker = maker_authority.iter().map(|text| (Authority::Maker, "--maker-authority", text));
+            let workshop = workshop_key.iter().map(|text| (Authority::Workshop, "--workshop-key", text));
+            let owner = owner_key.iter().map(|text| (Authority::Owner, "--owner-key", text));
+            let keys = fleet.chain(archive).chain(maker).chain(workshop).chain(owner);
+            let keys = keys.map(|(authority, option, text)| {
                 let key = car::public_key(text, here).map_err(|error| error.context(format!("{option} {text}")));
                 Ok((authority, key.or_usage()?))
             });
@@ -256,6 +293,8 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             })
         }
         Command::Status { state, json } => show_status(&state, json),
+        Command::Registry { state, json } => print(&RegistryView::read(&state).or_unreachable()?, json),
+        Command::Order(command) => print(&cli::run(&command).or_usage()?, false),
         Command::Config(ConfigCommand::Check { file }) => {
             let car = Car::load(&file).or_usage()?;
             let (validators, endpoints) = (car.validators.len(), car.endpoints.len());

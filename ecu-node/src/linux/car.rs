@@ -389,7 +389,7 @@ fn name(text: &str) -> Result<Name> {
 }
 
 /// As SocketCAN writes it: bit 31 marks 29 bits.
-fn raw(key: &str, identifier: u32) -> Result<RawIdentifier> {
+pub(super) fn raw(key: &str, identifier: u32) -> Result<RawIdentifier> {
     match identifier {
         0..=0x7FF => Ok(identifier),
         0x800..=0x1FFF_FFFF => Ok(identifier | EXTENDED_FLAG),

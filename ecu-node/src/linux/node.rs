@@ -61,6 +61,8 @@ pub struct Node {
     pub(super) identity: Arc<SigningKey>,
     pub(super) status: watch::Sender<Status>,
     pub(super) epoch: Instant,
+    /// Its folder.
+    pub(super) folder: PathBuf,
     diagnosis: Diagnosis,
     history: Vec<(Height, TxBytes)>,
 }
@@ -106,7 +108,8 @@ impl Node {
         let history = history.collect();
         let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
         let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(device.identity), Arc::new(genesis));
-        Ok(Self { genesis, ecu, store: opened.store, identity, status, epoch, diagnosis, history })
+        let (store, folder) = (opened.store, paths.state.clone());
+        Ok(Self { genesis, ecu, store, identity, status, epoch, folder, diagnosis, history })
     }
 
     /// The genesis.

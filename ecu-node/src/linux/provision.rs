@@ -85,7 +85,7 @@ pub fn provision(
     if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} is not empty: a provisioned car is never overwritten; choose another folder", out.display());
     }
-    let given = maker_key.map(read_seed).transpose()?;
+    let given = maker_key.map(files::read_seed).transpose()?;
     let count = car.validators.len() + car.endpoints.len();
     let seeds = (0..count).map(|_| random_seed()).collect::<Result<Vec<Seed>>>()?;
     let public = |at: usize| SigningKey::from_seed(*seeds[at]).public();
@@ -141,12 +141,6 @@ fn random_seed() -> Result<Seed> {
     Ok(seed)
 }
 
-fn read_seed(path: &Path) -> Result<Seed> {
-    let text = Zeroizing::new(files::read(path, 1024)?);
-    let text = std::str::from_utf8(&text).ok().and_then(files::from_hex);
-    let seed = text.filter(|seed| *seed != [0; 32]).map(Zeroizing::new);
-    seed.with_context(|| format!("{}: 64 hexadecimal digits expected, not all zero", path.display()))
-}
 
 #[cfg(test)]
 mod tests {

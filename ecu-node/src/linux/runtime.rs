@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -27,9 +28,11 @@ use device_chain::validator::{Decision, Report};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, sleep_until};
+use tracing::warn;
 
 use super::bus::Bus;
 use super::node::Node;
+use super::orders::{RegistryView, inbox};
 use super::status::{Status, Tally};
 use super::writer::Writer;
 use crate::{Ecu, Effect, Input};
@@ -117,6 +120,8 @@ pub async fn run<B: Bus>(
         backlog: VecDeque::new(),
         status: node.status,
         epoch: node.epoch,
+        folder: node.folder,
+        shown: None,
         tally: Tally::default(),
     };
     let ended = runtime.run(commands, shutdown).await;
@@ -136,6 +141,9 @@ struct Runtime<B> {
     backlog: VecDeque<NodeEvent>,
     status: watch::Sender<Status>,
     epoch: Instant,
+    folder: PathBuf,
+    /// Root of the registry that was written last.
+    shown: Option<Hash>,
     tally: Tally,
 }
 
@@ -169,6 +177,7 @@ impl<B: Bus> Runtime<B> {
                 () = deliver(&self.events, &mut self.backlog), if !self.backlog.is_empty() => continue,
                 _ = renew.tick() => {
                     self.publish();
+                    self.take_orders();
                     continue;
                 }
             };
@@ -255,7 +264,23 @@ impl<B: Bus> Runtime<B> {
         self.backlog.push_back(event);
     }
 
+    /// What was put into the node's folder for it.
+    fn take_orders(&mut self) {
+        for endorsement in inbox::take(&self.folder, self.ecu.validator().mesh()) {
+            let now = self.now();
+            self.ecu.handle(now, Input::Endorsement(endorsement));
+            self.carry_out();
+        }
+    }
+
     fn publish(&mut self) {
+        let (registry, state) = (self.ecu.validator().registry(), self.ecu.validator().state());
+        if self.shown != Some(*registry.root()) {
+            self.shown = Some(*registry.root());
+            if let Err(error) = RegistryView::new(&self.genesis, registry, state.height()).write(&self.folder) {
+                warn!("the registry cannot be shown: {error:#}");
+            }
+        }
         let (genesis, ecu, tally) = (&self.genesis, &self.ecu, &self.tally);
         self.status.send_modify(|status| status.renew(genesis, ecu, tally));
     }
