@@ -473,9 +473,10 @@ fn a_sleeper_gets_to_the_present_by_a_checked_summary() {
         net.ecu(3).journal.iter().filter(|(kind, _)| matches!(kind, RecordKind::State | RecordKind::Page)).count()
     };
     let mut cuts = 0;
-    while !(net.ecu(3).validator.knows_registry() && net.height(3) == net.top()) {
+    let is_there = |net: &Net| net.ecu(3).validator.knows_registry() && net.height(3) == net.top();
+    while !is_there(&net) {
         let before = summary(&net);
-        net.run_until(BACK_US, |net| summary(net) > before || net.ecu(3).validator.knows_registry());
+        net.run_until(BACK_US, |net| summary(net) > before || is_there(net));
         net.reboot(3);
         cuts += 1;
         assert!(cuts < 20);
