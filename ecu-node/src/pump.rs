@@ -47,6 +47,8 @@ pub enum Input {
     Grant(SignedGrant),
     /// A transaction that this ECU wants decided.
     Submit(Transaction),
+    /// What this ECU's clock says, milliseconds of Unix time.
+    Clock(u64),
 }
 
 /// Something to do, in order.
@@ -284,6 +286,7 @@ impl<K: KeyStore> Ecu<K> {
             Input::GrantChecked(digest, genuine) => validator::Input::GrantChecked(digest, genuine),
             Input::Grant(signed) => validator::Input::Grant(signed),
             Input::Submit(tx) => validator::Input::Submit(tx),
+            Input::Clock(ms) => validator::Input::Clock(ms),
         };
         self.validator.handle(now, input);
     }

@@ -60,6 +60,7 @@ const SIGNED: u8 = 12;
 const GRANT_CHECKED: u8 = 13;
 const GRANT: u8 = 14;
 const SUBMIT: u8 = 15;
+const CLOCK: u8 = 16;
 
 /// Hands a record to `write` in two parts; `buffer` is for what has to be encoded. False if it is too long for a record.
 pub fn write(now: Micros, step: &Step, buffer: &mut [u8], write: &mut dyn FnMut(&[u8])) -> bool {
@@ -89,6 +90,7 @@ pub fn write(now: Micros, step: &Step, buffer: &mut [u8], write: &mut dyn FnMut(
             Input::GrantChecked(digest, genuine) => (GRANT_CHECKED, put(&[&digest.0, &[u8::from(*genuine)]])),
             Input::Grant(signed) => (GRANT, codec::encode(signed, buffer).map(<[u8]>::len)),
             Input::Submit(tx) => (SUBMIT, codec::encode(tx, buffer).map(<[u8]>::len)),
+            Input::Clock(ms) => (CLOCK, put(&[&ms.to_le_bytes()])),
         },
     };
     let Some((said, length)) = length.and_then(|end| Some((buffer.get(..end)?, u16::try_from(end).ok()?))) else {
@@ -126,6 +128,7 @@ pub fn read(kind: u8, bytes: &[u8]) -> Option<Step> {
             return Some(Step::Input(Input::GrantChecked(Hash(*digest), *genuine == [1])));
         }
         GRANT => return Some(Step::Input(Input::Grant(codec::decode(bytes)?))),
+        CLOCK => return Some(Step::Input(Input::Clock(u64::from_le_bytes(bytes.try_into().ok()?)))),
         SUBMIT => return Some(Step::Input(Input::Submit(codec::decode(bytes)?))),
         RECEIVED => {
             let mut decoder = Decoder::new();

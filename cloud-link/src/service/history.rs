@@ -100,6 +100,7 @@ fn describe_decision(tx: &Transaction) -> Value {
         Transaction::Readmit { validator, nonce } => json!({ "validator": validator, "nonce": nonce }),
         Transaction::Skip => Value::Null,
         Transaction::Suspend { validator } | Transaction::Resume { validator } => json!({ "validator": validator }),
+        Transaction::Time { ms } => json!({ "time_ms": ms }),
     }
 }
 

@@ -136,6 +136,8 @@ pub struct Genesis {
     pub suite: Suite,
     /// Vehicle identification, e.g. a VIN.
     pub vehicle: Name,
+    /// When the car was made, milliseconds of Unix time: the agreed time begins here (DC-61).
+    pub made_ms: u64,
     /// 4 to 8 validators.
     pub validators: Vec<ValidatorEntry, MAX_VALIDATORS>,
     /// Devices without a vote.
@@ -165,6 +167,8 @@ pub enum GenesisError {
     Priority(Name),
     /// A time of the policy is zero.
     Policy,
+    /// The time at which the car was made is zero.
+    Made,
 }
 
 impl core::fmt::Display for GenesisError {
@@ -178,6 +182,7 @@ impl core::fmt::Display for GenesisError {
             Self::Duplicate(what, name) => write!(f, "{what} of {name} is used twice or is not valid"),
             Self::Priority(name) => write!(f, "vote identifier of {name} must be lower than every other identifier"),
             Self::Policy => f.write_str("phase_us and heartbeat_us must be above zero"),
+            Self::Made => f.write_str("made_ms must be above zero"),
         }
     }
 }
@@ -219,7 +224,7 @@ impl Genesis {
     /// # Errors
     /// The first rule broken.
     pub fn check(&self) -> Result<(), GenesisError> {
-        check_frame(self.version, &self.validators, &self.policy)?;
+        check_frame(self.version, self.made_ms, &self.validators, &self.policy)?;
         check_devices(&self.validators, || self.endpoints.iter())
     }
 
@@ -236,7 +241,12 @@ pub(crate) const fn tag_len(validators: usize) -> usize {
 }
 
 /// What [`Genesis::check`] says of all but the devices one by one.
-pub(crate) fn check_frame(version: u8, validators: &[ValidatorEntry], policy: &Policy) -> Result<(), GenesisError> {
+pub(crate) fn check_frame(
+    version: u8,
+    made_ms: u64,
+    validators: &[ValidatorEntry],
+    policy: &Policy,
+) -> Result<(), GenesisError> {
     if version != WIRE_VERSION {
         return Err(GenesisError::Version(version));
     }
@@ -250,6 +260,9 @@ pub(crate) fn check_frame(version: u8, validators: &[ValidatorEntry], policy: &P
     }
     if policy.phase_us == 0 || policy.heartbeat_us == 0 {
         return Err(GenesisError::Policy);
+    }
+    if made_ms == 0 {
+        return Err(GenesisError::Made);
     }
     Ok(())
 }

@@ -59,6 +59,7 @@ fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
         version: 1,
         suite: Suite::Cmac,
         vehicle: name("GOLDEN"),
+        made_ms: 1_690_000_000_000,
         validators: validators.collect(),
         endpoints: endpoints.collect(),
         authorities: authorities.collect(),
@@ -140,6 +141,7 @@ fn transactions() {
         (Transaction::Skip, "05"),
         (Transaction::Suspend { validator: 6 }, "0606"),
         (Transaction::Resume { validator: 6 }, "0706"),
+        (Transaction::Time { ms: 1_700_000_000_000 }, "0880d095ffbc31"),
     ] {
         assert_eq!(encoded(&tx), bytes, "{}", tx.name());
     }

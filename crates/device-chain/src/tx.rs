@@ -57,6 +57,11 @@ pub enum Transaction {
         /// Who.
         validator: ValidatorIndex,
     },
+    /// It is later than what was agreed on last (DC-61, DC-62).
+    Time {
+        /// Milliseconds of Unix time.
+        ms: u64,
+    },
 }
 
 impl Transaction {
@@ -84,6 +89,7 @@ impl Transaction {
             Self::Skip => "skip",
             Self::Suspend { .. } => "suspend",
             Self::Resume { .. } => "resume",
+            Self::Time { .. } => "time",
         }
     }
 }
@@ -136,6 +142,7 @@ mod tests {
             Transaction::Skip,
             Transaction::Suspend { validator: 255 },
             Transaction::Resume { validator: 255 },
+            Transaction::Time { ms: u64::MAX },
         ];
         for tx in largest {
             let bytes = tx.encode().expect("fits");

@@ -20,6 +20,10 @@ pub const NIL_PROPOSER: u8 = 0xff;
 pub const DECIDED_VALUE: u8 = 0xfe;
 /// Value of `sender` where the sender is no validator.
 pub const ENDPOINT_SENDER: u8 = 0xf;
+/// Byte 8 of a GRANT that carries a signed grant.
+pub const GRANT_ORDER: u8 = 0;
+/// Byte 8 of a GRANT that is CLOCK: what the sender's clock says, 8 bytes, milliseconds of Unix time.
+pub const GRANT_CLOCK: u8 = 2;
 
 /// Message kinds, the high nibble of byte 3. 15 is a segment of a longer message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +47,7 @@ pub enum Kind {
     Fetch = 7,
     /// Asks for the head; one peer is asked for the state, too.
     Sync = 8,
-    /// A signed grant; body: grant.
+    /// A signed grant; body: grant. Or what byte 8 says.
     Grant = 9,
     /// An endpoint's record; body: data.
     Record = 10,
@@ -162,7 +166,7 @@ pub struct Header {
     pub sender: u8,
     /// Bytes 4 to 7. HELLO: boot number.
     pub height: Height,
-    /// Byte 8. Addressed kinds: the addressee. CONFIRM: flags. RECORD: endpoint.
+    /// Byte 8. Addressed kinds: the addressee. CONFIRM: flags. RECORD: endpoint. GRANT: what it is.
     pub round: Round,
     /// Byte 9: who proposed the value; [`NIL_PROPOSER`] for nil.
     pub hint_proposer: u8,

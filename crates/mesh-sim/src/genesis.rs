@@ -21,6 +21,9 @@ const ROLES: [Role; 8] = [
     Role::Other,
 ];
 
+/// When every simulated car was made, milliseconds of Unix time: some day in 2026. Its virtual time begins then.
+pub const MADE_MS: u64 = 1_790_000_000_000;
+
 /// Whose key a seed is for.
 const VALIDATOR: u8 = 1;
 const ENDPOINT: u8 = 2;
@@ -148,6 +151,7 @@ impl Plan {
             version: WIRE_VERSION,
             suite: self.suite,
             vehicle: name(format!("SIM-{}", self.seed)),
+            made_ms: MADE_MS,
             validators: validators.collect(),
             endpoints: endpoints.collect(),
             authorities: authorities.into_iter().collect(),

@@ -53,6 +53,16 @@ impl NodePaths {
     }
 }
 
+/// The clock of a node (DC-60).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClockSource {
+    /// It has none, and goes by those of the others.
+    None,
+    /// The system's.
+    #[default]
+    System,
+}
+
 /// A node that is ready to [run](super::runtime::run).
 pub struct Node {
     pub(super) genesis: Arc<Genesis>,
@@ -61,6 +71,8 @@ pub struct Node {
     pub(super) identity: Arc<SigningKey>,
     pub(super) status: watch::Sender<Status>,
     pub(super) epoch: Instant,
+    /// The clock that it tells the others of; [`ClockSource::System`] at first.
+    pub clock: ClockSource,
     diagnosis: Diagnosis,
     history: Vec<(Height, TxBytes)>,
 }
@@ -106,7 +118,17 @@ impl Node {
         let history = history.collect();
         let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
         let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(device.identity), Arc::new(genesis));
-        Ok(Self { genesis, ecu, store: opened.store, identity, status, epoch, diagnosis, history })
+        Ok(Self {
+            genesis,
+            ecu,
+            store: opened.store,
+            identity,
+            status,
+            epoch,
+            clock: ClockSource::System,
+            diagnosis,
+            history,
+        })
     }
 
     /// The genesis.

@@ -27,8 +27,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, sleep_until};
 
 use super::bus::Bus;
-use super::node::Node;
-use super::status::{Status, Tally};
+use super::node::{ClockSource, Node};
+use super::status::{Status, Tally, unix_ms};
 use super::writer::Writer;
 use crate::{Ecu, Effect, Input};
 
@@ -115,6 +115,7 @@ pub async fn run<B: Bus>(
         backlog: VecDeque::new(),
         status: node.status,
         epoch: node.epoch,
+        clock: node.clock,
         tally: Tally::default(),
     };
     let ended = runtime.run(commands, shutdown).await;
@@ -134,6 +135,7 @@ struct Runtime<B> {
     backlog: VecDeque<NodeEvent>,
     status: watch::Sender<Status>,
     epoch: Instant,
+    clock: ClockSource,
     tally: Tally,
 }
 
@@ -167,7 +169,10 @@ impl<B: Bus> Runtime<B> {
                 () = deliver(&self.events, &mut self.backlog), if !self.backlog.is_empty() => continue,
                 _ = renew.tick() => {
                     self.publish();
-                    continue;
+                    match self.clock {
+                        ClockSource::System => Input::Clock(unix_ms()),
+                        ClockSource::None => continue,
+                    }
                 }
             };
             let now = self.now();

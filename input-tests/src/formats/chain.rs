@@ -34,6 +34,7 @@ pub const TRANSACTIONS: Group = Group {
         Format { name: "transaction: skip", make: transaction::<5>, read: read_transaction },
         Format { name: "transaction: suspend", make: transaction::<6>, read: read_transaction },
         Format { name: "transaction: resume", make: transaction::<7>, read: read_transaction },
+        Format { name: "transaction: time", make: transaction::<8>, read: read_transaction },
     ],
 };
 

@@ -1,7 +1,7 @@
 //! The chain of a small car, told step by step.
 
 use device_chain::types::ValidatorIndex;
-use event_chain::fixture::Car;
+use event_chain::fixture::{Car, START_MS};
 use event_chain::verify::ChainVerifier;
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ impl Bench {
     }
 
     fn now(&self) -> Now {
-        Now { at: Micros((self.now_s * 1e6) as u64), unix_ms: 1_000 }
+        Now { at: Micros((self.now_s * 1e6) as u64), unix_ms: 1_000, estimate_ms: Some(START_MS) }
     }
 
     fn give(&mut self, input: Input) {

@@ -37,6 +37,7 @@ impl<K: KeyStore> Validator<K> {
             self.heartbeat_due = self.now.plus(self.heartbeat_us());
             self.send_durable(Message::Decided);
             self.review_members();
+            self.say_clock();
             if self.amnesiac {
                 // whoever missed it, or had no room for it, hears again that this node waits to be readmitted
                 self.confirm_soon();
@@ -134,6 +135,7 @@ impl<K: KeyStore> Validator<K> {
         self.hello_backoff = 0;
         self.confirm_soon();
         self.report(Report::Met(peer));
+        self.say_clock_soon();
         if peer == self.gateway {
             self.seal_newest(); // it may have lost the seal with its last boot
         }

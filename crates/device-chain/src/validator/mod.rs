@@ -7,6 +7,7 @@
 //! What is marked `inline(never)` has large values on the stack, which would otherwise lie there while something else is done
 //! (`docs/measurements/footprint.md`).
 
+mod clocks;
 mod fairness;
 mod heights;
 mod ignition;
@@ -78,6 +79,8 @@ pub enum Input<'a> {
     Grant(SignedGrant),
     /// A transaction that this node wants decided.
     Submit(Transaction),
+    /// This node's clock says so, milliseconds of Unix time: of a satellite receiver, a network, a battery-backed clock (DC-60).
+    Clock(u64),
 }
 
 /// What this boot brings.
@@ -286,6 +289,7 @@ pub struct Validator<K> {
     fetch_turn: usize,
     catch_up: sync::CatchUp,
     fairness: fairness::Fairness,
+    clocks: clocks::Clocks,
     counters: Counters,
     workings: Workings,
 }
@@ -341,6 +345,7 @@ impl<K> Validator<K> {
             fetch_turn: 0,
             catch_up: sync::CatchUp::IDLE,
             fairness: fairness::Fairness::NONE,
+            clocks: clocks::Clocks::NONE,
             counters: Counters::ZERO,
             workings: Workings::ZERO,
         }
@@ -382,6 +387,7 @@ impl<K: KeyStore> Validator<K> {
             Input::GrantChecked(digest, genuine) => self.on_grant_checked(&digest, genuine),
             Input::Grant(signed) => self.on_grant(signed, None),
             Input::Submit(tx) => self.submit(tx),
+            Input::Clock(ms) => self.on_own_clock(ms),
         }
     }
 

@@ -150,7 +150,7 @@ impl<K: KeyStore> Validator<K> {
                 .any(|held| (held.endpoint, held.sequence, &held.data) == (*endpoint, *sequence, data)),
             // only the owner can tell its own frames from others'
             Transaction::Alarm { identifier, .. } => self.owns(proposer, *identifier),
-            Transaction::EventBlock(_) => proposer == self.gateway,
+            Transaction::EventBlock(header) => proposer == self.gateway && self.is_timely(header.time_ms),
             Transaction::Readmit { validator, nonce } => {
                 let session = self.sessions.get(usize::from(*validator));
                 session.is_some_and(|session| session.amnesiac && session.nonce == Some(*nonce))
@@ -158,6 +158,7 @@ impl<K: KeyStore> Validator<K> {
             Transaction::Skip => true,
             Transaction::Suspend { validator } => self.is_silent(*validator),
             Transaction::Resume { validator } => self.is_back(*validator),
+            Transaction::Time { ms } => self.is_timely(*ms),
         }
     }
 

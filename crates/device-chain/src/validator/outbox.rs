@@ -18,7 +18,7 @@ use crate::record::{MAX_RECORD, NamedValues, Record, RecordKind};
 use crate::state::Refusal;
 use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Round, Signature, ValidatorIndex};
-use crate::wire::{self, Class, DECIDED_VALUE, HEADER, Header, Kind};
+use crate::wire::{self, Class, DECIDED_VALUE, GRANT_CLOCK, HEADER, Header, Kind};
 
 /// Something to do, in order.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ pub(super) enum Message {
     /// The sequence as bytes, for a number of that length would have to be aligned.
     Ack(u8, Height, [u8; 8]),
     Seal(u32),
+    /// What the own clock says when it leaves.
+    Clock,
 }
 
 /// What waits for durability. What is long lies beside it, in the order of the entries that speak of it.
@@ -131,7 +133,7 @@ impl Message {
             Self::Fetch(..) => Kind::Fetch,
             Self::Sync(..) => Kind::Sync,
             Self::State(..) => Kind::State,
-            Self::Grant(..) => Kind::Grant,
+            Self::Grant(..) | Self::Clock => Kind::Grant,
             Self::Ack(..) => Kind::Ack,
             Self::Seal(_) => Kind::Seal,
         };
@@ -506,6 +508,12 @@ impl<K: KeyStore> Validator<K> {
                 let body = codec::encode(&held.signed, buffer.get_mut(HEADER..)?)?.len();
                 let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
                 (Header::new(Kind::Grant, self.state.height()), subject, body)
+            }
+            Message::Clock => {
+                let reading = self.own_clock()?.to_le_bytes();
+                let body = put_body(buffer, &reading)?;
+                let header = Header::new(Kind::Grant, self.state.height()).round(GRANT_CLOCK);
+                (header, hash(Domain::Body, &[&reading]), body)
             }
             Message::Ack(endpoint, height, sequence) => {
                 let body = put_body(buffer, sequence)?;

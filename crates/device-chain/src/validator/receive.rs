@@ -9,7 +9,7 @@ use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::{HISTORY_BATCH, MAX_HELD};
 use crate::registry::Devices;
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
-use crate::wire::{self, Class, ENDPOINT_SENDER, HEADER, Kind, Parts};
+use crate::wire::{self, Class, ENDPOINT_SENDER, GRANT_CLOCK, GRANT_ORDER, HEADER, Kind, Parts};
 
 /// Phases for which a message is kept that cannot be checked yet.
 const HELD_PHASES: u64 = 64;
@@ -93,7 +93,11 @@ impl<K: KeyStore> Validator<K> {
             Kind::Confirm => self.on_confirm(peer, parts),
             Kind::Sync => self.on_sync(peer, parts),
             Kind::State => self.on_state(peer, parts),
-            Kind::Grant => self.on_grant_message(peer, parts),
+            Kind::Grant => match parts.header.round {
+                GRANT_ORDER => self.on_grant_message(peer, parts),
+                GRANT_CLOCK => self.on_clock(peer, parts),
+                _ => self.counters.malformed += 1,
+            },
             Kind::Seal => self.on_seal(peer, parts),
             Kind::Ack => {} // to an endpoint, whose place may be the same number as ours
             Kind::Hello | Kind::Record => self.counters.malformed += 1,
