@@ -382,6 +382,19 @@ fn without_a_gateway_times_leave_the_history_to_orders() {
     assert_eq!(orders, MAX_BACKLOG - MAX_BACKLOG / (u32::from(LATE_DECISIONS) + 1));
 }
 
+/// Golden: header, reading, and a tag for each of the other three. Changed only on purpose.
+#[test]
+fn a_reading_on_the_wire() {
+    let mut net = Net::trusted(4);
+    net.run(5 * HEARTBEAT_US);
+    net.ecus[2].validator.counter = 99;
+    net.tell(2, Input::Clock(0x0102_0304_0506_0708));
+    net.run(HEARTBEAT_US);
+    let clock = net.log.iter().find(|packet| packet.header.kind == Kind::Grant).expect("said");
+    let hex: std::string::String = clock.bytes.iter().map(|byte| std::format!("{byte:02x}")).collect();
+    assert_eq!(hex, "");
+}
+
 #[test]
 fn what_is_no_reading_is_malformed() {
     let mut net = Net::trusted(4);
