@@ -34,7 +34,8 @@ fn close_at(car: &mut Car, time_ms: u64) -> bool {
     let Transaction::EventBlock(header) = next_block(car) else { unreachable!("a block") };
     let number = header.number;
     car.give(GATEWAY, Input::Submit(Transaction::EventBlock(BlockHeader { time_ms, ..header })));
-    let closed = |car: &Car| (0..7).all(|at| car.ecu(at).expect("powered").validator().state().event().number == number);
+    let closed =
+        |car: &Car| (0..7).all(|at| car.ecu(at).expect("powered").validator().state().event().number == number);
     car.run_until(car.now_us() + 5 * SECOND_US, closed)
 }
 

@@ -386,13 +386,13 @@ fn without_a_gateway_times_leave_the_history_to_orders() {
 #[test]
 fn a_reading_on_the_wire() {
     let mut net = Net::trusted(4);
-    net.run(5 * HEARTBEAT_US);
     net.ecus[2].validator.counter = 99;
     net.tell(2, Input::Clock(0x0102_0304_0506_0708));
-    net.run(HEARTBEAT_US);
+    net.run(6 * HEARTBEAT_US);
     let clock = net.log.iter().find(|packet| packet.header.kind == Kind::Grant).expect("said");
     let hex: std::string::String = clock.bytes.iter().map(|byte| std::format!("{byte:02x}")).collect();
-    assert_eq!(hex, "");
+    // it was read 100 ms before it was said
+    assert_eq!(hex, "829011920000000002000000650000006c07060504030201cb18b8db4f0357f1fe173602a45738ed7799e984d38e8c6d");
 }
 
 #[test]
