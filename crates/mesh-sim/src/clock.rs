@@ -21,9 +21,6 @@ pub enum WallClock {
 }
 
 impl WallClock {
-    /// It is right.
-    pub const RIGHT: Self = Self::Ahead(0);
-
     /// What it shows, milliseconds of Unix time.
     #[must_use]
     pub const fn reads(self, now_ns: u64) -> u64 {
