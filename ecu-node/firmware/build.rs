@@ -70,6 +70,7 @@ fn write_genesis(out: &Path) {
         version: WIRE_VERSION,
         suite: Suite::Cmac, // its tags take more of the stack
         vehicle: name("vehicle", 0),
+        made_ms: 1_790_000_000_000,
         validators: (0..MAX_VALIDATORS).map(validator).collect(),
         endpoints: (0..MAX_ENDPOINTS).map(endpoint).collect(),
         authorities: (0..MAX_AUTHORITIES).map(authority).collect(),

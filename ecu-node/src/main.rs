@@ -18,7 +18,7 @@ use ecu_node::linux::car::{self, Car};
 use ecu_node::linux::door_sensor::{self, Output, Records};
 use ecu_node::linux::emulator;
 use ecu_node::linux::failure::{Failure, OrFail};
-use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::node::{ClockSource, NodePaths};
 use ecu_node::linux::orders::RegistryView;
 use ecu_node::linux::orders::cli::{self, OrderCommand};
 use ecu_node::linux::phase::{self, PhaseArgs};
@@ -81,6 +81,9 @@ enum Command {
     Run {
         #[command(flatten)]
         device: DeviceArgs,
+        /// The clock that it tells the others of
+        #[arg(long, value_enum, default_value_t)]
+        clock: ClockSource,
     },
     /// Run a validator as Cortex-M4 firmware in QEMU, its UART joined to a bus
     ///
@@ -260,9 +263,9 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             let keys = keys.collect::<Result<Vec<_>, Failure>>()?;
             print(&provision(&car, &out, maker_key.as_deref(), &keys).or_usage()?, json)
         }
-        Command::Run { device } => {
+        Command::Run { device, clock } => {
             let paths = device.paths()?;
-            start(async { process::run(&SocketCan, &paths, &device.interface, process::shutdown()?).await })
+            start(async { process::run(&SocketCan, &paths, &device.interface, clock, process::shutdown()?).await })
         }
         Command::Emulate { image, state, interface } => {
             let paths = provisioned(&state)?;

@@ -54,6 +54,8 @@ pub enum Input {
     Grant(SignedGrant),
     /// A transaction that this ECU wants decided.
     Submit(Transaction),
+    /// What this ECU's clock says, milliseconds of Unix time.
+    Clock(u64),
 }
 
 /// Something to do, in order.
@@ -296,6 +298,7 @@ impl<K: KeyStore> Ecu<K> {
             Input::Endorsement(endorsement) => validator::Input::Endorsement(endorsement),
             Input::Measured(firmware) => validator::Input::Measured(firmware),
             Input::Submit(tx) => validator::Input::Submit(tx),
+            Input::Clock(ms) => validator::Input::Clock(ms),
         };
         self.validator.handle(now, input);
     }

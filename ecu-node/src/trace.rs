@@ -63,6 +63,7 @@ const SUBMIT: u8 = 15;
 const ENDORSEMENT_CHECKED: u8 = 16;
 const ENDORSEMENT: u8 = 17;
 const MEASURED: u8 = 18;
+const CLOCK: u8 = 19;
 
 /// Hands a record to `write` in two parts; `buffer` is for what has to be encoded. False if it is too long for a record.
 pub fn write(now: Micros, step: &Step, buffer: &mut [u8], write: &mut dyn FnMut(&[u8])) -> bool {
@@ -97,6 +98,7 @@ pub fn write(now: Micros, step: &Step, buffer: &mut [u8], write: &mut dyn FnMut(
             Input::Measured(firmware) => (MEASURED, put(&[&firmware.0])),
             Input::Grant(signed) => (GRANT, codec::encode(signed, buffer).map(<[u8]>::len)),
             Input::Submit(tx) => (SUBMIT, codec::encode(tx, buffer).map(<[u8]>::len)),
+            Input::Clock(ms) => (CLOCK, put(&[&ms.to_le_bytes()])),
         },
     };
     let Some((said, length)) = length.and_then(|end| Some((buffer.get(..end)?, u16::try_from(end).ok()?))) else {
@@ -140,6 +142,7 @@ pub fn read(kind: u8, bytes: &[u8]) -> Option<Step> {
         ENDORSEMENT => return Some(Step::Input(Input::Endorsement(codec::decode(bytes)?))),
         MEASURED => return Some(Step::Input(Input::Measured(Hash(bytes.try_into().ok()?)))),
         GRANT => return Some(Step::Input(Input::Grant(codec::decode(bytes)?))),
+        CLOCK => return Some(Step::Input(Input::Clock(u64::from_le_bytes(bytes.try_into().ok()?)))),
         SUBMIT => return Some(Step::Input(Input::Submit(codec::decode(bytes)?))),
         RECEIVED => {
             let mut decoder = Decoder::new();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use can_bus::port::{BusCommand, BusEvent, Filter};
 use ecu_node::linux::bus::{Buses, CHANNEL_CAPACITY, ChannelBus, ChannelPort};
 use ecu_node::linux::car::Car;
-use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::node::{ClockSource, NodePaths};
 use ecu_node::linux::process;
 use ecu_node::linux::provision::provision;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -143,7 +143,7 @@ async fn an_ecu_that_tells_everything_tells_no_key() {
         let (paths, wire, mut stopped) = (NodePaths::provisioned(folder.path(), name), wire.clone(), stopped.clone());
         tokio::spawn(async move {
             let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
-            process::run(&*wire, &paths, "wire", shutdown).await
+            process::run(&*wire, &paths, "wire", ClockSource::System, shutdown).await
         })
     });
     // sessions with all: every key was in use

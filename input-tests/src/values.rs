@@ -31,7 +31,7 @@ pub fn signature(dice: &mut Dice<'_>) -> Signature {
 }
 
 /// How many kinds of transactions there are.
-pub const TRANSACTIONS: usize = 10;
+pub const TRANSACTIONS: usize = 11;
 
 /// A transaction of a kind, by its place among them.
 pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
@@ -54,7 +54,8 @@ pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
         6 => Transaction::Suspend { validator: dice.byte() },
         7 => Transaction::Resume { validator: dice.byte() },
         8 => Transaction::Change(order(dice)),
-        _ => Transaction::Firmware { device: device(dice), firmware: hash(dice) },
+        9 => Transaction::Firmware { device: device(dice), firmware: hash(dice) },
+        _ => Transaction::Time { ms: dice.long() },
     }
 }
 
@@ -195,6 +196,7 @@ pub fn genesis(n: usize, endpoints: usize, suite: Suite, key: impl Fn(usize) -> 
         version: WIRE_VERSION,
         suite,
         vehicle: name("INPUT"),
+        made_ms: 1_790_000_000_000,
         validators: validators.collect(),
         endpoints: (0..endpoints).map(endpoint).collect(),
         authorities: [authority(Authority::Fleet, 250), authority(Authority::Archive, 251)].into_iter().collect(),
@@ -225,7 +227,8 @@ pub fn signed_genesis(dice: &mut Dice<'_>) -> SignedGenesis {
         7 => genesis.validators[at].name = name(&String::from_utf8_lossy(&dice.up_to(8))),
         8 => genesis.vehicle = name(&"x".repeat(dice.below(25))),
         9 => genesis.validators.truncate(at),
-        10 => genesis.endpoints.iter_mut().for_each(|endpoint| endpoint.identifier = dice.int()),
+        10 => genesis.made_ms = dice.byte().into(),
+        11 => genesis.endpoints.iter_mut().for_each(|endpoint| endpoint.identifier = dice.int()),
         _ => {}
     }
     SignedGenesis { genesis, signature: signature(dice) }
@@ -275,7 +278,7 @@ pub fn likely(state: &State, genesis: &Genesis, dice: &mut Dice<'_>) -> Transact
                 attested_count: dice.int(),
                 finality: Finality::Final,
                 members: state.members(),
-                time_ms: before.time_ms.saturating_add(dice.byte().into()),
+                time_ms: state.time_ms().saturating_add(dice.byte().into()),
             })
         }
         4 => Transaction::Readmit { validator, nonce: dice.long() },
@@ -287,6 +290,7 @@ pub fn likely(state: &State, genesis: &Genesis, dice: &mut Dice<'_>) -> Transact
             Transaction::Change(Order { change, generation: 0, not_after: u32::MAX })
         }
         9 => Transaction::Firmware { device: Device::Validator(validator), firmware: hash(dice) },
+        10 => Transaction::Time { ms: state.time_near(dice.long()) },
         _ => {
             let kind = dice.below(TRANSACTIONS);
             transaction(kind, dice)

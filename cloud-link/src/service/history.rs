@@ -104,6 +104,7 @@ fn describe_decision(tx: &Transaction) -> Value {
         Transaction::Skip => Value::Null,
         Transaction::Suspend { validator } | Transaction::Resume { validator } => json!({ "validator": validator }),
         Transaction::Change(order) => describe_order(order),
+        Transaction::Time { ms } => json!({ "time_ms": ms }),
         Transaction::Firmware { device, firmware } => {
             json!({ "device": describe_device(*device), "firmware": firmware.to_string() })
         }

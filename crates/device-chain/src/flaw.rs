@@ -64,6 +64,8 @@ pub enum Flaw {
     GrantAgain,
     /// DC-45: what is decided moves something, however late.
     AlwaysLive,
+    /// DC-60: a node believes its own clock alone.
+    OneClock,
 }
 
 /// Names the rule that a process breaks.
@@ -78,7 +80,7 @@ std::thread_local! {
 impl Flaw {
     /// All of them.
     #[cfg(any(test, flaws))]
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::ProofFromAll,
         Self::PolkaCertifies,
         Self::Hearsay,
@@ -104,6 +106,7 @@ impl Flaw {
         Self::ReplayCounts,
         Self::GrantAgain,
         Self::AlwaysLive,
+        Self::OneClock,
     ];
 
     /// Whether the validators of this thread break the rule.

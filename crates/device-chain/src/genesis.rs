@@ -175,6 +175,8 @@ pub struct Genesis {
     pub suite: Suite,
     /// Vehicle identification, e.g. a VIN.
     pub vehicle: Name,
+    /// When the car was made, milliseconds of Unix time: the agreed time begins here (DC-61).
+    pub made_ms: u64,
     /// 4 to 8 validators.
     pub validators: Vec<ValidatorEntry, MAX_VALIDATORS>,
     /// Devices without a vote.
@@ -206,6 +208,8 @@ pub enum GenesisError {
     Policy,
     /// One key for two authorities, or a key of zeros: roles and thresholds would mean nothing.
     Authorities,
+    /// The time at which the car was made is zero.
+    Made,
 }
 
 impl core::fmt::Display for GenesisError {
@@ -222,6 +226,7 @@ impl core::fmt::Display for GenesisError {
             Self::Authorities => {
                 f.write_str("an authority's key is used twice or is all zeros: each needs one of its own")
             }
+            Self::Made => f.write_str("made_ms must be above zero"),
         }
     }
 }
@@ -263,7 +268,7 @@ impl Genesis {
     /// # Errors
     /// The first rule broken.
     pub fn check(&self) -> Result<(), GenesisError> {
-        check_frame(self.version, &self.validators, &self.policy)?;
+        check_frame(self.version, self.made_ms, &self.validators, &self.policy)?;
         check_authorities(self.authorities.iter())?;
         check_devices(&self.validators, || self.endpoints.iter())
     }
@@ -281,7 +286,12 @@ pub(crate) const fn tag_len(validators: usize) -> usize {
 }
 
 /// What [`Genesis::check`] says of all but the devices one by one.
-pub(crate) fn check_frame(version: u8, validators: &[ValidatorEntry], policy: &Policy) -> Result<(), GenesisError> {
+pub(crate) fn check_frame(
+    version: u8,
+    made_ms: u64,
+    validators: &[ValidatorEntry],
+    policy: &Policy,
+) -> Result<(), GenesisError> {
     if version != WIRE_VERSION {
         return Err(GenesisError::Version(version));
     }
@@ -296,6 +306,9 @@ pub(crate) fn check_frame(version: u8, validators: &[ValidatorEntry], policy: &P
     let Policy { phase_us, heartbeat_us, thresholds: Thresholds { maker, workshop, owner } } = policy;
     if *phase_us == 0 || *heartbeat_us == 0 || [maker, workshop, owner].contains(&&0) {
         return Err(GenesisError::Policy);
+    }
+    if made_ms == 0 {
+        return Err(GenesisError::Made);
     }
     Ok(())
 }

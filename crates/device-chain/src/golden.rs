@@ -62,6 +62,7 @@ fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
         version: 1,
         suite: Suite::Cmac,
         vehicle: name("GOLDEN"),
+        made_ms: 1_690_000_000_000,
         validators: validators.collect(),
         endpoints: endpoints.collect(),
         authorities: authorities.collect(),
@@ -94,10 +95,10 @@ fn order() -> GrantUse {
 fn signed_genesis() {
     let genesis = genesis(4, 1, 1);
     let signed = SignedGenesis::sign(genesis.clone(), &SigningKey::from_seed([0x4d; 32]));
-    assert_eq!(hex(&genesis.mesh().0.0), "d89ed255910f56ce660aa0452586bc4dd23e55919a787708a665af06c92c4e19");
+    assert_eq!(hex(&genesis.mesh().0.0), "b8f51e713cf7fbbc5b7f15640483152b8f36da434e0fbd8bd35d1b5af768e87f");
     assert_eq!(
         hex(&signed.signature.to_bytes()),
-        "2c218e5b0fb3c08ec37fdf14ddf1ee659ff5664b501d29fa3e9003a969586ff71dfe9f28fb857070a0f8529772726fb934aa3ee5d9ce3409a1a5f57c6390af09"
+        "7b557c59830cc1794e22866ec633324f877a4f180d02e3cea5c3f61871d1d9244de1d7ca425ba83f06d24a63db31d6b58473fe81312a9352a72502afb2b40703"
     );
 }
 
@@ -143,6 +144,7 @@ fn transactions() {
         (Transaction::Skip, "05"),
         (Transaction::Suspend { validator: 6 }, "0606"),
         (Transaction::Resume { validator: 6 }, "0706"),
+        (Transaction::Time { ms: 1_700_000_000_000 }, "0880d095ffbc31"),
     ] {
         assert_eq!(encoded(&tx), bytes, "{}", tx.name());
     }

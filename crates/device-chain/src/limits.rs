@@ -71,6 +71,17 @@ pub const MIN_HISTORY: usize = HISTORY_BYTES / (1 + MAX_TX);
 pub const MAX_BACKLOG: u32 = 40;
 /// The same for alarms, which are few; what is left above is for blocks and for changes of who votes.
 pub const MAX_BACKLOG_ALARMS: u32 = 48;
+/// Most that one decision raises the agreed time, milliseconds: 30 days (DC-61).
+pub const MAX_TIME_STEP_MS: u64 = 30 * 86_400_000;
+/// Least that a decision whose only purpose it is raises it, milliseconds (DC-61).
+pub const MIN_TIME_RISE_MS: u64 = 60_000;
+/// How far a time may be from what a node's clocks say, milliseconds (DC-60, DC-62).
+pub const TIME_TOLERANCE_MS: u64 = 30_000;
+/// Decisions at a time that is late before a node asks for a later one: of what waits for a block, few are times (DC-62).
+pub const LATE_DECISIONS: u8 = 4;
+/// Latest reading of a clock, milliseconds of Unix time; what is beyond is taken for this. Far from where adding overflows.
+pub const MAX_CLOCK_MS: u64 = 1 << 60;
+
 /// Decisions repeated on one request.
 pub const HISTORY_BATCH: u32 = 4;
 
@@ -95,6 +106,7 @@ pub const MAX_OUTBOX: usize = 64;
 
 const _: () = assert!(MAX_VALUES <= 15, "READY sets are 16-bit masks, and one bit is nil");
 const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS);
+const _: () = assert!(TIME_TOLERANCE_MS < MIN_TIME_RISE_MS && MIN_TIME_RISE_MS < MAX_TIME_STEP_MS);
 // above that each validator may be readmitted once, and suspended or resumed once; a gateway that returns more often than
 // there is room for loses decisions that no block holds, and its chain ends (DC-52)
 const _: () = assert!(MAX_BACKLOG_ALARMS as usize + 2 * MAX_VALIDATORS <= MAX_HISTORY);

@@ -24,6 +24,8 @@ use crate::types::{Hash, MeshId, PublicKey, Signature, ValidatorIndex};
 pub trait Devices {
     /// The mesh identity.
     fn mesh(&self) -> MeshId;
+    /// When the car was made, milliseconds of Unix time.
+    fn made_ms(&self) -> u64;
     /// How many validators there are.
     fn validators(&self) -> usize;
     /// Whether a validator is the gateway.
@@ -45,6 +47,10 @@ pub trait Devices {
 impl Devices for Genesis {
     fn mesh(&self) -> MeshId {
         Self::mesh(self)
+    }
+
+    fn made_ms(&self) -> u64 {
+        self.made_ms
     }
 
     fn validators(&self) -> usize {
@@ -76,6 +82,7 @@ impl Devices for Genesis {
 #[derive(Clone)]
 pub struct Registry {
     mesh: MeshId,
+    made_ms: u64,
     suite: Suite,
     policy: Policy,
     validators: Vec<(Role, Identifiers), MAX_VALIDATORS>,
@@ -90,6 +97,10 @@ const _: () = assert!(size_of::<Registry>() <= REGISTRY_BYTES);
 impl Devices for Registry {
     fn mesh(&self) -> MeshId {
         self.mesh
+    }
+
+    fn made_ms(&self) -> u64 {
+        self.made_ms
     }
 
     fn validators(&self) -> usize {
@@ -142,6 +153,7 @@ impl From<&Genesis> for Registry {
         entries.authorities.extend(genesis.authorities.iter().map(|entry| Holder { authority: *entry, generation: 0 }));
         Self {
             mesh: genesis.mesh(),
+            made_ms: genesis.made_ms,
             suite: genesis.suite,
             policy: genesis.policy,
             validators: genesis.validators.iter().map(|entry| (entry.role, entry.identifiers)).collect(),
@@ -162,6 +174,7 @@ impl Registry {
     /// Of no car.
     pub(crate) const NONE: Self = Self {
         mesh: MeshId(Hash::NIL),
+        made_ms: 0,
         suite: Suite::Cmac,
         policy: Policy { phase_us: 0, heartbeat_us: 0, thresholds: Thresholds { maker: 0, workshop: 0, owner: 0 } },
         validators: Vec::new(),
@@ -201,6 +214,7 @@ impl Registry {
         let version: u8 = take(rest)?;
         self.suite = take(rest)?;
         take::<Name>(rest)?;
+        self.made_ms = take(rest)?;
         let mut entries: Vec<ValidatorEntry, MAX_VALIDATORS> = Vec::new();
         take_list(rest, &mut entries)?;
         let endpoints: u32 = take(rest)?;
@@ -218,7 +232,7 @@ impl Registry {
             return None;
         }
         let each = || (0..endpoints).scan(list, |list, _| take::<EndpointEntry>(list));
-        let checked = check_frame(version, &entries, &self.policy)
+        let checked = check_frame(version, self.made_ms, &entries, &self.policy)
             .and_then(|()| check_authorities(authorities.iter().map(|holder| &holder.authority)))
             .and_then(|()| check_devices(&entries, each));
         known.clear();
@@ -235,7 +249,7 @@ impl Registry {
     #[must_use]
     pub fn find(bytes: &[u8], identity: &PublicKey) -> Option<Device> {
         let rest = &mut &bytes[..];
-        take::<(u8, Suite, Name)>(rest)?;
+        take::<(u8, Suite, Name, u64)>(rest)?;
         let entries: Vec<ValidatorEntry, MAX_VALIDATORS> = take(rest)?;
         let validator = (0..).zip(&entries).find(|(_, entry)| entry.key == *identity);
         let endpoints: u32 = take(rest)?;
@@ -510,8 +524,8 @@ mod tests {
             let (bytes, maker) = signed(&genesis);
             let (read, made) = (Registry::open(&bytes, &maker).expect("sound"), Registry::from(&genesis));
             assert_eq!(
-                (read.mesh(), read.validators(), read.endpoints()),
-                (genesis.mesh(), made.validators(), made.endpoints())
+                (read.mesh(), read.made_ms(), read.validators(), read.endpoints()),
+                (genesis.mesh(), genesis.made_ms, made.validators(), made.endpoints())
             );
             assert_eq!(
                 (read.suite(), *read.policy(), read.tag_len()),
@@ -536,10 +550,11 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "Ed25519: minutes")]
     fn the_registry_refuses_what_the_genesis_does() {
-        let changes: [fn(&mut Genesis); 8] = [
+        let changes: [fn(&mut Genesis); 9] = [
             |genesis| genesis.version += 1,
             |genesis| genesis.validators[0].role = Role::Other,
             |genesis| genesis.policy.phase_us = 0,
+            |genesis| genesis.made_ms = 0,
             |genesis| genesis.endpoints[150].name = genesis.endpoints[20].name.clone(),
             |genesis| genesis.endpoints[199].key = genesis.validators[3].key,
             |genesis| genesis.endpoints[7].identifier = genesis.endpoints[6].identifier,

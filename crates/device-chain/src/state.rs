@@ -13,7 +13,7 @@ use crate::hash::{Domain, hash_of};
 use crate::keys::Device;
 use crate::limits::{
     ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_BACKLOG, MAX_BACKLOG_ALARMS, MAX_ENDPOINTS, MAX_STATE,
-    MAX_VALIDATORS,
+    MAX_TIME_STEP_MS, MAX_VALIDATORS, MIN_TIME_RISE_MS,
 };
 use crate::members::Members;
 use crate::merkle::Frontier;
@@ -31,8 +31,6 @@ pub struct EventHead {
     pub hash: Hash,
     /// The height up to which it holds all decisions.
     pub tree_size: Height,
-    /// Its time, milliseconds of Unix time.
-    pub time_ms: u64,
 }
 
 /// An alarm on the chain.
@@ -76,6 +74,8 @@ pub enum Refusal {
     Membership,
     /// So many decisions wait for a block of the gateway that one more could be lost to the Event Chain.
     Backlog,
+    /// A time that is not later than the last one, or by too much (DC-61).
+    Time,
     /// Nobody may ask for nothing.
     Nothing,
     /// The order, or what a device said of its firmware.
@@ -89,6 +89,8 @@ pub struct State {
     head: Hash,
     tree: Frontier,
     event: EventHead,
+    /// The agreed time, milliseconds of Unix time (DC-61).
+    time_ms: u64,
     used_grants: Vec<UsedSerials, MAX_AUTHORITIES>,
     alarms: Vec<AlarmEntry, MAX_ALARMS>,
     readmissions: Vec<Readmission, MAX_VALIDATORS>,
@@ -106,7 +108,8 @@ impl State {
         mesh: MeshId(Hash::NIL),
         head: Hash::NIL,
         tree: Frontier::EMPTY,
-        event: EventHead { number: 0, hash: Hash::NIL, tree_size: 0, time_ms: 0 },
+        event: EventHead { number: 0, hash: Hash::NIL, tree_size: 0 },
+        time_ms: 0,
         used_grants: Vec::new(),
         alarms: Vec::new(),
         readmissions: Vec::new(),
@@ -126,13 +129,26 @@ impl State {
 
     /// Becomes such a state in its place.
     pub(crate) fn begin(&mut self, genesis: &impl Devices) {
-        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes, registry } =
-            self;
+        let Self {
+            mesh,
+            head,
+            tree,
+            event,
+            time_ms,
+            used_grants,
+            alarms,
+            readmissions,
+            sequences,
+            members,
+            changes,
+            registry,
+        } = self;
         *registry = Hash::NIL;
         *mesh = genesis.mesh();
         *head = mesh.0;
         tree.clear();
-        *event = EventHead { number: 0, hash: mesh.0, tree_size: 0, time_ms: 0 };
+        *event = EventHead { number: 0, hash: mesh.0, tree_size: 0 };
+        *time_ms = genesis.made_ms();
         *members = Members::all(genesis.validators());
         alarms.clear();
         used_grants.clear();
@@ -152,7 +168,8 @@ impl State {
         let mut state = Self::new(genesis);
         state.tree = Frontier::largest();
         state.head = Hash([255; 32]);
-        state.event = EventHead { number: u32::MAX, hash: Hash([255; 32]), tree_size: u32::MAX, time_ms: u64::MAX };
+        state.event = EventHead { number: u32::MAX, hash: Hash([255; 32]), tree_size: u32::MAX };
+        state.time_ms = u64::MAX;
         state.used_grants.iter_mut().for_each(|used| {
             used.insert(u64::MAX - 63);
             (0..=63).for_each(|age| used.insert(u64::MAX - age));
@@ -188,12 +205,25 @@ impl State {
 
     /// Field by field, as they are declared.
     fn take(&mut self, bytes: &mut &[u8]) -> Option<()> {
-        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes, registry } =
-            self;
+        let Self {
+            mesh,
+            head,
+            tree,
+            event,
+            time_ms,
+            used_grants,
+            alarms,
+            readmissions,
+            sequences,
+            members,
+            changes,
+            registry,
+        } = self;
         *mesh = codec::take(bytes)?;
         *head = codec::take(bytes)?;
         tree.take(bytes)?;
         *event = codec::take(bytes)?;
+        *time_ms = codec::take(bytes)?;
         codec::take_list(bytes, used_grants)?;
         codec::take_list(bytes, alarms)?;
         codec::take_list(bytes, readmissions)?;
@@ -214,6 +244,7 @@ impl State {
             && self.changes.len() == genesis.validators()
             && self.members.is_sound(genesis)
             && self.event.tree_size <= self.height()
+            && self.time_ms >= genesis.made_ms()
     }
 
     /// Canonical bytes.
@@ -256,6 +287,18 @@ impl State {
     #[must_use]
     pub const fn event(&self) -> &EventHead {
         &self.event
+    }
+
+    /// The agreed time, milliseconds of Unix time: when the car was made, at first (DC-61).
+    #[must_use]
+    pub const fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// The time nearest to `ms` that the next decision may have (DC-61).
+    #[must_use]
+    pub fn time_near(&self, ms: u64) -> u64 {
+        ms.clamp(self.time_ms, self.time_ms.saturating_add(MAX_TIME_STEP_MS))
     }
 
     /// Decisions that no block holds yet (DC-52).
@@ -357,6 +400,11 @@ impl State {
                 _ => Err(Refusal::Membership),
             },
             Transaction::Change(order) => self.check_order(order, genesis).map_err(Refusal::Order),
+            Transaction::Time { ms } => {
+                let rise = ms.checked_sub(self.time_ms);
+                let allowed = rise.is_some_and(|rise| (MIN_TIME_RISE_MS..=MAX_TIME_STEP_MS).contains(&rise));
+                if allowed { Ok(()) } else { Err(Refusal::Time) }
+            }
             Transaction::Firmware { device, firmware } => {
                 genesis.check_firmware(*device, firmware).map_err(Refusal::Order)
             }
@@ -400,7 +448,8 @@ impl State {
             Transaction::UseGrant(_)
             | Transaction::Record { .. }
             | Transaction::Change(_)
-            | Transaction::Firmware { .. } => MAX_BACKLOG,
+            | Transaction::Firmware { .. }
+            | Transaction::Time { .. } => MAX_BACKLOG,
             Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,
             Transaction::EventBlock(_)
             | Transaction::Readmit { .. }
@@ -453,7 +502,8 @@ impl State {
             (header.previous == self.event.hash, "does not follow the last approved block"),
             (header.tree_size == self.height(), "does not end at the head"),
             (header.tree_root == self.tree.root(), "does not hold the decisions that were made"),
-            (header.time_ms >= self.event.time_ms, "time falls"),
+            (header.time_ms >= self.time_ms, "time falls"),
+            (header.time_ms <= self.time_near(u64::MAX), "time leaps"),
             (header.finality == Finality::Final, "decisions of a quorum are final"),
             (header.members == self.members, "does not name the members that seal it"),
         ];
@@ -497,12 +547,9 @@ impl State {
                 let _ = self.alarms.push(AlarmEntry { identifier: *identifier, height, count: *count });
             }
             Transaction::EventBlock(header) => {
-                self.event = EventHead {
-                    number: header.number,
-                    hash: header.hash(&self.mesh),
-                    tree_size: header.tree_size,
-                    time_ms: header.time_ms,
-                };
+                self.event =
+                    EventHead { number: header.number, hash: header.hash(&self.mesh), tree_size: header.tree_size };
+                self.time_ms = header.time_ms;
             }
             Transaction::Readmit { validator, nonce } => {
                 if let Some(last) = self.readmissions.get_mut(usize::from(*validator)) {
@@ -520,6 +567,7 @@ impl State {
                 genesis.apply_firmware(*device, firmware);
                 self.registry = *genesis.root();
             }
+            Transaction::Time { ms } => self.time_ms = *ms,
         }
         Ok(())
     }

@@ -68,6 +68,11 @@ pub enum Transaction {
         /// Digest of what it runs.
         firmware: Hash,
     },
+    /// It is later than what was agreed on last (DC-61, DC-62).
+    Time {
+        /// Milliseconds of Unix time.
+        ms: u64,
+    },
 }
 
 impl Transaction {
@@ -97,6 +102,7 @@ impl Transaction {
             Self::Resume { .. } => "resume",
             Self::Change(order) => order.change.name(),
             Self::Firmware { .. } => "firmware",
+            Self::Time { .. } => "time",
         }
     }
 }
@@ -162,6 +168,7 @@ mod tests {
                 not_after: u32::MAX,
             }),
             Transaction::Firmware { device: Device::Endpoint(255), firmware: Hash([255; 32]) },
+            Transaction::Time { ms: u64::MAX },
         ];
         for tx in largest {
             let bytes = tx.encode().expect("fits");

@@ -25,6 +25,8 @@ pub const WHOLE_STATE: u8 = 0xff;
 pub const GRANT_FORM: u8 = 0;
 /// Byte 8 of a GRANT whose body is an order with one signature ([`crate::order::Endorsement`]).
 pub const ORDER_FORM: u8 = 1;
+/// Byte 8 of a GRANT that is CLOCK: what the sender's clock says, 8 bytes, milliseconds of Unix time.
+pub const CLOCK_FORM: u8 = 2;
 /// Byte 8 of a GRANT whose body is the digest of the sender's firmware.
 pub const FIRMWARE_FORM: u8 = 3;
 /// Value of `sender` where the sender is no validator.
@@ -171,7 +173,7 @@ pub struct Header {
     pub sender: u8,
     /// Bytes 4 to 7. HELLO: boot number.
     pub height: Height,
-    /// Byte 8. Addressed kinds: the addressee. CONFIRM: flags. RECORD: endpoint.
+    /// Byte 8. Addressed kinds: the addressee. CONFIRM: flags. RECORD: endpoint. GRANT: what it is.
     pub round: Round,
     /// Byte 9: who proposed the value; [`NIL_PROPOSER`] for nil.
     pub hint_proposer: u8,

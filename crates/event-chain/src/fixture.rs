@@ -100,6 +100,7 @@ impl Car {
             version: WIRE_VERSION,
             suite: Suite::Cmac,
             vehicle: vehicle.try_into().expect("at most 24 bytes"),
+            made_ms: START_MS,
             validators: entries.collect(),
             endpoints: heapless::Vec::from_iter([EndpointEntry {
                 name: "door".try_into().expect("short"),

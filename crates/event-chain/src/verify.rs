@@ -216,7 +216,7 @@ impl ChainVerifier {
         // The very rule by which validators approved it: numbering, link, every decision, time.
         state.check(&Transaction::EventBlock(header.clone()), &registry).map_err(Rule::Header)?;
         check_attested(block, &self.genesis)?;
-        let head = EventHead { number: header.number, hash, tree_size: header.tree_size, time_ms: header.time_ms };
+        let head = EventHead { number: header.number, hash, tree_size: header.tree_size };
         Ok((state, registry, head, finality.min(header.finality)))
     }
 

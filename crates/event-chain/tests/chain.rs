@@ -3,13 +3,14 @@
 use device_chain::block::Finality;
 use device_chain::genesis::{Authority, AuthorityEntry};
 use device_chain::grant::{Action, Grant};
+use device_chain::limits::{MAX_TIME_STEP_MS, MIN_TIME_RISE_MS};
 use device_chain::sign::SigningKey;
 use device_chain::state::Refusal;
 use device_chain::tx::Transaction;
 use device_chain::types::Hash;
 use event_chain::block::{Block, BlockError, MAX_BLOCK_BYTES, Records};
 use event_chain::build::{BlockBuilder, BuildError};
-use event_chain::fixture::{Car, archive_key, fleet_key};
+use event_chain::fixture::{Car, START_MS, archive_key, fleet_key};
 use event_chain::receipt::{MAX_RECEIPT, Receipt, SignedReceipt};
 use event_chain::record::{AttestedRecord, RecordKind};
 use event_chain::verify::{ChainVerifier, Rule};
@@ -82,6 +83,29 @@ fn a_header_names_the_members_that_the_chain_knows() {
     assert!(matches!(refused, Err(fault) if fault.rule == Rule::Header(refusal.unwrap_err())), "even sealed by all");
 }
 
+/// DC-61: by the very rule of the validators.
+#[test]
+fn an_audit_follows_the_agreed_time() {
+    let mut car = Car::new("TIME");
+    let mut verifier = ChainVerifier::new(car.genesis.clone());
+    car.record();
+    car.decide(&Transaction::Time { ms: START_MS + MIN_TIME_RISE_MS });
+    let block = car.close(3);
+    assert_eq!(block.header.time_ms, START_MS + MIN_TIME_RISE_MS, "not before what was agreed on");
+    let earlier = {
+        let mut block = block.clone();
+        block.header.time_ms -= 1;
+        block.seals.clear();
+        (0..3).for_each(|liar| assert!(block.add_seal(car.seal(&block, liar), &car.registry)));
+        block
+    };
+    assert!(matches!(verifier.accept(&earlier), Err(fault) if matches!(fault.rule, Rule::Header(_))), "even sealed");
+    assert_eq!(verifier.accept(&block), Ok(Finality::Final));
+    for ms in [0, START_MS + MIN_TIME_RISE_MS, START_MS + 2 * MAX_TIME_STEP_MS] {
+        assert_eq!(car.state.check(&Transaction::Time { ms }, &car.registry), Err(Refusal::Time), "{ms}");
+    }
+}
+
 type Lie = (&'static str, fn(&mut Block), fn(&Rule) -> bool);
 
 /// Tells each lie in the third block of a car; all validators seal it if they are `bribed`.
@@ -137,6 +161,7 @@ fn what_a_gateway_cannot_do_even_if_all_seal_it() {
             |r| matches!(r, Rule::Decision { height: 9, refusal: None }),
         ),
         ("set the clock back", |b| b.header.time_ms = 1, |r| matches!(r, Rule::Header(_))),
+        ("let time leap", |b| b.header.time_ms += MAX_TIME_STEP_MS, |r| matches!(r, Rule::Header(_))),
         ("alter a record of its own", |b| b.attested = Some(Records::new()), |r| matches!(r, Rule::Attested)),
         (
             "withhold what is not",

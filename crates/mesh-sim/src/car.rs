@@ -421,7 +421,9 @@ impl Car {
         if ecu.due_ns.is_none_or(|due_ns| due_ns > now_ns) {
             return;
         }
+        let reading = ecu.due_reading(now_ns);
         let Some(running) = &mut ecu.running else { return };
+        running.answers.extend(reading.map(|reading| (now_ns, reading)));
         if running.overrun > 0 {
             let frames = std::mem::take(&mut running.overrun);
             running.answers.push((now_ns, Input::Bus(BusEvent::Overrun { frames })));

@@ -11,7 +11,7 @@ use ecu_node::{Ecu, Input};
 use journal::{Counter, MemError, OpenError};
 
 use crate::attackers::{Liar, Seat};
-use crate::clock::Clock;
+use crate::clock::{Clock, READ_EVERY_NS, WallClock};
 use crate::dice::Dice;
 use crate::faults;
 use crate::flash::{SharedCounter, SharedFlash};
@@ -81,6 +81,8 @@ pub struct SimEcu {
     /// The counter beside it.
     pub counter: SharedCounter,
     pub(crate) clock: Clock,
+    /// Its wall clock, if it has one, and when its application reads it next, ns.
+    wall: Option<(WallClock, u64)>,
     /// When it has something to do, ns: kept, for most of what happens in a car does not concern most ECUs.
     pub(crate) due_ns: Option<u64>,
     /// What it is in the hands of.
@@ -117,6 +119,7 @@ impl SimEcu {
             flash,
             counter: SharedCounter::default(),
             clock: Clock::TRUE,
+            wall: None,
             due_ns: None,
             liar: None,
             running: None,
@@ -197,6 +200,19 @@ impl SimEcu {
         self.reckon();
     }
 
+    /// Gives it a wall clock, or another one; its application reads it from now on.
+    pub fn set_wall_clock(&mut self, wall: Option<WallClock>, now_ns: u64) {
+        self.wall = wall.map(|wall| (wall, now_ns));
+        self.reckon();
+    }
+
+    /// What its wall clock shows, if it is to be read.
+    pub(crate) fn due_reading(&mut self, now_ns: u64) -> Option<Input> {
+        let (wall, due_ns) = self.wall.as_mut().filter(|(_, due_ns)| *due_ns <= now_ns)?;
+        *due_ns = now_ns + READ_EVERY_NS;
+        Some(Input::Clock(wall.reads(now_ns)))
+    }
+
     /// Works out when it has something to do next; to be called whenever anything has changed.
     pub(crate) fn reckon(&mut self) {
         self.due_ns = self.running.as_ref().and_then(|running| {
@@ -204,7 +220,8 @@ impl SimEcu {
             let next = running.answers.iter().map(|(due_ns, _)| *due_ns).chain(deadline).min();
             let resumes = (running.overrun > 0).then_some(running.paused_until_ns);
             let lie = self.liar.as_ref().and_then(|liar| liar.due_ns());
-            let next = next.into_iter().chain(lie).min();
+            let wall = self.wall.map(|(_, due_ns)| due_ns);
+            let next = next.into_iter().chain(lie).chain(wall).min();
             next.map(|at| at.max(running.paused_until_ns)).into_iter().chain(resumes).min()
         });
     }

@@ -23,6 +23,9 @@ const ROLES: [Role; 8] = [
     Role::Other,
 ];
 
+/// When every simulated car was made, milliseconds of Unix time: some day in 2026. Its virtual time begins then.
+pub const MADE_MS: u64 = 1_790_000_000_000;
+
 /// Whose key a seed is for.
 const VALIDATOR: u8 = 1;
 const ENDPOINT: u8 = 2;
@@ -166,6 +169,7 @@ impl Plan {
             version: WIRE_VERSION,
             suite: self.suite,
             vehicle: name(format!("SIM-{}", self.seed)),
+            made_ms: MADE_MS,
             validators: validators.collect(),
             endpoints: endpoints.collect(),
             authorities: authorities.collect(),

@@ -31,6 +31,7 @@ fn genesis() -> Genesis {
         version: WIRE_VERSION,
         suite: Suite::Blake2s,
         vehicle: name(4),
+        made_ms: 1,
         validators: validators.collect(),
         endpoints: [EndpointEntry { name: name(4), key: PublicKey([N; 32]), firmware: Hash::NIL, identifier: 0x5C0 }]
             .into_iter()

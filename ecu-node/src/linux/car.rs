@@ -15,7 +15,7 @@ use device_chain::mac::Suite;
 use device_chain::types::{Hash, PublicKey};
 use serde::Deserialize;
 
-use super::files;
+use super::{files, status};
 
 /// First of the identifiers that validators and endpoints have by default, to which their place is added.
 const VOTE: RawIdentifier = 0x090;
@@ -280,6 +280,7 @@ impl Car {
                 SuiteName::Blake2s => Suite::Blake2s,
             },
             vehicle: name(&self.vehicle)?,
+            made_ms: status::unix_ms(),
             validators: heapless::Vec::new(),
             endpoints: heapless::Vec::new(),
             authorities: heapless::Vec::new(),

@@ -53,6 +53,16 @@ impl NodePaths {
     }
 }
 
+/// The clock of a node (DC-60).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClockSource {
+    /// It has none, and goes by those of the others.
+    None,
+    /// The system's.
+    #[default]
+    System,
+}
+
 /// A node that is ready to [run](super::runtime::run).
 pub struct Node {
     pub(super) genesis: Arc<Genesis>,
@@ -63,6 +73,8 @@ pub struct Node {
     pub(super) epoch: Instant,
     /// Its folder.
     pub(super) folder: PathBuf,
+    /// The clock that it tells the others of; [`ClockSource::System`] at first.
+    pub clock: ClockSource,
     diagnosis: Diagnosis,
     history: Vec<(Height, TxBytes)>,
 }
@@ -108,8 +120,18 @@ impl Node {
         let history = history.collect();
         let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
         let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(device.identity), Arc::new(genesis));
-        let (store, folder) = (opened.store, paths.state.clone());
-        Ok(Self { genesis, ecu, store, identity, status, epoch, folder, diagnosis, history })
+        Ok(Self {
+            genesis,
+            ecu,
+            store: opened.store,
+            identity,
+            status,
+            epoch,
+            folder: paths.state.clone(),
+            clock: ClockSource::System,
+            diagnosis,
+            history,
+        })
     }
 
     /// The genesis.

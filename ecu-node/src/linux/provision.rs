@@ -141,7 +141,6 @@ fn random_seed() -> Result<Seed> {
     Ok(seed)
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;

@@ -31,9 +31,9 @@ use tokio::time::{MissedTickBehavior, sleep_until};
 use tracing::warn;
 
 use super::bus::Bus;
-use super::node::Node;
+use super::node::{ClockSource, Node};
 use super::orders::{RegistryView, inbox};
-use super::status::{Status, Tally};
+use super::status::{Status, Tally, unix_ms};
 use super::writer::Writer;
 use crate::{Ecu, Effect, Input};
 
@@ -122,6 +122,7 @@ pub async fn run<B: Bus>(
         epoch: node.epoch,
         folder: node.folder,
         shown: None,
+        clock: node.clock,
         tally: Tally::default(),
     };
     let ended = runtime.run(commands, shutdown).await;
@@ -144,6 +145,7 @@ struct Runtime<B> {
     folder: PathBuf,
     /// Root of the registry that was written last.
     shown: Option<Hash>,
+    clock: ClockSource,
     tally: Tally,
 }
 
@@ -178,7 +180,10 @@ impl<B: Bus> Runtime<B> {
                 _ = renew.tick() => {
                     self.publish();
                     self.take_orders();
-                    continue;
+                    match self.clock {
+                        ClockSource::System => Input::Clock(unix_ms()),
+                        ClockSource::None => continue,
+                    }
                 }
             };
             let now = self.now();

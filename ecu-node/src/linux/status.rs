@@ -49,6 +49,10 @@ pub struct Status {
     pub round: u8,
     /// Hash of the last decision, hexadecimal.
     pub head: String,
+    /// The agreed time, milliseconds of Unix time.
+    pub time_ms: u64,
+    /// What the clocks of the mesh say, milliseconds of Unix time, if enough are heard.
+    pub clocks_ms: Option<u64>,
     /// Number of this boot.
     pub boot: u32,
     /// Listens only, until a quorum readmits it.
@@ -196,6 +200,8 @@ impl Status {
             height: 0,
             round: 0,
             head: String::new(),
+            time_ms: 0,
+            clocks_ms: None,
             amnesiac: false,
             suspended: false,
             peers: Vec::new(),
@@ -224,6 +230,8 @@ impl Status {
         self.height = validator.state().height();
         self.round = validator.round();
         self.head = validator.state().head().to_string();
+        self.time_ms = validator.state().time_ms();
+        self.clocks_ms = validator.estimate();
         self.amnesiac = validator.is_amnesiac();
         self.suspended = !validator.state().members().contains(validator.index());
         let entries = (0..).zip(&genesis.validators).filter(|(at, _)| *at != validator.index());
@@ -376,6 +384,8 @@ impl fmt::Display for Status {
         let suspended = if self.suspended { ", suspended" } else { "" };
         writeln!(f, "{:<12}{}{amnesiac}{suspended}{ignition}", "mode", self.mode)?;
         writeln!(f, "{:<12}height {}, round {}, head {}", "chain", self.height, self.round, &self.head)?;
+        let clocks = self.clocks_ms.map_or_else(|| "too few".into(), |ms| format!("{ms} ms"));
+        writeln!(f, "{:<12}agreed {} ms; clocks: {clocks}", "time", self.time_ms)?;
         writeln!(f, "{:<12}boot {}; {}", "journal", self.boot, self.diagnosis)?;
         if let Some(door) = &self.door {
             writeln!(f, "{:<12}{door}", "door")?;

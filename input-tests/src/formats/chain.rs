@@ -37,6 +37,7 @@ pub const TRANSACTIONS: Group = Group {
         Format { name: "transaction: resume", make: transaction::<7>, read: read_transaction },
         Format { name: "transaction: change", make: transaction::<8>, read: read_transaction },
         Format { name: "transaction: firmware", make: transaction::<9>, read: read_transaction },
+        Format { name: "transaction: time", make: transaction::<10>, read: read_transaction },
     ],
 };
 

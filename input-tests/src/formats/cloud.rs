@@ -134,6 +134,8 @@ fn status(dice: &mut Dice<'_>) -> Status {
         height: dice.int(),
         round: dice.byte(),
         head: text(dice),
+        time_ms: dice.long(),
+        clocks_ms: sometimes(dice, |dice| dice.long()),
         boot: dice.int(),
         amnesiac: dice.flag(),
         suspended: dice.flag(),

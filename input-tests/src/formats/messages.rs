@@ -9,7 +9,7 @@ use device_chain::limits::{MAX_RECORD_DATA, MAX_VALIDATORS, MIN_VALIDATORS};
 use device_chain::registry::{Devices, Registry};
 use device_chain::state::State;
 use device_chain::tx::Transaction;
-use device_chain::wire::{HEADER, Header, Kind, Parts, tags_len};
+use device_chain::wire::{CLOCK_FORM, HEADER, Header, Kind, Parts, tags_len};
 use event_chain::codec::encode;
 
 use super::Group;
@@ -29,6 +29,7 @@ pub const MESSAGES: Group = Group {
         Format { name: "message: fetch", make: make::<7>, read },
         Format { name: "message: sync", make: make::<8>, read },
         Format { name: "message: grant", make: make::<9>, read },
+        Format { name: "message: clock", make: clock, read },
         Format { name: "message: record", make: make::<10>, read },
         Format { name: "message: ack", make: make::<11>, read },
         Format { name: "message: seal", make: make::<12>, read },
@@ -72,6 +73,20 @@ fn make<const KIND: u8>(dice: &mut Dice<'_>) -> Vec<u8> {
     message
 }
 
+/// A GRANT that is a reading of a clock.
+fn clock(dice: &mut Dice<'_>) -> Vec<u8> {
+    let (genesis, registry) = &MESHES[dice.below(MESHES.len())];
+    let header = Header {
+        mesh: registry.mesh().short(),
+        suite: genesis.suite.code(),
+        sender: dice.byte() & 15,
+        counter: dice.int(),
+        ..Header::new(Kind::Grant, dice.int()).round(CLOCK_FORM)
+    };
+    let tags = dice.exactly(tags_len(Kind::Grant, genesis.validators.len(), genesis.tag_len()));
+    [&header.to_bytes()[..], &dice.long().to_le_bytes(), &tags].concat()
+}
+
 /// What each mesh takes it for.
 fn read(bytes: &[u8]) -> Reading {
     let mut all = Vec::new();
@@ -96,6 +111,7 @@ fn body(parts: &Parts<'_>, registry: &Registry) -> bool {
             let tx = Transaction::decode(parts.body);
             tx.inspect(|tx| assert_eq!(encode(tx), parts.body, "DC-4")).is_some()
         }
+        Kind::Grant if parts.header.round == CLOCK_FORM => parts.body.len() == 8,
         Kind::Grant => codec::decode::<SignedGrant>(parts.body).is_some(),
         Kind::State => {
             let of_this_car = parts.body.starts_with(&registry.mesh().0.0); // before what takes long

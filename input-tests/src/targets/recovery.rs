@@ -178,7 +178,7 @@ pub fn chain_log(bytes: &[u8]) {
 fn open(path: &Path) -> Result<Found, LogError> {
     let mut chain = Chain::new(formats::car().clone(), Policy::default(), Micros(0));
     let found = Log::open(path, &mut chain)?.1;
-    chain.handle(Now { at: Micros(1), unix_ms: 1 }, vehicle_gateway::chain::Input::Tick);
+    chain.handle(Now { at: Micros(1), unix_ms: 1, estimate_ms: None }, vehicle_gateway::chain::Input::Tick);
     while chain.poll().is_some() {}
     Ok(found)
 }

@@ -20,7 +20,7 @@ use std::fmt;
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::Genesis;
 use device_chain::grant::{GrantRefusal, GrantUse};
-use device_chain::limits::MAX_BACKLOG;
+use device_chain::limits::{MAX_BACKLOG, TIME_TOLERANCE_MS};
 use device_chain::registry::Registry;
 use device_chain::state::{Refusal, State};
 use device_chain::tx::{Transaction, TxBytes};
@@ -66,8 +66,10 @@ impl Default for Policy {
 pub struct Now {
     /// Since boot, for timers.
     pub at: Micros,
-    /// Unix time in milliseconds, for what is recorded.
+    /// Unix time in milliseconds, for what the gateway alone attests.
     pub unix_ms: u64,
+    /// What the clocks of the mesh say, as far as the own node can tell: for blocks.
+    pub estimate_ms: Option<u64>,
 }
 
 /// Something that happened.
@@ -396,8 +398,11 @@ impl Chain {
         if self.close_due().is_none_or(|due| due > now.at) {
             return;
         }
-        let header = self.kept.proposed.clone().unwrap_or_else(|| {
-            let header = self.kept.builder.header(&self.kept.state, now.unix_ms);
+        // never the own clock alone; where nobody knows the time it stays (DC-62)
+        let time_ms = now.estimate_ms.map_or(self.state().time_ms(), |estimate| self.state().time_near(estimate));
+        let is_timely = |header: &BlockHeader| header.time_ms.abs_diff(time_ms) <= TIME_TOLERANCE_MS / 2;
+        let header = self.kept.proposed.clone().filter(is_timely).unwrap_or_else(|| {
+            let header = self.kept.builder.header(&self.kept.state, time_ms);
             let _ = self.record(Entry::Proposed(header.clone())); // cannot break anything
             header
         });

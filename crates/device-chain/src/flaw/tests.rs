@@ -35,6 +35,7 @@ const NOTICED: &[(Flaw, &str)] = &[
     (Flaw::ReplayCounts, "session::tests::every_counter_is_taken_once_in_any_order"),
     (Flaw::GrantAgain, "validator::tests::orders::replayed_expired_foreign_and_unsigned_grants_are_never_decided"),
     (Flaw::AlwaysLive, "validator::tests::catch_up::what_is_decided_long_after_it_was_heard_of_moves_nothing"),
+    (Flaw::OneClock, "validator::tests::clocks::a_clock_stuck_at_its_maximum_does_not_advance_time"),
 ];
 
 /// What the test says by this rule, if it fails; by the right ones without it.

@@ -38,6 +38,7 @@ impl<K: KeyStore> Validator<K> {
             self.send_durable(Message::Decided);
             self.review_members();
             self.review_firmware();
+            self.say_clock();
             if self.amnesiac {
                 // whoever missed it, or had no room for it, hears again that this node waits to be readmitted
                 self.confirm_soon();
@@ -136,6 +137,7 @@ impl<K: KeyStore> Validator<K> {
         self.confirm_soon();
         self.report(Report::Met(peer));
         self.say_firmware();
+        self.say_clock_soon();
         if peer == self.gateway {
             self.seal_newest(); // it may have lost the seal with its last boot
         }

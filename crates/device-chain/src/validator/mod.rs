@@ -7,6 +7,7 @@
 //! What is marked `inline(never)` has large values on the stack, which would otherwise lie there while something else is done
 //! (`docs/measurements/footprint.md`).
 
+mod clocks;
 mod fairness;
 mod heights;
 mod ignition;
@@ -88,6 +89,8 @@ pub enum Input<'a> {
     Measured(Hash),
     /// A transaction that this node wants decided.
     Submit(Transaction),
+    /// This node's clock says so, milliseconds of Unix time: of a satellite receiver, a network, a battery-backed clock (DC-60).
+    Clock(u64),
 }
 
 /// What this boot brings.
@@ -302,6 +305,7 @@ pub struct Validator<K> {
     fetch_turn: usize,
     catch_up: sync::CatchUp,
     fairness: fairness::Fairness,
+    clocks: clocks::Clocks,
     counters: Counters,
     workings: Workings,
 }
@@ -359,6 +363,7 @@ impl<K> Validator<K> {
             fetch_turn: 0,
             catch_up: sync::CatchUp::IDLE,
             fairness: fairness::Fairness::NONE,
+            clocks: clocks::Clocks::NONE,
             counters: Counters::ZERO,
             workings: Workings::ZERO,
         }
@@ -403,6 +408,7 @@ impl<K: KeyStore> Validator<K> {
             Input::Endorsement(endorsement) => self.on_endorsement(endorsement, None),
             Input::Measured(firmware) => self.on_measured(firmware),
             Input::Submit(tx) => self.submit(tx),
+            Input::Clock(ms) => self.on_own_clock(ms),
         }
     }
 

@@ -156,7 +156,7 @@ impl<K: KeyStore> Validator<K> {
                 .any(|held| (held.endpoint, held.sequence, &held.data) == (*endpoint, *sequence, data)),
             // only the owner can tell its own frames from others'
             Transaction::Alarm { identifier, .. } => self.owns(proposer, *identifier),
-            Transaction::EventBlock(_) => proposer == self.gateway,
+            Transaction::EventBlock(header) => proposer == self.gateway && self.is_timely(header.time_ms),
             Transaction::Readmit { validator, nonce } => {
                 let session = self.sessions.get(usize::from(*validator));
                 session.is_some_and(|session| session.amnesiac && session.nonce == Some(*nonce))
@@ -166,6 +166,7 @@ impl<K: KeyStore> Validator<K> {
             Transaction::Resume { validator } => self.is_back(*validator),
             Transaction::Change(order) => self.is_ordered(order),
             Transaction::Firmware { device, firmware } => self.runs(*device, firmware),
+            Transaction::Time { ms } => self.is_timely(*ms),
         }
     }
 
@@ -208,6 +209,7 @@ impl<K: KeyStore> Validator<K> {
             match parts.header.round {
                 wire::GRANT_FORM => self.take_grant(peer, parts),
                 wire::ORDER_FORM => self.take_endorsement(peer, parts),
+                wire::CLOCK_FORM => self.on_clock(peer, parts),
                 wire::FIRMWARE_FORM => self.on_firmware(peer, parts),
                 _ => self.counters.malformed += 1,
             }

@@ -95,6 +95,8 @@ pub(super) enum Message {
     /// The sequence as bytes, for a number of that length would have to be aligned.
     Ack(u8, Height, [u8; 8]),
     Seal(u32),
+    /// What the own clock says when it leaves.
+    Clock,
 }
 
 /// What waits for durability. What is long lies beside it, in the order of the entries that speak of it.
@@ -143,7 +145,7 @@ impl Message {
             Self::Fetch(..) => Kind::Fetch,
             Self::Sync(..) | Self::AskPage(..) => Kind::Sync,
             Self::State(..) | Self::Page(..) => Kind::State,
-            Self::Grant(..) | Self::Order(..) | Self::Firmware => Kind::Grant,
+            Self::Grant(..) | Self::Order(..) | Self::Firmware | Self::Clock => Kind::Grant,
             Self::Ack(..) => Kind::Ack,
             Self::Seal(_) => Kind::Seal,
         };
@@ -590,6 +592,12 @@ impl<K: KeyStore> Validator<K> {
                 let firmware = self.firmware_of(self.me)?.0;
                 let (body, subject) = (put_body(buffer, &firmware)?, hash(Domain::Body, &[&firmware]));
                 (Header::new(Kind::Grant, self.state.height()).round(wire::FIRMWARE_FORM), subject, body)
+            }
+            Message::Clock => {
+                let reading = self.own_clock()?.to_le_bytes();
+                let body = put_body(buffer, &reading)?;
+                let header = Header::new(Kind::Grant, self.state.height()).round(wire::CLOCK_FORM);
+                (header, hash(Domain::Body, &[&reading]), body)
             }
             Message::Ack(endpoint, height, sequence) => {
                 let body = put_body(buffer, sequence)?;

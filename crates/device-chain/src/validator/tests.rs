@@ -8,6 +8,7 @@ mod blocks;
 mod bounds;
 pub(crate) mod car;
 mod catch_up;
+mod clocks;
 mod explore;
 mod fairness;
 mod ignition;

@@ -347,6 +347,9 @@ impl<K: KeyStore> Validator<K> {
         let latency_us = self.settle_pending(bytes);
         self.decided_durable(&Concluded { height, hash, round, latency_us, live }, bytes);
         self.follow_up(height, &tx);
+        if live {
+            self.review_time(height, &tx);
+        }
         true
     }
 

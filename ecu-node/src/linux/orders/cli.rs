@@ -41,6 +41,7 @@ pub enum OrderCommand {
         /// Where to; never overwritten
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// What is ordered
         #[command(subcommand)]
         change: ChangeArgs,
     },
@@ -51,6 +52,7 @@ pub enum OrderCommand {
         /// The secret key (64 hexadecimal digits)
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        /// Whose key it is
         #[command(flatten)]
         signer: SignerArgs,
     },
@@ -291,7 +293,12 @@ fn describe(file: &OrderFile) -> String {
     let OrderFile { mesh, order, signatures } = file;
     let mut text = format!(
         "car         {}\norder       {}\ndigest      {}\nchange      {:?}\nafter       {} changes\nuntil       height {}\n",
-        mesh.0, order.change.name(), order.digest(mesh), order.change, order.generation, order.not_after
+        mesh.0,
+        order.change.name(),
+        order.digest(mesh),
+        order.change,
+        order.generation,
+        order.not_after
     );
     for (signer, _) in signatures {
         text += &format!("signed by   {signer:?}\n");

@@ -118,7 +118,8 @@ impl RegistryView {
     /// There is none.
     pub fn device(&self, name: &str) -> Result<(Device, &DeviceView)> {
         let found = self.devices.iter().find(|device| device.name == name);
-        let device = found.with_context(|| format!("no device {name:?} in the registry: `ecu-node registry` lists them"))?;
+        let device =
+            found.with_context(|| format!("no device {name:?} in the registry: `ecu-node registry` lists them"))?;
         let place = device.place;
         Ok((if device.kind == "validator" { Device::Validator(place) } else { Device::Endpoint(place) }, device))
     }
@@ -159,7 +160,8 @@ impl fmt::Display for RegistryView {
         writeln!(f, "\n{:<22}{:<11}{:<11}{:<18}firmware", "device", "standing", "changes", "key")?;
         let short = |hex: &str| hex.get(..16).unwrap_or(hex).to_owned();
         for device in &self.devices {
-            let update = device.update.as_deref().map_or(String::new(), |update| format!(", may run {}", short(update)));
+            let update =
+                device.update.as_deref().map_or(String::new(), |update| format!(", may run {}", short(update)));
             let DeviceView { name, standing, generation, .. } = device;
             let (key, firmware) = (short(&device.key), short(&device.firmware));
             writeln!(f, "{name:<22}{standing:<11}{generation:<11}{key:<18}{firmware}{update}")?;

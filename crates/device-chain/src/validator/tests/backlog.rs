@@ -5,7 +5,7 @@ use heapless::Vec;
 use super::car;
 use crate::block::{BlockHeader, Finality};
 use crate::genesis::Role;
-use crate::limits::{MAX_BACKLOG, MAX_BACKLOG_ALARMS};
+use crate::limits::{MAX_BACKLOG, MAX_BACKLOG_ALARMS, MIN_TIME_RISE_MS};
 use crate::registry::Registry;
 use crate::state::{Refusal, State};
 use crate::tx::Transaction;
@@ -36,6 +36,10 @@ fn without_blocks_records_stop_then_alarms_but_never_blocks_and_readmissions() {
     };
     let alarm = Transaction::Alarm { identifier: genesis.validators[0].identifiers.vote, count: 3 };
     assert_eq!(state.check(&alarm, registry), Ok(()));
+    assert_eq!(
+        state.check(&Transaction::Time { ms: state.time_ms() + MIN_TIME_RISE_MS }, registry),
+        Err(Refusal::Backlog)
+    );
     while state.height() < MAX_BACKLOG_ALARMS {
         skip(&mut state, registry);
     }
@@ -51,7 +55,7 @@ fn without_blocks_records_stop_then_alarms_but_never_blocks_and_readmissions() {
         attested_count: 0,
         finality: Finality::Final,
         members: state.members(),
-        time_ms: 1,
+        time_ms: state.time_ms(),
     };
     let block = Transaction::EventBlock(header);
     state.apply(&block.encode().expect("fits"), &block, registry).expect("a block is always taken");

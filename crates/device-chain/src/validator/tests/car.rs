@@ -14,6 +14,9 @@ use crate::mac::{Key, Suite};
 use crate::sign::SigningKey;
 use crate::types::PublicKey;
 
+/// When the car was made.
+pub const MADE_MS: u64 = 1_790_000_000_000;
+
 fn seed(kind: u8, at: usize) -> [u8; 32] {
     let mut seed = [kind; 32];
     seed[0] = at as u8;
@@ -63,6 +66,7 @@ pub fn genesis(n: usize, vehicle: &str) -> Genesis {
         version: WIRE_VERSION,
         suite: Suite::Cmac,
         vehicle: name(vehicle),
+        made_ms: MADE_MS,
         validators: Vec::new(),
         endpoints: Vec::new(),
         authorities: Vec::new(),
