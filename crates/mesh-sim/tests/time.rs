@@ -25,7 +25,8 @@ fn now_ms(car: &Car) -> u64 {
 fn car(wall: impl Fn(u8) -> Option<WallClock>) -> Car {
     let mut car = Car::started(Plan::default(), BitTiming::FD_500K_2M);
     for at in 0..7 {
-        car.ecus[usize::from(at)].set_wall_clock(wall(at), car.now_ns());
+        let now_ns = car.now_ns();
+        car.ecus[usize::from(at)].set_wall_clock(wall(at), now_ns);
     }
     car.run_for(8 * SECOND_US);
     car
