@@ -30,6 +30,8 @@ pub enum Domain {
     Nil,
     /// The body of a message.
     Body,
+    /// That an endpoint is present: the subject of its tags, and its word of its firmware.
+    Present,
 }
 
 impl Domain {
@@ -46,6 +48,7 @@ impl Domain {
             Self::SessionKey => b"ringfort/1/session-key",
             Self::Nil => b"ringfort/1/nil",
             Self::Body => b"ringfort/1/body",
+            Self::Present => b"ringfort/1/present",
         }
     }
 }

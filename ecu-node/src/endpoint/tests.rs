@@ -73,7 +73,7 @@ impl World {
         Self {
             now: Micros(0),
             validators: validators.collect(),
-            endpoint: Endpoint::new(&genesis, 0, keys(N), boot).unwrap(),
+            endpoint: Endpoint::new(&genesis, 0, keys(N), boot, &Hash::NIL).unwrap(),
             decisions: std::vec::Vec::new(),
             effects: std::vec::Vec::new(),
             sent: std::vec::Vec::new(),
@@ -227,5 +227,5 @@ fn what_does_not_fit_is_given_back() {
 
 #[test]
 fn only_an_endpoint_of_the_genesis_is_one() {
-    assert!(Endpoint::new(&genesis(), 1, keys(N), 1).is_err());
+    assert!(Endpoint::new(&genesis(), 1, keys(N), 1, &Hash::NIL).is_err());
 }

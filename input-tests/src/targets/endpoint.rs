@@ -63,7 +63,7 @@ pub fn live(bytes: &[u8]) -> Reach {
     let mut dice = Dice::of_bytes(bytes);
     let mesh = Mesh::pick(&mut dice);
     let keys = mesh.keyring.endpoint_store(0);
-    let endpoint = Endpoint::new(&mesh.genesis, 0, keys, BOOT).unwrap_or_else(|_| panic!("in the genesis"));
+    let endpoint = Endpoint::new(&mesh.genesis, 0, keys, BOOT, &Hash::NIL).unwrap_or_else(|_| panic!("in the genesis"));
     let mut life = Life {
         dice,
         mesh,

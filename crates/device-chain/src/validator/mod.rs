@@ -13,6 +13,7 @@ mod ignition;
 mod membership;
 mod orders;
 mod outbox;
+mod presence;
 mod receive;
 mod recovery;
 mod status;
@@ -29,6 +30,7 @@ use heapless::{Deque, Vec};
 use heights::Heights;
 pub use orders::record_sequence;
 pub use outbox::{Cancel, Effect};
+pub use presence::{Presence, called, firmware_word, present_subject};
 pub use receive::Source;
 pub use recovery::NotAValidator;
 pub use sync::Proof;
@@ -268,11 +270,13 @@ pub struct Validator<K> {
     grants: Deque<HeldGrant, MAX_GRANTS>,
     records: Deque<HeldRecord, MAX_RECORDS>,
     impostors: Vec<(RawIdentifier, u32), 4>,
+    roll: presence::Roll,
 
     outbox: outbox::Outbox,
     /// The own seal of a block, until it has left.
     seal: Option<(u32, Signature)>,
     hello_due: Option<Micros>,
+    answer_due: Option<Micros>,
     hello_sent: Option<Micros>,
     hello_backoff: u32,
     confirm_due: Option<Micros>,
@@ -326,9 +330,11 @@ impl<K> Validator<K> {
             grants: Deque::new(),
             records: Deque::new(),
             impostors: Vec::new(),
+            roll: presence::Roll::EMPTY,
             outbox: outbox::Outbox::EMPTY,
             seal: None,
             hello_due: None,
+            answer_due: None,
             hello_sent: None,
             hello_backoff: 0,
             confirm_due: None,
@@ -366,6 +372,7 @@ impl<K: KeyStore> Validator<K> {
         self.catch_up();
         self.vote();
         self.retransmit();
+        self.call();
         self.update_mode();
     }
 
@@ -403,9 +410,11 @@ impl<K: KeyStore> Validator<K> {
     pub fn deadline(&self) -> Option<Micros> {
         let timers = [
             self.hello_due,
+            self.answer_due,
             self.confirm_due,
             Some(self.heartbeat_due),
             self.retransmit_due,
+            self.roll.due,
             self.fetch.get().map(|fetch| fetch.due),
             // nothing is voted, and no timer of a vote runs out, while the journal is behind
             self.heights.current().deadline().filter(|_| self.can_persist()),
@@ -426,6 +435,9 @@ impl<K: KeyStore> Validator<K> {
         if mode != self.mode {
             self.mode = mode;
             self.report(Report::Mode(mode));
+            if mode == Mode::Trusted {
+                self.begin_calls();
+            }
         }
     }
 

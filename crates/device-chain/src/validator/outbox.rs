@@ -86,6 +86,8 @@ pub(super) enum Message {
     /// The sequence as bytes, for a number of that length would have to be aligned.
     Ack(u8, Height, [u8; 8]),
     Seal(u32),
+    /// To the missing ones of 64 endpoints.
+    Call(u8),
 }
 
 /// What waits for durability. What is long lies beside it, in the order of the entries that speak of it.
@@ -132,7 +134,7 @@ impl Message {
             Self::Sync(..) => Kind::Sync,
             Self::State(..) => Kind::State,
             Self::Grant(..) => Kind::Grant,
-            Self::Ack(..) => Kind::Ack,
+            Self::Ack(..) | Self::Call(_) => Kind::Ack,
             Self::Seal(_) => Kind::Seal,
         };
         kind.class()
@@ -512,6 +514,10 @@ impl<K: KeyStore> Validator<K> {
                 let subject = hash(Domain::Body, &[sequence]);
                 (Header::new(Kind::Ack, *height).round(*endpoint), subject, body)
             }
+            Message::Call(window) => {
+                let (header, body) = self.call_message(*window)?;
+                (header, nil, put_body(buffer, &body)?)
+            }
             Message::Seal(number) => {
                 let (_, signature) = self.seal.filter(|(newest, _)| newest == number)?;
                 let mut bytes = [0; 68];
@@ -542,6 +548,7 @@ impl<K: KeyStore> Validator<K> {
             Some(())
         };
         match header.kind {
+            Kind::Ack if header.is_presence() => {} // many are called, and share no key
             Kind::Ack => put_tag(KeyHandle::Pair(Device::Endpoint(header.round)), &self.keys)?,
             kind if kind.is_addressed() => put_tag(KeyHandle::Session(header.round), &self.keys)?,
             kind => {
