@@ -17,7 +17,8 @@ pub struct SimEndpoint {
     /// What it is in the hands of.
     pub liar: Option<TwoFacedSensor>,
     pub(crate) running: Option<Endpoint<SharedKeys>>,
-    pub(crate) keys: SharedKeys,
+    /// What it holds.
+    pub keys: SharedKeys,
     /// Digest of what it runs.
     pub firmware: Hash,
     /// Durable.

@@ -44,7 +44,8 @@ impl Cost {
 }
 
 fn ignite(wakes: Wakes) -> Cost {
-    let mut car = Car::new(Plan::default(), BitTiming::FD_500K_2M);
+    let plan = Plan { endpoints: 0, ..Plan::default() }; // they have a budget of their own
+    let mut car = Car::new(plan, BitTiming::FD_500K_2M);
     let mut order: Vec<_> = (0..N).zip(wakes).filter_map(|(at, wakes)| Some((wakes?, at))).collect();
     order.sort_unstable();
     for (wakes, at) in &order {

@@ -8,7 +8,7 @@ use can_bus::segment::{Assembly, MAX_MESSAGE};
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
 use device_chain::limits::MAX_RECORD_DATA;
-use device_chain::types::Micros;
+use device_chain::types::{Hash, Micros};
 use device_chain::validator::record_sequence;
 use device_chain::wire::{ENDPOINT_SENDER, HEADER, Header, Kind, tag_input};
 use ecu_node::endpoint::{Data, Effect, Endpoint, Input, MAX_QUEUED};

@@ -60,6 +60,11 @@ pub fn firmware_word(boot: u32, digest: &Hash) -> [u8; FIRMWARE] {
     hash.0.first_chunk().copied().unwrap_or_default()
 }
 
+/// Whether that is said of another firmware than the expected one.
+pub(super) fn is_other(expected: &Hash, boot: u32, said: [u8; FIRMWARE]) -> bool {
+    *expected != Hash::NIL && firmware_word(boot, expected) != said
+}
+
 /// The subject of PRESENT's tag for the validator whose boot has this nonce (DC-70).
 #[must_use]
 pub fn present_subject(nonce: u64) -> Hash {
@@ -150,7 +155,7 @@ impl<K: KeyStore> Validator<K> {
         }
         self.counters.accepted += 1;
         let expected = self.expected_firmware(endpoint);
-        let other = expected != Hash::NIL && firmware_word(parts.header.height, &expected) != parts.header.firmware();
+        let other = is_other(&expected, parts.header.height, parts.header.firmware());
         let (window, bit) = (usize::from(endpoint) / CALLED, 1 << (usize::from(endpoint) % CALLED));
         if let (Some(present), Some(others)) = (self.roll.present.get_mut(window), self.roll.other_firmware.get_mut(window)) {
             *present |= bit;

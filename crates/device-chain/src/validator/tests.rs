@@ -15,6 +15,7 @@ mod liar;
 mod members;
 mod net;
 mod orders;
+mod presence;
 mod recovery;
 mod soak;
 mod traces;
