@@ -3,8 +3,8 @@
 use device_chain::agreement::VoteKind;
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
-    WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis,
+    ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::grant::{Action, Grant, GrantUse, SignedGrant};
 use device_chain::limits::MAX_RECORD_DATA;
@@ -146,8 +146,11 @@ pub fn genesis(n: usize, endpoints: usize, suite: Suite, key: impl Fn(usize) -> 
             identifiers: Identifiers { vote: 0x90 + id, propose: 0x98 + id, control: 0xA0 + id, bulk: 0x4E8 + id },
         }
     });
-    let endpoint =
-        |at| EndpointEntry { name: name(&format!("door{at}")), key: key(n + at), identifier: 0x8000_05C0 + at as u32 };
+    let endpoint = |at| EndpointEntry {
+        name: name(&format!("door{at}")),
+        identity: Identity::A(key(n + at)),
+        identifier: 0x8000_05C0 + at as u32,
+    };
     let authority = |authority, at| AuthorityEntry { authority, key: key(at) };
     Genesis {
         version: WIRE_VERSION,
@@ -183,6 +186,7 @@ pub fn signed_genesis(dice: &mut Dice<'_>) -> SignedGenesis {
         7 => genesis.validators[at].name = name(&String::from_utf8_lossy(&dice.up_to(8))),
         8 => genesis.vehicle = name(&"x".repeat(dice.below(25))),
         9 => genesis.validators.truncate(at),
+        11 => genesis.endpoints.iter_mut().for_each(|of| of.identity = Identity::S(Hash(dice.bytes()))),
         10 => genesis.endpoints.iter_mut().for_each(|endpoint| endpoint.identifier = dice.int()),
         _ => {}
     }

@@ -10,7 +10,8 @@ use crate::agreement::VoteKind;
 use crate::block::{BlockHeader, Finality};
 use crate::codec;
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis,
+    ValidatorEntry,
 };
 use crate::grant::{Action, Grant, GrantUse, SignedGrant};
 use crate::hash::{Domain, hash};
@@ -50,7 +51,7 @@ fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
     });
     let endpoints = (0..endpoints).map(|at| EndpointEntry {
         name: name(&std::format!("door{at}")),
-        key: public(2, at),
+        identity: Identity::A(public(2, at)),
         identifier: 0x100 + at,
     });
     let authorities =
@@ -91,10 +92,10 @@ fn order() -> GrantUse {
 fn signed_genesis() {
     let genesis = genesis(4, 1, 1);
     let signed = SignedGenesis::sign(genesis.clone(), &SigningKey::from_seed([0x4d; 32]));
-    assert_eq!(hex(&genesis.mesh().0.0), "d89ed255910f56ce660aa0452586bc4dd23e55919a787708a665af06c92c4e19");
+    assert_eq!(hex(&genesis.mesh().0.0), "687fecba4e3d49acb009d5ba98dd7cf72f88b59c3a92f1e2aabfeb6f0292914a");
     assert_eq!(
         hex(&signed.signature.to_bytes()),
-        "2c218e5b0fb3c08ec37fdf14ddf1ee659ff5664b501d29fa3e9003a969586ff71dfe9f28fb857070a0f8529772726fb934aa3ee5d9ce3409a1a5f57c6390af09"
+        "1cb3e6f2c866d12489e935b6fe5ef69b431fb069cabd14655071a929240ad9a513b5090535353869eff0571ce6bdc8be55241742631b96b0e40ca63e376cd106"
     );
 }
 

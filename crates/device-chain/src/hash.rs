@@ -30,6 +30,8 @@ pub enum Domain {
     Nil,
     /// The body of a message.
     Body,
+    /// What is committed to of an endpoint that has symmetric keys only.
+    Symmetric,
     /// That an endpoint is present: the subject of its tags, and its word of its firmware.
     Present,
 }
@@ -48,6 +50,7 @@ impl Domain {
             Self::SessionKey => b"ringfort/1/session-key",
             Self::Nil => b"ringfort/1/nil",
             Self::Body => b"ringfort/1/body",
+            Self::Symmetric => b"ringfort/1/symmetric",
             Self::Present => b"ringfort/1/present",
         }
     }

@@ -200,7 +200,8 @@ impl Registry {
         let validator = (0..).zip(&entries).find(|(_, entry)| entry.key == *identity);
         let endpoints: u32 = take(rest)?;
         let mut each = (0..endpoints).map_while(|at| Some((at, take::<EndpointEntry>(rest)?)));
-        let endpoint = || each.find(|(_, entry)| entry.key == *identity).map(|(at, _)| Device::Endpoint(at as u8));
+        let endpoint =
+            || each.find(|(_, entry)| entry.identity.key() == Some(identity)).map(|(at, _)| Device::Endpoint(at as u8));
         validator.map(|(at, _)| Device::Validator(at)).or_else(endpoint)
     }
 
@@ -258,7 +259,7 @@ mod tests {
 
     use super::*;
     use crate::codec;
-    use crate::genesis::SignedGenesis;
+    use crate::genesis::{Identity, SignedGenesis};
     use crate::sign::SigningKey;
     use crate::validator::tests::car;
 
@@ -269,7 +270,11 @@ mod tests {
             let at = genesis.endpoints.len() as u32;
             let key = PublicKey(core::array::from_fn(|byte| if byte < 4 { at.to_le_bytes()[byte] } else { 0xee }));
             let name = Name::try_from(std::format!("endpoint-{at}").as_str()).expect("short");
-            let _ = genesis.endpoints.push(EndpointEntry { name, key, identifier: 0x9000_0000 + at });
+            let _ = genesis.endpoints.push(EndpointEntry {
+                name,
+                identity: Identity::A(key),
+                identifier: 0x9000_0000 + at,
+            });
         }
         genesis
     }
@@ -305,7 +310,7 @@ mod tests {
                 assert_eq!(Registry::find(&bytes, &entry.key), Some(Device::Validator(at)));
             }
             for (at, entry) in (0..).zip(&genesis.endpoints) {
-                assert_eq!(Registry::find(&bytes, &entry.key), Some(Device::Endpoint(at)));
+                assert_eq!(Registry::find(&bytes, entry.identity.key().expect("class A")), Some(Device::Endpoint(at)));
             }
             assert_eq!(Registry::find(&bytes, &PublicKey([0xab; 32])), None);
         }
@@ -314,12 +319,13 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "Ed25519: minutes")]
     fn the_registry_refuses_what_the_genesis_does() {
-        let changes: [fn(&mut Genesis); 8] = [
+        let changes: [fn(&mut Genesis); 9] = [
             |genesis| genesis.version += 1,
             |genesis| genesis.validators[0].role = Role::Other,
             |genesis| genesis.policy.phase_us = 0,
             |genesis| genesis.endpoints[150].name = genesis.endpoints[20].name.clone(),
-            |genesis| genesis.endpoints[199].key = genesis.validators[3].key,
+            |genesis| genesis.endpoints[199].identity = Identity::A(genesis.validators[3].key),
+            |genesis| (0..2).for_each(|at| genesis.endpoints[at].identity = Identity::S(Hash([7; 32]))),
             |genesis| genesis.endpoints[7].identifier = genesis.endpoints[6].identifier,
             |genesis| genesis.endpoints[7].identifier = genesis.validators[2].identifiers.bulk,
             |genesis| genesis.validators[5].identifiers.vote = 0x7ff,

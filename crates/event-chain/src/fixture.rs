@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use device_chain::block::Seal;
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, SignedGenesis, ValidatorEntry,
-    WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Policy, Role, SignedGenesis,
+    ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::grant::Grant;
 use device_chain::mac::Suite;
@@ -99,7 +99,7 @@ impl Car {
             validators: entries.collect(),
             endpoints: heapless::Vec::from_iter([EndpointEntry {
                 name: "door".try_into().expect("short"),
-                key: SigningKey::from_seed([seed + 100; 32]).public(),
+                identity: Identity::A(SigningKey::from_seed([seed + 100; 32]).public()),
                 identifier: 0x500,
             }]),
             authorities: heapless::Vec::from_iter([

@@ -58,7 +58,9 @@ impl SimEndpoint {
     /// The genesis has no such endpoint.
     pub(crate) fn boot(&mut self, genesis: &Genesis) {
         self.boots += 1;
-        self.running = Some(Endpoint::new(genesis, self.index, self.keys.clone(), self.boots, &self.firmware).expect("in genesis"));
+        self.running = Some(
+            Endpoint::new(genesis, self.index, self.keys.clone(), self.boots, &self.firmware).expect("in genesis"),
+        );
     }
 
     /// When it has something to do next, ns.

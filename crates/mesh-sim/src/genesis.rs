@@ -1,7 +1,8 @@
 //! The genesis of a simulated car: keys from seeds, identifiers by the default plan.
 
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, ValidatorEntry, WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Policy, Role, ValidatorEntry,
+    WIRE_VERSION,
 };
 use device_chain::mac::Suite;
 use device_chain::sign::SigningKey;
@@ -140,7 +141,7 @@ impl Plan {
         });
         let endpoints = (0..self.endpoints).map(|at| EndpointEntry {
             name: name(format!("sensor-{at}")),
-            key: self.endpoint_key(at).public(),
+            identity: Identity::A(self.endpoint_key(at).public()),
             identifier: 0x5C0 + u32::from(at),
         });
         let authorities = [AuthorityEntry { authority: Authority::Fleet, key: self.fleet_key().public() }];

@@ -39,7 +39,9 @@ impl Cost {
 
     fn print(&self, name: &str) {
         let Self { ignition_us, rest_us, last_us } = self;
-        println!("{name:<22} HELLO, CONFIRM {ignition_us:>6} us, other frames {rest_us:>6} us, the last one {last_us:>6} us");
+        println!(
+            "{name:<22} HELLO, CONFIRM {ignition_us:>6} us, other frames {rest_us:>6} us, the last one {last_us:>6} us"
+        );
     }
 }
 
@@ -61,9 +63,8 @@ fn ignite(wakes: Wakes) -> Cost {
             _ => None,
         });
         let is_ignition = |kind| matches!(kind, Kind::Hello | Kind::Confirm);
-        let frames = frames.filter(|frame| {
-            Header::parse(frame.data()).is_some_and(|header| is_ignition(header.kind)) == of_ignition
-        });
+        let frames = frames
+            .filter(|frame| Header::parse(frame.data()).is_some_and(|header| is_ignition(header.kind)) == of_ignition);
         frames.map(|frame| Length::of(&frame).ns(&car.timing())).sum::<u64>() / 1000
     };
     Cost { ignition_us: bus_us(true), rest_us: bus_us(false), last_us: car.now_us() - last }

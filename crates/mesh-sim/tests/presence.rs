@@ -21,7 +21,9 @@ const N: u8 = 7;
 fn dark(endpoints: u8, seed: u64) -> Car {
     let plan = Plan { endpoints, ..Plan::default() };
     let mut car = Car::seeded(plan, BitTiming::FD_500K_2M, seed);
-    (0..endpoints).for_each(|_| drop(car.add_endpoint()));
+    for at in 0..endpoints {
+        assert_eq!(car.add_endpoint(), at);
+    }
     car
 }
 
@@ -43,7 +45,9 @@ fn all_see_all(car: &Car) -> bool {
 /// The frames about presence, and how long they held the wire, microseconds.
 fn cost(car: &Car) -> (usize, u64) {
     let about = car.events.iter().filter_map(|event| match event.what {
-        What::Frame { frame, .. } if Header::parse(frame.data()).is_some_and(|header| header.is_presence()) => Some(frame),
+        What::Frame { frame, .. } if Header::parse(frame.data()).is_some_and(|header| header.is_presence()) => {
+            Some(frame)
+        }
         _ => None,
     });
     let ns: Vec<_> = about.map(|frame| Length::of(&frame).ns(&car.timing())).collect();
@@ -130,7 +134,9 @@ fn a_recording_or_a_guess_stands_in_for_nobody() {
         }
         let mut guess = recorded[0].data().to_vec();
         guess[16..58].iter_mut().for_each(|byte| *byte = byte.wrapping_add(round + 1));
-        car.inject(Frame::fd(id_from_raw(car.genesis.endpoints[0].identifier).expect("of a genesis"), &guess).expect("whole"));
+        car.inject(
+            Frame::fd(id_from_raw(car.genesis.endpoints[0].identifier).expect("of a genesis"), &guess).expect("whole"),
+        );
     }
     car.run_for(50_000);
     assert!((0..N).all(|at| missing(&car, at) == [0]));

@@ -1,4 +1,4 @@
-use device_chain::genesis::{EndpointEntry, Identifiers, Name, Policy, Role, ValidatorEntry, WIRE_VERSION};
+use device_chain::genesis::{EndpointEntry, Identifiers, Identity, Name, Policy, Role, ValidatorEntry, WIRE_VERSION};
 use device_chain::keys::SoftKeys;
 use device_chain::mac::{Key, Suite};
 use device_chain::tx::Transaction;
@@ -31,7 +31,9 @@ fn genesis() -> Genesis {
         suite: Suite::Blake2s,
         vehicle: name(4),
         validators: validators.collect(),
-        endpoints: [EndpointEntry { name: name(4), key: PublicKey([N; 32]), identifier: 0x5C0 }].into_iter().collect(),
+        endpoints: [EndpointEntry { name: name(4), identity: Identity::A(PublicKey([N; 32])), identifier: 0x5C0 }]
+            .into_iter()
+            .collect(),
         authorities: Vec::new(),
         policy: Policy { phase_us: 1000, heartbeat_us: HEARTBEAT_US as u32 },
     }

@@ -79,7 +79,8 @@ fn open(paths: &NodePaths, genesis: &Genesis) -> Result<(Endpoint<SoftKeys>, Raw
     let mut counter = FileCounter::open(&paths.counter).context("the boot counter: provision this device again")?;
     let boot = u32::try_from(counter.value() + 1).context("the boot counter has reached its end")?;
     counter.raise(boot.into())?;
-    let endpoint = Endpoint::new(genesis, index, device.keys, boot, &FIRMWARE).map_err(|_| anyhow!("not in the genesis"))?;
+    let endpoint =
+        Endpoint::new(genesis, index, device.keys, boot, &FIRMWARE).map_err(|_| anyhow!("not in the genesis"))?;
     let entry = &genesis.endpoints[usize::from(index)];
     info!(name = entry.name.as_str(), mesh = ?genesis.mesh().0, boot, "started");
     Ok((endpoint, entry.identifier))

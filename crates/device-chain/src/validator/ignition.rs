@@ -22,8 +22,11 @@ impl<K: KeyStore> Validator<K> {
         let due = |at: Option<Micros>, now: Micros| at.is_some_and(|at| at <= now);
         if due(self.answer_due, self.now) {
             let free = self.free_at(self.hello_sent.max(self.confirm_sent));
-            self.answer_due = self.has_candidate().then_some(free).filter(|free| *free > self.now);
-            if self.answer_due.is_none() && self.has_candidate() {
+            if !self.has_candidate() {
+                self.answer_due = None; // they had heard this node's HELLO
+            } else if free > self.now {
+                self.answer_due = Some(free);
+            } else {
                 self.say_hello();
             }
         }

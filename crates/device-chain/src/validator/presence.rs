@@ -85,7 +85,8 @@ impl<K: KeyStore> Validator<K> {
     #[must_use]
     pub fn presence(&self, endpoint: u8) -> Presence {
         let of = |each: &Each| {
-            each.get(usize::from(endpoint) / CALLED).is_some_and(|bits| bits >> (usize::from(endpoint) % CALLED) & 1 == 1)
+            each.get(usize::from(endpoint) / CALLED)
+                .is_some_and(|bits| bits >> (usize::from(endpoint) % CALLED) & 1 == 1)
         };
         match (of(&self.roll.present), of(&self.roll.other_firmware)) {
             (false, _) => Presence::Missing,
@@ -157,7 +158,9 @@ impl<K: KeyStore> Validator<K> {
         let expected = self.expected_firmware(endpoint);
         let other = is_other(&expected, parts.header.height, parts.header.firmware());
         let (window, bit) = (usize::from(endpoint) / CALLED, 1 << (usize::from(endpoint) % CALLED));
-        if let (Some(present), Some(others)) = (self.roll.present.get_mut(window), self.roll.other_firmware.get_mut(window)) {
+        if let (Some(present), Some(others)) =
+            (self.roll.present.get_mut(window), self.roll.other_firmware.get_mut(window))
+        {
             *present |= bit;
             *others = *others & !bit | if other { bit } else { 0 };
         }

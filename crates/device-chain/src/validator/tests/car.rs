@@ -6,7 +6,7 @@ use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::genesis::Genesis;
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Identifiers, Name, Policy, Role, ValidatorEntry, WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Identifiers, Identity, Name, Policy, Role, ValidatorEntry, WIRE_VERSION,
 };
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, SoftKeys};
@@ -60,7 +60,11 @@ pub fn genesis(n: usize, vehicle: &str) -> Genesis {
         let entry = ValidatorEntry { name: name(&std::format!("ecu{at}")), role, key: *key, identifiers };
         assert!(genesis.validators.push(entry).is_ok());
     }
-    let door = EndpointEntry { name: name("door"), key: SigningKey::from_seed(seed(2, 0)).public(), identifier: 0x50 };
+    let door = EndpointEntry {
+        name: name("door"),
+        identity: Identity::A(SigningKey::from_seed(seed(2, 0)).public()),
+        identifier: 0x50,
+    };
     assert!(genesis.endpoints.push(door).is_ok());
     let fleet = AuthorityEntry { authority: Authority::Fleet, key: fleet().public() };
     assert!(genesis.authorities.push(fleet).is_ok());

@@ -16,7 +16,9 @@ fn present(net: &Net, nonce_of: impl Fn(u8) -> Option<u64>, key: impl Fn(u8) -> 
     for validator in net.ids() {
         let input = |nonce| wire::tag_input(&header.to_bytes(), &present_subject(nonce));
         let tag = nonce_of(validator).map(|nonce| key(validator).for_tags(Suite::Cmac).tag(&input(nonce)));
-        bytes.extend(&tag.unwrap_or_default()[..wire::present_tag_len(net.genesis.validators.len(), net.genesis.tag_len())]);
+        bytes.extend(
+            &tag.unwrap_or_default()[..wire::present_tag_len(net.genesis.validators.len(), net.genesis.tag_len())],
+        );
     }
     Packet { source: Source { device: Device::Endpoint(0), class: Class::Record }, header, bytes }
 }
@@ -25,7 +27,8 @@ fn present(net: &Net, nonce_of: impl Fn(u8) -> Option<u64>, key: impl Fn(u8) -> 
 fn called(net: &Net) -> impl Fn(u8) -> Option<u64> + use<> {
     let mut nonces = [None; 8];
     for packet in net.log.iter().filter(|packet| packet.header.kind == Kind::Ack && packet.header.is_presence()) {
-        let parts = wire::Parts::split(&packet.bytes, net.genesis.validators.len(), net.genesis.tag_len()).expect("a call");
+        let parts =
+            wire::Parts::split(&packet.bytes, net.genesis.validators.len(), net.genesis.tag_len()).expect("a call");
         nonces[usize::from(packet.header.sender)] = crate::validator::called(&parts, 0);
         assert_eq!(crate::validator::called(&parts, 1), None, "there is no second endpoint");
     }
