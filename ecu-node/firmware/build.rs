@@ -6,8 +6,8 @@ use std::{env, fs};
 
 use device_chain::codec;
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, Thresholds,
-    ValidatorEntry, WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis,
+    Thresholds, ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_VALIDATORS};
 use device_chain::mac::Suite;
@@ -59,8 +59,12 @@ fn write_genesis(out: &Path) {
     let endpoint = |at: usize| {
         let mut public = [0xe0; 32]; // no key pair: nothing is agreed with it here
         public[0] = at as u8;
-        let (name, key, identifier) = (name("endpoint", at), PublicKey(public), 0x9000_0000 + at as u32);
-        EndpointEntry { name, key, firmware: Hash([0x77; 32]), identifier }
+        EndpointEntry {
+            name: name("endpoint", at),
+            identity: Identity::A(PublicKey(public)),
+            firmware: Hash([0x77; 32]),
+            identifier: 0x9000_0000 + at as u32,
+        }
     };
     let authority = |at: usize| {
         let authority = if at == 0 { Authority::Fleet } else { Authority::Archive };

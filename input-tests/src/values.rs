@@ -3,7 +3,7 @@
 use device_chain::agreement::VoteKind;
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, Thresholds,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis, Thresholds,
     ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::grant::{Action, Grant, GrantUse, SignedGrant};
@@ -66,10 +66,11 @@ fn device(dice: &mut Dice<'_>) -> Device {
 /// An order.
 pub fn order(dice: &mut Dice<'_>) -> Order {
     let (device, key, firmware) = (device(dice), PublicKey(hash(dice).0), hash(dice));
+    let identity = if dice.flag() { Identity::A(key) } else { Identity::S(Hash(key.0)) };
     let role = [Authority::Fleet, Authority::Archive, Authority::Maker, Authority::Workshop, Authority::Owner];
     let change = match dice.below(9) {
-        0 => Change::Provision { device, key, firmware, identifier: dice.int() },
-        1 => Change::Replace { device, key, firmware },
+        0 => Change::Provision { device, identity, firmware, identifier: dice.int() },
+        1 => Change::Replace { device, identity, firmware },
         2 => Change::Update { device, firmware },
         3 => Change::Rotate { device, key },
         4 => Change::Revoke { device },
@@ -187,7 +188,7 @@ pub fn genesis(n: usize, endpoints: usize, suite: Suite, key: impl Fn(usize) -> 
     });
     let endpoint = |at| EndpointEntry {
         name: name(&format!("door{at}")),
-        key: key(n + at),
+        identity: Identity::A(key(n + at)),
         firmware: Hash::NIL,
         identifier: 0x8000_05C0 + at as u32,
     };
@@ -229,6 +230,7 @@ pub fn signed_genesis(dice: &mut Dice<'_>) -> SignedGenesis {
         9 => genesis.validators.truncate(at),
         10 => genesis.made_ms = dice.byte().into(),
         11 => genesis.endpoints.iter_mut().for_each(|endpoint| endpoint.identifier = dice.int()),
+        12 => genesis.endpoints.iter_mut().for_each(|of| of.identity = Identity::S(Hash(dice.bytes()))),
         _ => {}
     }
     SignedGenesis { genesis, signature: signature(dice) }

@@ -115,10 +115,12 @@ fn describe_decision(tx: &Transaction) -> Value {
 fn describe_order(order: &Order) -> Value {
     let key = |key: &PublicKey| hex::encode(&key.0);
     let change = match &order.change {
-        Change::Provision { key: new, firmware, identifier, .. } => {
-            json!({ "key": key(new), "firmware": firmware.to_string(), "identifier": format!("{identifier:x}") })
+        Change::Provision { identity, firmware, identifier, .. } => {
+            json!({ "identity": hex::encode(identity.bytes()), "firmware": firmware.to_string(), "identifier": format!("{identifier:x}") })
         }
-        Change::Replace { key: new, firmware, .. } => json!({ "key": key(new), "firmware": firmware.to_string() }),
+        Change::Replace { identity, firmware, .. } => {
+            json!({ "identity": hex::encode(identity.bytes()), "firmware": firmware.to_string() })
+        }
         Change::Update { firmware, .. } => json!({ "firmware": firmware.to_string() }),
         Change::Rotate { key: new, .. } => json!({ "key": key(new) }),
         Change::Authority { at, role, key: new } => {

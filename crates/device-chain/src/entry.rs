@@ -5,7 +5,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{take, take_list};
-use crate::genesis::{Authority, AuthorityEntry, RawIdentifier};
+use crate::genesis::{Authority, AuthorityEntry, Identity, RawIdentifier};
 use crate::hash::merkle_of;
 use crate::keys::Device;
 use crate::limits::{
@@ -32,8 +32,8 @@ pub enum Standing {
 /// What the chain says of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its identity.
-    pub key: PublicKey,
+    /// What it is known by.
+    pub identity: Identity,
     /// Digest of the firmware that it runs when nothing is wrong; all zeros: of no firmware that anybody has named.
     pub firmware: Hash,
     /// Changes so far.
@@ -43,10 +43,19 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Of a place where nobody ever was.
+    pub(crate) const NONE: Self = Self::new(Identity::A(PublicKey::NONE), Hash::NIL);
+
     /// As the genesis has it.
     #[must_use]
-    pub const fn new(key: PublicKey, firmware: Hash) -> Self {
-        Self { key, firmware, generation: 0, standing: Standing::Trusted }
+    pub const fn new(identity: Identity, firmware: Hash) -> Self {
+        Self { identity, firmware, generation: 0, standing: Standing::Trusted }
+    }
+
+    /// Its Ed25519 key, if it has one (DC-72).
+    #[must_use]
+    pub const fn key(&self) -> Option<&PublicKey> {
+        self.identity.key()
     }
 
     /// Whether it belongs to the car.

@@ -91,13 +91,43 @@ pub struct ValidatorEntry {
     pub identifiers: Identifiers,
 }
 
+/// What an endpoint is known by, of its class (DC-72).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// Its Ed25519 key: it agrees on its pairwise keys itself.
+    A(PublicKey),
+    /// The smallest chips: it has no more than the pairwise keys that it was given, and this is the
+    /// [commitment](crate::keys::commitment) to them.
+    S(Hash),
+}
+
+impl Identity {
+    /// Its Ed25519 key, of class A.
+    #[must_use]
+    pub const fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::A(key) => Some(key),
+            Self::S(_) => None,
+        }
+    }
+
+    /// Its 32 bytes, of either class.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 32] {
+        match self {
+            Self::A(key) => &key.0,
+            Self::S(commitment) => &commitment.0,
+        }
+    }
+}
+
 /// A device without a vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointEntry {
     /// Name, unique in the car.
     pub name: Name,
-    /// Ed25519 identity.
-    pub key: PublicKey,
+    /// What it is known by.
+    pub identity: Identity,
     /// Digest of its firmware ([`crate::entry::Entry::firmware`]).
     pub firmware: Hash,
     /// The identifier of its records.
@@ -330,11 +360,11 @@ pub(crate) fn check_devices<E: Borrow<EndpointEntry>, I: Iterator<Item = E>>(
     endpoints: impl Fn() -> I,
 ) -> Result<(), GenesisError> {
     for (at, entry) in validators.iter().enumerate() {
-        check_first(&validators[..at], endpoints().take(0), &entry.name, &entry.key, &entry.identifiers.all())?;
+        check_first(&validators[..at], endpoints().take(0), &entry.name, &entry.key.0, &entry.identifiers.all())?;
     }
     for (at, entry) in endpoints().enumerate() {
-        let EndpointEntry { name, key, identifier, .. } = entry.borrow();
-        check_first(validators, endpoints().take(at), name, key, &[*identifier])?;
+        let EndpointEntry { name, identity, identifier, .. } = entry.borrow();
+        check_first(validators, endpoints().take(at), name, identity.bytes(), &[*identifier])?;
     }
     let others = validators.iter().flat_map(|v| [v.identifiers.propose, v.identifiers.control, v.identifiers.bulk]);
     let most_urgent = others.chain(endpoints().map(|e| e.borrow().identifier)).map(arbitration).min();
@@ -349,7 +379,7 @@ fn check_first<E: Borrow<EndpointEntry>>(
     validators: &[ValidatorEntry],
     endpoints: impl Iterator<Item = E>,
     name: &Name,
-    key: &PublicKey,
+    key: &[u8; 32],
     identifiers: &[RawIdentifier],
 ) -> Result<(), GenesisError> {
     let twice = |what| Err(GenesisError::Duplicate(what, name.clone()));
@@ -357,17 +387,17 @@ fn check_first<E: Borrow<EndpointEntry>>(
     if again {
         return twice("identifier");
     }
-    let differs = |other: (&Name, &PublicKey, &[RawIdentifier])| match other {
+    let differs = |other: (&Name, &[u8; 32], &[RawIdentifier])| match other {
         (known, ..) if known == name => twice("name"),
         (_, known, _) if known == key => twice("key"),
         (.., known) if identifiers.iter().any(|id| known.contains(id)) => twice("identifier"),
         _ => Ok(()),
     };
-    validators.iter().try_for_each(|v| differs((&v.name, &v.key, &v.identifiers.all())))?;
+    validators.iter().try_for_each(|v| differs((&v.name, &v.key.0, &v.identifiers.all())))?;
     let mut endpoints = endpoints;
     endpoints.try_for_each(|e| {
-        let EndpointEntry { name, key, identifier, .. } = e.borrow();
-        differs((name, key, &[*identifier]))
+        let EndpointEntry { name, identity, identifier, .. } = e.borrow();
+        differs((name, identity.bytes(), &[*identifier]))
     })
 }
 

@@ -10,8 +10,8 @@ use crate::agreement::VoteKind;
 use crate::block::{BlockHeader, Finality};
 use crate::codec;
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, Thresholds,
-    ValidatorEntry,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis,
+    Thresholds, ValidatorEntry,
 };
 use crate::grant::{Action, Grant, GrantUse, SignedGrant};
 use crate::hash::{Domain, hash};
@@ -52,7 +52,7 @@ fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
     });
     let endpoints = (0..endpoints).map(|at| EndpointEntry {
         name: name(&std::format!("door{at}")),
-        key: public(2, at),
+        identity: Identity::A(public(2, at)),
         firmware: Hash::NIL,
         identifier: 0x100 + at,
     });

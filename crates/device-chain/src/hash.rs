@@ -34,6 +34,10 @@ pub enum Domain {
     Order,
     /// A firmware image.
     Firmware,
+    /// What is committed to of an endpoint that has symmetric keys only.
+    Symmetric,
+    /// That an endpoint is present: the subject of its tags, and its word of its firmware.
+    Present,
 }
 
 impl Domain {
@@ -52,6 +56,8 @@ impl Domain {
             Self::Body => b"ringfort/1/body",
             Self::Order => b"ringfort/1/order",
             Self::Firmware => b"ringfort/1/firmware",
+            Self::Symmetric => b"ringfort/1/symmetric",
+            Self::Present => b"ringfort/1/present",
         }
     }
 }

@@ -3,10 +3,12 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::hash::{Domain, Hasher, hash};
 use crate::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use crate::mac::{Key, MacKey, Suite, Tag, TagInput};
 use crate::slot::Slot;
-use crate::types::ValidatorIndex;
+use crate::types::{Hash, ValidatorIndex};
+use crate::wire::{HEADER, tag_input};
 
 /// A device by its place in the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,6 +43,18 @@ pub trait KeyStore {
     fn promote(&mut self, peer: ValidatorIndex);
     /// Wipes all keys with a device: it belongs to the car no more, or is another one.
     fn forget(&mut self, device: Device);
+}
+
+/// What an endpoint of class S is known by (DC-72): the hash of what its keys with the validators, in their order, make of 48 bytes that
+/// no message has, for its version would be 0. `None` without one of the keys.
+#[must_use]
+pub fn commitment(keys: &impl KeyStore, validators: usize) -> Option<Hash> {
+    let input = tag_input(&[0; HEADER], &hash(Domain::Symmetric, &[]));
+    let mut commitment = Hasher::new(Domain::Symmetric);
+    for validator in 0..validators as ValidatorIndex {
+        commitment.part(&keys.tag(KeyHandle::Pair(Device::Validator(validator)), &input)?);
+    }
+    Some(commitment.finish())
 }
 
 /// Where the pairwise keys with endpoints are: many, and seldom used.
@@ -199,5 +213,28 @@ impl<E: EndpointKeys> KeyStore for SoftKeys<E> {
                 self.forgotten.get_mut(usize::from(at / 8)).into_iter().for_each(|bits| *bits |= 1 << (at % 8));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden: keys of bytes 1 to 4. Changed only on purpose: it is in every genesis with an endpoint of class S.
+    #[test]
+    fn a_commitment_is_to_each_key_in_its_place() {
+        let of = |keys: [u8; 4]| {
+            let mut store = SoftKeys::new(Suite::Blake2s);
+            for (validator, key) in (0..).zip(keys) {
+                assert!(store.load(Device::Validator(validator), Key::new([key; 32])));
+            }
+            commitment(&store, 4)
+        };
+        let golden = of([1, 2, 3, 4]).expect("all keys");
+        assert_eq!(std::format!("{golden}"), "aa0fcb7db15fa2d50b6b6abc40ca5d437bfd3d3f5b1c88e779992338bb2e2d40");
+        for other in [[2, 1, 3, 4], [1, 2, 3, 5], [1, 2, 3, 3]] {
+            assert_ne!(of(other), Some(golden), "{other:?}");
+        }
+        assert_eq!(commitment(&SoftKeys::new(Suite::Blake2s), 4), None, "without keys");
     }
 }

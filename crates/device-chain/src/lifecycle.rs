@@ -1,7 +1,7 @@
 //! What orders and devices change of the registry: when they may, and what is then so (DC-46, DC-47).
 
 use crate::entry::{Entry, Generation, Holder, Standing, Update};
-use crate::genesis::{Authority, AuthorityEntry, arbitration, is_identifier};
+use crate::genesis::{Authority, AuthorityEntry, Identity, arbitration, is_identifier};
 use crate::keys::Device;
 use crate::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS};
 use crate::order::{Change, Order, OrderRefusal};
@@ -27,9 +27,9 @@ impl Registry {
         ensure(order.generation == known && known < Generation::MAX, No::Superseded)?;
         let active = entry.filter(|entry| entry.is_active());
         match &order.change {
-            Change::Provision { device, key, identifier, .. } => {
+            Change::Provision { device, identity, identifier, .. } => {
                 ensure(active.is_none(), No::Place)?;
-                self.check_newcomer(key)?;
+                self.check_newcomer(*device, identity)?;
                 match device {
                     Device::Validator(_) => {
                         ensure(entry.is_some(), No::Place).and(ensure(*identifier == 0, No::Identifier))
@@ -41,8 +41,14 @@ impl Registry {
                     }
                 }
             }
-            Change::Replace { key, .. } => ensure(active.is_some(), No::Place).and(self.check_newcomer(key)),
-            Change::Rotate { key, .. } => ensure(active.is_some(), No::Place).and(self.check_newcomer(key)),
+            Change::Replace { device, identity, .. } => {
+                ensure(active.is_some(), No::Place).and(self.check_newcomer(*device, identity))
+            }
+            Change::Rotate { device, key } => {
+                ensure(active.is_some(), No::Place)?;
+                ensure(active.is_some_and(|entry| entry.key().is_some()), No::Key)?;
+                self.check_newcomer(*device, &Identity::A(*key))
+            }
             Change::Revoke { .. } => ensure(active.is_some(), No::Place),
             Change::Update { device, firmware } => {
                 let entry = active.ok_or(No::Place)?;
@@ -76,11 +82,13 @@ impl Registry {
         }
     }
 
-    /// A device's key is in no other place, and was not retired: who was expelled does not come back.
-    fn check_newcomer(&self, key: &PublicKey) -> Result<(), OrderRefusal> {
-        let retired = key.0.first_chunk().is_some_and(|name| self.entries.retired.contains(name));
-        let used = self.entries.validators.iter().chain(&self.entries.endpoints).any(|entry| entry.key == *key);
-        if retired || used || *key == PublicKey::NONE { Err(OrderRefusal::Key) } else { Ok(()) }
+    /// What a device is known by is in no other place, and was not retired: who was expelled does not come back.
+    fn check_newcomer(&self, device: Device, identity: &Identity) -> Result<(), OrderRefusal> {
+        let retired = identity.bytes().first_chunk().is_some_and(|name| self.entries.retired.contains(name));
+        let mut known = self.entries.validators.iter().chain(&self.entries.endpoints);
+        let used = known.any(|entry| entry.identity.bytes() == identity.bytes());
+        let fits = matches!((device, identity), (_, Identity::A(_)) | (Device::Endpoint(_), Identity::S(_)));
+        if retired || used || !fits || *identity.bytes() == [0; 32] { Err(OrderRefusal::Key) } else { Ok(()) }
     }
 
     /// An authority's key has one role.
@@ -101,20 +109,20 @@ impl Registry {
     /// Makes it so. [Checked](Self::check_order) before.
     pub(crate) fn apply_order(&mut self, order: &Order) {
         match order.change {
-            Change::Provision { device, key, firmware, identifier } => {
+            Change::Provision { device, identity, firmware, identifier } => {
                 if let Device::Endpoint(at) = device {
                     self.plan.enter_endpoint(at, identifier);
                     if usize::from(at) == self.entries.endpoints.len() {
-                        let _ = self.entries.endpoints.push(Entry::new(PublicKey::NONE, Hash::NIL));
+                        let _ = self.entries.endpoints.push(Entry::NONE);
                     }
                 }
-                self.put(device, key, firmware);
+                self.put(device, identity, firmware);
             }
-            Change::Replace { device, key, firmware } => self.put(device, key, firmware),
+            Change::Replace { device, identity, firmware } => self.put(device, identity, firmware),
             Change::Rotate { device, key } => {
                 let firmware = self.entry(device).map_or(Hash::NIL, |entry| entry.firmware);
                 let standing = self.entry(device).map(|entry| entry.standing).unwrap_or_default();
-                self.put(device, key, firmware);
+                self.put(device, Identity::A(key), firmware);
                 self.change(device, |entry| entry.standing = standing);
             }
             Change::Update { device, firmware } => {
@@ -195,18 +203,18 @@ impl Registry {
     }
 
     /// Another device, or another key, at a place.
-    fn put(&mut self, device: Device, key: PublicKey, firmware: Hash) {
+    fn put(&mut self, device: Device, identity: Identity, firmware: Hash) {
         self.retire(device);
         self.change(device, |entry| {
             let generation = entry.generation.saturating_add(1);
-            *entry = Entry { generation, ..Entry::new(key, firmware) };
+            *entry = Entry { generation, ..Entry::new(identity, firmware) };
         });
     }
 
     /// The key of a place may not come back, and no update for it.
     fn retire(&mut self, device: Device) {
         self.entries.updates.retain(|update| update.device != device);
-        let name = self.entry(device).and_then(|entry| entry.key.0.first_chunk::<8>().copied());
+        let name = self.entry(device).and_then(|entry| entry.identity.bytes().first_chunk::<8>().copied());
         if let Some(name) = name.filter(|name| *name != [0; 8] && !self.entries.retired.contains(name)) {
             if self.entries.retired.is_full() {
                 self.entries.retired.remove(0);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Generation;
-use crate::genesis::{Authority, RawIdentifier};
+use crate::genesis::{Authority, Identity, RawIdentifier};
 use crate::hash::{Domain, hash_of};
 use crate::keys::Device;
 use crate::registry::{Devices, Registry};
@@ -17,8 +17,8 @@ pub enum Change {
     Provision {
         /// Its place.
         device: Device,
-        /// Its identity.
-        key: PublicKey,
+        /// What it is known by; a validator has an Ed25519 key.
+        identity: Identity,
         /// What it runs.
         firmware: Hash,
         /// The identifier of an endpoint's records. A validator has those of its place: there this is zero.
@@ -28,8 +28,8 @@ pub enum Change {
     Replace {
         /// The place.
         device: Device,
-        /// The identity of the new device.
-        key: PublicKey,
+        /// What the new device is known by.
+        identity: Identity,
         /// What it runs.
         firmware: Hash,
     },
@@ -90,11 +90,13 @@ impl Change {
     #[must_use]
     pub fn newcomer(&self) -> Option<PublicKey> {
         let key = match self {
-            Self::Provision { key, .. }
-            | Self::Replace { key, .. }
+            Self::Provision { identity: Identity::A(key), .. }
+            | Self::Replace { identity: Identity::A(key), .. }
             | Self::Rotate { key, .. }
             | Self::Authority { key, .. }
             | Self::Transfer { owner: key } => *key,
+            // the smallest chips sign nothing (DC-72)
+            Self::Provision { .. } | Self::Replace { .. } => return None,
             Self::Update { .. } | Self::Revoke { .. } | Self::Reset | Self::EndOfLife => return None,
         };
         (key != PublicKey::NONE).then_some(key)
@@ -201,7 +203,7 @@ impl Endorsement {
         match self.signer {
             Signer::Authority(at) => registry.authority(at).map(|authority| authority.key),
             Signer::Newcomer => self.order.change.newcomer(),
-            Signer::Device => Some(registry.entry(self.order.change.device()?)?.key),
+            Signer::Device => registry.entry(self.order.change.device()?)?.key().copied(),
         }
     }
 

@@ -6,8 +6,8 @@ use heapless::Vec;
 use crate::codec::{self, take, take_list};
 use crate::entry::{Entries, Entry, Holder, Leaf, Proof, Standing, Update, Vehicle, page_of, root_of};
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, GenesisError, Identifiers, Name, Policy, RawIdentifier, Role,
-    Thresholds, ValidatorEntry, check_authorities, check_devices, check_frame,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, GenesisError, Identifiers, Identity, Name, Policy,
+    RawIdentifier, Role, Thresholds, ValidatorEntry, check_authorities, check_devices, check_frame,
 };
 use crate::hash::{Domain, hash_of_encoding};
 use crate::keys::Device;
@@ -148,8 +148,10 @@ impl core::fmt::Debug for Registry {
 impl From<&Genesis> for Registry {
     fn from(genesis: &Genesis) -> Self {
         let mut entries = Entries::NONE;
-        entries.validators.extend(genesis.validators.iter().map(|entry| Entry::new(entry.key, entry.firmware)));
-        entries.endpoints.extend(genesis.endpoints.iter().map(|entry| Entry::new(entry.key, entry.firmware)));
+        let validators = genesis.validators.iter();
+        entries.validators.extend(validators.map(|entry| Entry::new(Identity::A(entry.key), entry.firmware)));
+        let endpoints = genesis.endpoints.iter();
+        entries.endpoints.extend(endpoints.map(|entry| Entry::new(entry.identity, entry.firmware)));
         entries.authorities.extend(genesis.authorities.iter().map(|entry| Holder { authority: *entry, generation: 0 }));
         Self {
             mesh: genesis.mesh(),
@@ -236,9 +238,9 @@ impl Registry {
             .and_then(|()| check_authorities(authorities.iter().map(|holder| &holder.authority)))
             .and_then(|()| check_devices(&entries, each));
         known.clear();
-        known.extend(entries.iter().map(|entry| Entry::new(entry.key, entry.firmware)));
+        known.extend(entries.iter().map(|entry| Entry::new(Identity::A(entry.key), entry.firmware)));
         listed.clear();
-        listed.extend(each().map(|entry| Entry::new(entry.key, entry.firmware)));
+        listed.extend(each().map(|entry| Entry::new(entry.identity, entry.firmware)));
         let identifiers = each().map(|endpoint| endpoint.identifier);
         self.plan.fill(entries.iter().map(|entry| entry.identifiers), identifiers);
         self.validators = entries.iter().map(|entry| (entry.role, entry.identifiers)).collect();
@@ -254,7 +256,8 @@ impl Registry {
         let validator = (0..).zip(&entries).find(|(_, entry)| entry.key == *identity);
         let endpoints: u32 = take(rest)?;
         let mut each = (0..endpoints).map_while(|at| Some((at, take::<EndpointEntry>(rest)?)));
-        let endpoint = || each.find(|(_, entry)| entry.key == *identity).map(|(at, _)| Device::Endpoint(at as u8));
+        let endpoint =
+            || each.find(|(_, entry)| entry.identity.key() == Some(identity)).map(|(at, _)| Device::Endpoint(at as u8));
         validator.map(|(at, _)| Device::Validator(at)).or_else(endpoint)
     }
 
@@ -344,7 +347,7 @@ impl Registry {
     /// The present key of a validator: that of its seals.
     #[must_use]
     pub fn validator_key(&self, validator: ValidatorIndex) -> Option<&PublicKey> {
-        self.entry(Device::Validator(validator)).map(|entry| &entry.key)
+        self.entry(Device::Validator(validator))?.key()
     }
 
     /// The root of the tree over all entries, to which the state commits (DC-48); all zeros: as the genesis says.
@@ -388,7 +391,7 @@ impl Registry {
             }
         } else {
             let endpoint = ((page - 1) * PAGE_ENTRIES + at) as u8;
-            let entry = self.entries.of_page(page).get(at).copied().unwrap_or(Entry::new(PublicKey::NONE, Hash::NIL));
+            let entry = self.entries.of_page(page).get(at).copied().unwrap_or(Entry::NONE);
             Leaf::Device(Device::Endpoint(endpoint), self.plan.of_endpoint(endpoint).into_iter().collect(), entry)
         }
     }
@@ -493,7 +496,7 @@ mod tests {
 
     use super::*;
     use crate::codec;
-    use crate::genesis::SignedGenesis;
+    use crate::genesis::{Identity, SignedGenesis};
     use crate::sign::SigningKey;
     use crate::validator::tests::car;
 
@@ -504,8 +507,12 @@ mod tests {
             let at = genesis.endpoints.len() as u32;
             let key = PublicKey(core::array::from_fn(|byte| if byte < 4 { at.to_le_bytes()[byte] } else { 0xee }));
             let name = Name::try_from(std::format!("endpoint-{at}").as_str()).expect("short");
-            let _ =
-                genesis.endpoints.push(EndpointEntry { name, key, firmware: Hash::NIL, identifier: 0x9000_0000 + at });
+            let _ = genesis.endpoints.push(EndpointEntry {
+                name,
+                identity: Identity::A(key),
+                firmware: Hash::NIL,
+                identifier: 0x9000_0000 + at,
+            });
         }
         genesis
     }
@@ -541,7 +548,7 @@ mod tests {
                 assert_eq!(Registry::find(&bytes, &entry.key), Some(Device::Validator(at)));
             }
             for (at, entry) in (0..).zip(&genesis.endpoints) {
-                assert_eq!(Registry::find(&bytes, &entry.key), Some(Device::Endpoint(at)));
+                assert_eq!(Registry::find(&bytes, entry.identity.key().expect("class A")), Some(Device::Endpoint(at)));
             }
             assert_eq!(Registry::find(&bytes, &PublicKey([0xab; 32])), None);
         }
@@ -550,13 +557,14 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "Ed25519: minutes")]
     fn the_registry_refuses_what_the_genesis_does() {
-        let changes: [fn(&mut Genesis); 9] = [
+        let changes: [fn(&mut Genesis); 10] = [
             |genesis| genesis.version += 1,
             |genesis| genesis.validators[0].role = Role::Other,
             |genesis| genesis.policy.phase_us = 0,
             |genesis| genesis.made_ms = 0,
             |genesis| genesis.endpoints[150].name = genesis.endpoints[20].name.clone(),
-            |genesis| genesis.endpoints[199].key = genesis.validators[3].key,
+            |genesis| genesis.endpoints[199].identity = Identity::A(genesis.validators[3].key),
+            |genesis| (0..2).for_each(|at| genesis.endpoints[at].identity = Identity::S(Hash([7; 32]))),
             |genesis| genesis.endpoints[7].identifier = genesis.endpoints[6].identifier,
             |genesis| genesis.endpoints[7].identifier = genesis.validators[2].identifiers.bulk,
             |genesis| genesis.validators[5].identifiers.vote = 0x7ff,

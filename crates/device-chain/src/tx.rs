@@ -124,6 +124,7 @@ pub fn nil_subject(parent: &Hash) -> Hash {
 mod tests {
     use super::*;
     use crate::block::Finality;
+    use crate::genesis::Identity;
     use crate::grant::Action;
     use crate::members::Members;
     use crate::order::Change;
@@ -160,7 +161,7 @@ mod tests {
             Transaction::Change(Order {
                 change: Change::Provision {
                     device: Device::Endpoint(255),
-                    key: PublicKey([255; 32]),
+                    identity: Identity::A(PublicKey([255; 32])),
                     firmware: Hash([255; 32]),
                     identifier: u32::MAX,
                 },

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use device_chain::block::Seal;
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, SignedGenesis, Thresholds,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Policy, Role, SignedGenesis, Thresholds,
     ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::grant::Grant;
@@ -104,7 +104,7 @@ impl Car {
             validators: entries.collect(),
             endpoints: heapless::Vec::from_iter([EndpointEntry {
                 name: "door".try_into().expect("short"),
-                key: SigningKey::from_seed([seed + 100; 32]).public(),
+                identity: Identity::A(SigningKey::from_seed([seed + 100; 32]).public()),
                 firmware: Hash::NIL,
                 identifier: 0x500,
             }]),

@@ -226,7 +226,12 @@ impl fmt::Display for Content<'_> {
             };
         };
         let Header { kind, sender, height, round, hint_proposer, hint, counter, .. } = header;
-        write!(f, "{} as={sender} ", kind_name(kind))?;
+        let name = match kind {
+            Kind::Record if header.is_presence() => "present",
+            Kind::Ack if header.is_presence() => "call",
+            kind => kind_name(kind),
+        };
+        write!(f, "{name} as={sender} ")?;
         match kind {
             Kind::Hello => write!(f, "boot={height} nonce={:x}", header.nonce()),
             Kind::Propose | Kind::Prevote | Kind::Ready | Kind::Precommit if hint_proposer != NIL_PROPOSER => {

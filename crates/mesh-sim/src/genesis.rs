@@ -1,7 +1,7 @@
 //! The genesis of a simulated car: keys from seeds, identifiers by the default plan.
 
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, Thresholds, ValidatorEntry,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Policy, Role, Thresholds, ValidatorEntry,
     WIRE_VERSION,
 };
 use device_chain::hash::{Domain, hash};
@@ -158,7 +158,7 @@ impl Plan {
         });
         let endpoints = (0..self.endpoints).map(|at| EndpointEntry {
             name: name(format!("sensor-{at}")),
-            key: self.endpoint_key(at).public(),
+            identity: Identity::A(self.endpoint_key(at).public()),
             firmware: Hash::NIL,
             identifier: 0x5C0 + u32::from(at),
         });

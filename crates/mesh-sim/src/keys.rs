@@ -41,7 +41,8 @@ impl Keyring {
                 own.push((Device::Validator(peer as u8), pair));
             }
             for (entry, endpoint) in genesis.endpoints.iter().zip(0..) {
-                own.push((Device::Endpoint(endpoint), key(at, &entry.key)));
+                let public = entry.identity.key().expect("a plan's are of class A");
+                own.push((Device::Endpoint(endpoint), key(at, public)));
             }
             pairs.push(own);
         }

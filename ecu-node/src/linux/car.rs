@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use can_bus::frame::EXTENDED_FLAG;
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, RawIdentifier, Role, Thresholds,
-    ValidatorEntry, WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, RawIdentifier, Role,
+    Thresholds, ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::hash::{Domain, hash};
 use device_chain::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_VALIDATORS};
@@ -135,6 +135,19 @@ pub struct EndpointConfig {
     pub identifier: Option<u32>,
     /// Digest of its firmware, or the file that holds it.
     pub firmware: Option<String>,
+    /// What it is known by.
+    #[serde(default)]
+    pub class: Class,
+}
+
+/// The class of an endpoint (DC-72).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Class {
+    /// It has an Ed25519 identity.
+    #[default]
+    A,
+    /// It has symmetric keys only.
+    S,
 }
 
 /// Keys outside the car: hexadecimal digits, or files that hold them.
@@ -263,8 +276,8 @@ impl Car {
         self.genesis(&stand_in, &[])?.check().map_err(|error| anyhow!("{error}"))
     }
 
-    /// The genesis of this car. `key_of` gives the public key of each device, validators first; `authorities` come after
-    /// those of the file.
+    /// The genesis of this car. `key_of` gives the public key of each device, validators first, and of an endpoint of
+    /// class S what is committed to; `authorities` come after those of the file.
     ///
     /// # Errors
     /// Which key of the file has a value that a genesis cannot hold.
@@ -275,10 +288,7 @@ impl Car {
     ) -> Result<Genesis> {
         let mut genesis = Genesis {
             version: WIRE_VERSION,
-            suite: match self.mesh.suite {
-                SuiteName::Cmac => Suite::Cmac,
-                SuiteName::Blake2s => Suite::Blake2s,
-            },
+            suite: self.mesh.suite.into(),
             vehicle: name(&self.vehicle)?,
             made_ms: status::unix_ms(),
             validators: heapless::Vec::new(),
@@ -304,8 +314,11 @@ impl Car {
             let identifier = raw("identifier", config.identifier.unwrap_or(RECORD + at as u32));
             let entry = EndpointEntry {
                 name: name(&config.name)?,
-                key: key_of(self.validators.len() + at),
                 firmware: firmware(config.firmware.as_deref())?,
+                identity: match (config.class, key_of(self.validators.len() + at)) {
+                    (Class::A, key) => Identity::A(key),
+                    (Class::S, PublicKey(commitment)) => Identity::S(Hash(commitment)),
+                },
                 identifier: identifier.with_context(|| format!("endpoint {}", config.name))?,
             };
             genesis.endpoints.push(entry).map_err(|_| anyhow!("too many endpoints"))?;
@@ -354,6 +367,15 @@ impl ValidatorConfig {
             control: raw("control", control)?,
             bulk: raw("bulk", bulk)?,
         })
+    }
+}
+
+impl From<SuiteName> for Suite {
+    fn from(name: SuiteName) -> Self {
+        match name {
+            SuiteName::Cmac => Self::Cmac,
+            SuiteName::Blake2s => Self::Blake2s,
+        }
     }
 }
 
@@ -434,6 +456,7 @@ mod tests {
             ("name = \"door-sensor\"", "name = \"door-sensor\"\nidentifier = 0x093", "door-sensor"),
             ("name = \"door-sensor\"", "name = \"door-sensor\"\nidentifier = 0x20000000", "29 bits"),
             ("name = \"door-sensor\"", "name = \"door-sensor\"\nidentifier = 0x010", "lower"),
+            ("name = \"door-sensor\"", "name = \"door-sensor\"\nclass = \"B\"", "line"),
             ("fleet = []", "fleet = [\"nobody.pub\"]", "authorities.fleet: nobody.pub"),
             ("vehicle = \"RINGFORT-DEMO-0001\"", "vehicle = \"RINGFORT-DEMO-0001-AND-MORE\"", "vehicle"),
             ("[cloud]", "[clowd]", "clowd"),

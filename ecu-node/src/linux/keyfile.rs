@@ -4,32 +4,63 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use device_chain::genesis::Genesis;
 use device_chain::keys::Device;
+use device_chain::mac::Key;
 use device_chain::sign::SigningKey;
-use device_chain::types::PublicKey;
+use device_chain::types::{PublicKey, ValidatorIndex};
 use zeroize::Zeroizing;
 
 use super::files;
-use crate::keyfile::{CRC, DeviceKeys, HEAD, MAGIC, MAX_LENGTH, device_of, label, parse, peers};
+use crate::keyfile::{CRC, DeviceKeys, HEAD, MAGIC, MAX_LENGTH, device_of, label, parse, peers, without_seed};
 
-/// Writes the key file of the device with the identity made from `seed`, with the keys it shares with those it talks to.
+/// Whose key file it is.
+#[derive(Clone, Copy)]
+pub enum Own<'a> {
+    /// The device with the identity made from this seed.
+    Seed(&'a [u8; 32]),
+    /// The endpoint of class S at this place.
+    Symmetric(u8),
+}
+
+/// The key that an endpoint of class S shares with a validator.
+pub type SharedKey<'a> = &'a dyn Fn(u8, ValidatorIndex) -> Option<Key>;
+
+/// Writes the key file of a device, with the keys it shares with those it talks to.
 ///
 /// # Errors
 /// The device is not in the genesis, a peer's key is weak, or the file exists or cannot be written.
-pub fn create(path: &Path, genesis: &Genesis, seed: &[u8; 32]) -> Result<()> {
+pub fn create(path: &Path, genesis: &Genesis, own: Own<'_>, shared: SharedKey<'_>) -> Result<()> {
     let mesh = genesis.mesh();
-    let identity = SigningKey::from_seed(*seed);
-    let own = device_of(genesis, &identity)?;
+    let (identity, seed) = match own {
+        Own::Seed(seed) => (Some(SigningKey::from_seed(*seed)), seed),
+        Own::Symmetric(at) => (None, &without_seed(at)),
+    };
+    let own = match (&identity, own) {
+        (None, Own::Symmetric(at)) => Device::Endpoint(at),
+        (Some(identity), _) => device_of(genesis, identity)?,
+        (None, Own::Seed(_)) => bail!("a seed is an identity"),
+    };
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LENGTH));
     for part in [&MAGIC[..], &mesh.0.0, seed, &[0; 2]] {
         bytes.extend_from_slice(part);
     }
     let mut count = 0u16;
     for peer in peers(genesis, own) {
-        let public = public_key(genesis, peer).context("a device of the genesis")?;
-        let key = identity.pair_key(public, &mesh.0).with_context(|| format!("the public key of {peer:?} is weak"))?;
+        let key = match (own, peer) {
+            (Device::Endpoint(endpoint), Device::Validator(validator))
+            | (Device::Validator(validator), Device::Endpoint(endpoint))
+                if public_key(genesis, Device::Endpoint(endpoint)).is_none() =>
+            {
+                shared(endpoint, validator).with_context(|| format!("no key for endpoint {endpoint}"))?
+            }
+            _ => {
+                let public = public_key(genesis, peer).context("a device of the genesis")?;
+                let key = identity.as_ref().and_then(|identity| identity.pair_key(public, &mesh.0));
+                key.with_context(|| format!("the public key of {peer:?} is weak"))?
+            }
+        };
         bytes.extend_from_slice(&label(peer));
         key.export_to(|key| bytes.extend_from_slice(key));
         count += 1;
@@ -40,11 +71,11 @@ pub fn create(path: &Path, genesis: &Genesis, seed: &[u8; 32]) -> Result<()> {
     files::create(path, &bytes, files::SECRET)
 }
 
-/// The public key of a device.
+/// The public key of a device, if it has one.
 fn public_key(genesis: &Genesis, device: Device) -> Option<&PublicKey> {
     match device {
         Device::Validator(at) => genesis.validators.get(usize::from(at)).map(|entry| &entry.key),
-        Device::Endpoint(at) => genesis.endpoints.get(usize::from(at)).map(|entry| &entry.key),
+        Device::Endpoint(at) => genesis.endpoints.get(usize::from(at))?.identity.key(),
     }
 }
 
@@ -83,7 +114,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (at, device, keys) in [(3, Device::Validator(3), 7), (7, Device::Endpoint(0), 7)] {
             let path = folder.path().join(at.to_string());
-            create(&path, &genesis, &[at + 1; 32]).unwrap();
+            create(&path, &genesis, Own::Seed(&[at + 1; 32]), &|_, _| None).unwrap();
             let bytes = read(&path).unwrap();
             assert_eq!(bytes.len(), HEAD + keys * (2 + 32) + 4);
             assert!(parse(&bytes, &genesis).unwrap().device == device);
@@ -100,6 +131,7 @@ mod tests {
             without_identity[body..].copy_from_slice(&checksum.to_le_bytes());
             assert_eq!(parse(&without_identity, &genesis).err(), Some(KeyFileError::Unknown));
         }
-        assert!(create(&folder.path().join("nobody"), &genesis, &[99; 32]).is_err());
+        let nobody = Own::Seed(&[99; 32]);
+        assert!(create(&folder.path().join("nobody"), &genesis, nobody, &|_, _| None).is_err());
     }
 }

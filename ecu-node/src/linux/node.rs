@@ -102,6 +102,7 @@ impl Node {
         let Device::Validator(me) = device.device else {
             bail!("{} has the keys of an endpoint: use `ecu-node endpoint`", paths.state.display())
         };
+        let identity = device.identity.context("a validator has an identity")?;
         let mut ecu = Box::new(Ecu::new(device.keys));
         (ecu.validator_mut().install(&genesis, me))
             .map_err(|_| anyhow!("{}: it has no place for this node", paths.genesis.display()))?;
@@ -119,7 +120,7 @@ impl Node {
         let history = validator.history().filter_map(|(height, tx)| Some((height, TxBytes::from_slice(tx).ok()?)));
         let history = history.collect();
         let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
-        let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(device.identity), Arc::new(genesis));
+        let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(identity), Arc::new(genesis));
         Ok(Self {
             genesis,
             ecu,

@@ -18,13 +18,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use device_chain::codec;
 use device_chain::genesis::{Authority, SignedGenesis};
+use device_chain::keys::{SoftKeys, commitment};
+use device_chain::mac::{Key, Suite};
 use device_chain::sign::SigningKey;
-use device_chain::types::PublicKey;
+use device_chain::types::{Hash, PublicKey};
 use journal::{FileCounter, FileFlash};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::car::Car;
+use super::car::{Car, Class};
+use super::keyfile::Own;
 use super::node::{GEOMETRY, NodePaths};
 use super::{files, keyfile};
 use crate::store;
@@ -64,7 +67,7 @@ pub struct DeviceSummary {
     pub name: String,
     /// `validator` or `endpoint`.
     pub kind: &'static str,
-    /// Ed25519 identity, hexadecimal.
+    /// Ed25519 identity, or the commitment of an endpoint of class S, hexadecimal.
     pub key: String,
     /// Its folder.
     pub state: PathBuf,
@@ -88,7 +91,18 @@ pub fn provision(
     let given = maker_key.map(files::read_seed).transpose()?;
     let count = car.validators.len() + car.endpoints.len();
     let seeds = (0..count).map(|_| random_seed()).collect::<Result<Vec<Seed>>>()?;
-    let public = |at: usize| SigningKey::from_seed(*seeds[at]).public();
+    let validators = car.validators.len();
+    let symmetric = car.endpoints.iter().map(|endpoint| match endpoint.class {
+        Class::A => Ok(Vec::new()),
+        Class::S => (0..validators).map(|_| Ok(Key::new(*random_seed()?))).collect::<Result<Vec<_>>>(),
+    });
+    let symmetric = symmetric.collect::<Result<Vec<_>>>()?;
+    let shared =
+        |endpoint: u8, validator: u8| symmetric.get(usize::from(endpoint))?.get(usize::from(validator)).cloned();
+    let public = |at: usize| match symmetric.get(at.wrapping_sub(validators)) {
+        Some(keys) if !keys.is_empty() => PublicKey(committed(car.mesh.suite.into(), keys).0),
+        _ => SigningKey::from_seed(*seeds[at]).public(),
+    };
     let genesis = car.genesis(&public, authorities)?;
     genesis.check().map_err(|error| anyhow!("{error}"))?;
 
@@ -109,20 +123,24 @@ pub fn provision(
     files::create(&paths.genesis, signed, files::PUBLIC)?;
     files::create(&paths.maker_key, format!("{}\n", files::to_hex(&maker.public().0)).as_bytes(), files::PUBLIC)?;
 
-    let validators = car.validators.iter().map(|config| ("validator", &config.name));
+    let named = car.validators.iter().map(|config| ("validator", &config.name));
     let endpoints = car.endpoints.iter().map(|config| ("endpoint", &config.name));
     let mut devices = Vec::new();
-    for ((kind, name), seed) in validators.chain(endpoints).zip(&seeds) {
+    for (at, (kind, name)) in named.chain(endpoints).enumerate() {
         let NodePaths { state, counter, .. } = NodePaths::provisioned(out, name);
         fs::create_dir(&state).with_context(|| format!("cannot make the folder {}", state.display()))?;
-        keyfile::create(&state.join("keys.bin"), &genesis, seed)?;
+        let own = match at.checked_sub(validators).filter(|endpoint| car.endpoints[*endpoint].class == Class::S) {
+            Some(endpoint) => Own::Symmetric(endpoint as u8),
+            None => Own::Seed(&seeds[at]),
+        };
+        keyfile::create(&state.join("keys.bin"), &genesis, own, &shared)?;
         FileCounter::create(&counter)?;
         if kind == "validator" {
             let mut flash = FileFlash::create(&state.join("journal.bin"), GEOMETRY)?;
             store::format::<_, FileCounter>(&mut flash, &genesis)?;
         }
         files::sync_folder(&state)?;
-        let key = files::to_hex(&SigningKey::from_seed(**seed).public().0);
+        let key = files::to_hex(&public(at).0);
         devices.push(DeviceSummary { name: name.clone(), kind, key, state, counter });
     }
     files::sync_folder(out)?;
@@ -133,6 +151,15 @@ pub fn provision(
         maker_key: paths.maker_key,
         devices,
     })
+}
+
+/// What an endpoint with these keys, one for each validator, is known by.
+fn committed(suite: Suite, keys: &[Key]) -> Hash {
+    let mut store = SoftKeys::new(suite);
+    for (validator, key) in (0..).zip(keys) {
+        store.load_validator(validator, key.clone());
+    }
+    commitment(&store, keys.len()).unwrap_or(Hash::NIL)
 }
 
 fn random_seed() -> Result<Seed> {
@@ -182,6 +209,48 @@ mod tests {
         assert!(powertrain.verify(Pair(Validator(0)), &[7; 48], &tag));
         assert!(!chassis.verify(Pair(Validator(0)), &[7; 48], &tag));
         assert!(gateway.tag(Pair(Validator(0)), &[7; 48]).is_none(), "nobody shares a key with itself");
+    }
+
+    /// DC-72: the smallest chips have no identity but the keys that they were given.
+    #[test]
+    fn an_endpoint_of_class_s_shares_a_key_with_each_validator_and_has_no_seed() {
+        use device_chain::keys::{Device, KeyHandle::Pair, KeyStore};
+        let (out, mut car) = (tempfile::tempdir().unwrap(), car());
+        car.endpoints[0].class = Class::S;
+        let summary = provision(&car, out.path(), None, &[]).unwrap();
+        let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
+        let path = |name: &str| out.path().join(name).join("keys.bin");
+        let open = |name: &str| keyfile::open(&path(name), &genesis).unwrap();
+        let sensor = open("door-sensor");
+        assert!(sensor.identity.is_none() && sensor.device == Device::Endpoint(0));
+        assert_eq!(summary.devices[7].key, genesis_commitment(&genesis));
+        for (at, name) in [(0, "gateway"), (3, "adas"), (6, "battery")] {
+            let tag = open(name).keys.tag(Pair(Device::Endpoint(0)), &[7; 48]).unwrap();
+            assert!(sensor.keys.verify(Pair(Device::Validator(at)), &[7; 48], &tag), "{name}");
+            assert!(!sensor.keys.verify(Pair(Device::Validator(1)), &[7; 48], &tag), "{name}");
+        }
+        // with another key it is not what the genesis is committed to; and where the genesis names an identity, nobody comes without
+        let mut bytes = fs::read(path("door-sensor")).unwrap();
+        bytes[80] ^= 1;
+        let body = bytes.len() - 4;
+        let checksum = crate::keyfile::CRC.checksum(&bytes[..body]).to_le_bytes();
+        bytes[body..].copy_from_slice(&checksum);
+        assert_eq!(crate::keyfile::parse(&bytes, &genesis).err(), Some(crate::keyfile::KeyFileError::Keys));
+        let others = tempfile::tempdir().unwrap();
+        car.endpoints[0].class = Class::A;
+        let summary = provision(&car, others.path(), None, &[]).unwrap();
+        let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
+        bytes[8..40].copy_from_slice(&genesis.mesh().0.0);
+        let checksum = crate::keyfile::CRC.checksum(&bytes[..body]).to_le_bytes();
+        bytes[body..].copy_from_slice(&checksum);
+        assert_eq!(crate::keyfile::parse(&bytes, &genesis).err(), Some(crate::keyfile::KeyFileError::Unknown));
+    }
+
+    fn genesis_commitment(genesis: &device_chain::genesis::Genesis) -> String {
+        match genesis.endpoints[0].identity {
+            device_chain::genesis::Identity::S(commitment) => files::to_hex(&commitment.0),
+            device_chain::genesis::Identity::A(_) => String::new(),
+        }
     }
 
     #[test]

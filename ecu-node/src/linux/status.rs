@@ -12,7 +12,7 @@ use can_bus::port::ErrorState;
 use device_chain::genesis::Genesis;
 use device_chain::keys::KeyStore;
 use device_chain::types::ValidatorIndex;
-use device_chain::validator::{Counters, Decision, Mode, Report, Workings};
+use device_chain::validator::{Counters, Decision, Mode, Presence, Report, Workings};
 use serde::{Deserialize, Serialize};
 
 use super::files;
@@ -63,6 +63,9 @@ pub struct Status {
     pub diagnosis: String,
     /// The other validators.
     pub peers: Vec<Peer>,
+    /// The endpoints.
+    #[serde(default)]
+    pub endpoints: EndpointStatus,
     /// Messages by what became of them.
     pub messages: BTreeMap<String, u64>,
     /// Rules at work inside the validator that nobody outside can see.
@@ -100,6 +103,17 @@ pub struct Peer {
     pub amnesiac: bool,
     /// Its vote does not count.
     pub suspended: bool,
+}
+
+/// The endpoints that have proved to this node, in this boot, that they are there (DC-70).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// How many.
+    pub present: usize,
+    /// Names of those that have not.
+    pub missing: Vec<String>,
+    /// Names of those that are there with another firmware than the chain expects.
+    pub other_firmware: Vec<String>,
 }
 
 /// Decisions that this node had asked for.
@@ -205,6 +219,7 @@ impl Status {
             amnesiac: false,
             suspended: false,
             peers: Vec::new(),
+            endpoints: EndpointStatus::default(),
             messages: BTreeMap::new(),
             rules: BTreeMap::new(),
             frames: BTreeMap::new(),
@@ -236,6 +251,13 @@ impl Status {
         self.suspended = !validator.state().members().contains(validator.index());
         let entries = (0..).zip(&genesis.validators).filter(|(at, _)| *at != validator.index());
         self.peers = entries.map(|(at, entry)| peer(ecu, at, &entry.name)).collect();
+        let presence = |at: usize| validator.presence(at as u8);
+        let named = |like: Presence| {
+            let alike = genesis.endpoints.iter().enumerate().filter(|(at, _)| presence(*at) == like);
+            alike.map(|(_, entry)| entry.name.to_string()).collect::<Vec<_>>()
+        };
+        let (missing, other_firmware) = (named(Presence::Missing), named(Presence::OtherFirmware));
+        self.endpoints = EndpointStatus { present: genesis.endpoints.len() - missing.len(), missing, other_firmware };
         self.messages = message_counters(validator.counters());
         self.rules = rule_counters(validator.workings());
         self.frames = frame_counters(ecu.counters());
@@ -396,6 +418,14 @@ impl fmt::Display for Status {
             write!(f, ", median {median} us, worst {worst} us")?;
         }
         writeln!(f, "\n{:<12}{}", "bus", self.bus)?;
+        let EndpointStatus { present, missing, other_firmware } = &self.endpoints;
+        write!(f, "{:<12}{present} present", "endpoints")?;
+        for (what, names) in [("missing", missing), ("other firmware", other_firmware)] {
+            if !names.is_empty() {
+                write!(f, "; {what}: {}", names.join(", "))?;
+            }
+        }
+        writeln!(f)?;
         for (name, counters) in [("messages", &self.messages), ("rules", &self.rules), ("frames", &self.frames)] {
             let shown: Vec<_> = counters.iter().filter(|(_, count)| **count > 0).collect();
             let text: Vec<_> = shown.iter().map(|(name, count)| format!("{name} {count}")).collect();

@@ -6,7 +6,7 @@ use cloud_link::hex;
 use cloud_link::wire::{
     Action, Claim, ErrorAnswer, Finality, GrantAnswer, GrantOrder, GrantState, Mode, ReceiptAnswer, StoredBlock,
 };
-use ecu_node::linux::status::{ApprovalStatus, DecisionStatus, Peer, Status};
+use ecu_node::linux::status::{ApprovalStatus, EndpointStatus, DecisionStatus, Peer, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -141,6 +141,11 @@ fn status(dice: &mut Dice<'_>) -> Status {
         suspended: dice.flag(),
         diagnosis: text(dice),
         peers: (0..dice.below(3)).map(|_| peer(dice)).collect(),
+        endpoints: EndpointStatus {
+            present: dice.below(9),
+            missing: (0..dice.below(3)).map(|_| text(dice)).collect(),
+            other_firmware: (0..dice.below(3)).map(|_| text(dice)).collect(),
+        },
         messages: counts(dice),
         rules: counts(dice),
         frames: counts(dice),

@@ -9,7 +9,9 @@ use device_chain::limits::{MAX_RECORD_DATA, MAX_VALIDATORS, MIN_VALIDATORS};
 use device_chain::registry::{Devices, Registry};
 use device_chain::state::State;
 use device_chain::tx::Transaction;
-use device_chain::wire::{CLOCK_FORM, HEADER, Header, Kind, Parts, tags_len};
+use device_chain::wire::{
+    CALL_BODY, CLOCK_FORM, HEADER, Header, Kind, PRESENCE, Parts, present_tag_len, tags_len,
+};
 use event_chain::codec::encode;
 
 use super::Group;
@@ -35,6 +37,8 @@ pub const MESSAGES: Group = Group {
         Format { name: "message: seal", make: make::<12>, read },
         Format { name: "message: state", make: make::<13>, read },
         Format { name: "message: value", make: make::<14>, read },
+        Format { name: "message: present", make: presence::<10>, read },
+        Format { name: "message: call", make: presence::<11>, read },
     ],
 };
 
@@ -87,6 +91,25 @@ fn clock(dice: &mut Dice<'_>) -> Vec<u8> {
     [&header.to_bytes()[..], &dice.long().to_le_bytes(), &tags].concat()
 }
 
+/// A RECORD or an ACK that is about presence.
+fn presence<const KIND: u8>(dice: &mut Dice<'_>) -> Vec<u8> {
+    let (genesis, registry) = &MESHES[dice.below(MESHES.len())];
+    let Some(kind) = Kind::from_code(KIND) else { return Vec::new() };
+    let header = Header {
+        mesh: registry.mesh().short(),
+        suite: genesis.suite.code(),
+        sender: dice.byte() & 15,
+        round: dice.byte(),
+        hint_proposer: PRESENCE,
+        hint: dice.int() as u16,
+        counter: dice.int(),
+        ..Header::new(kind, dice.int())
+    };
+    let n = genesis.validators.len();
+    let length = if kind == Kind::Ack { CALL_BODY } else { n * present_tag_len(n, genesis.tag_len()) };
+    [&header.to_bytes()[..], &dice.exactly(length), &vec![0; dice.below(5)]].concat()
+}
+
 /// What each mesh takes it for.
 fn read(bytes: &[u8]) -> Reading {
     let mut all = Vec::new();
@@ -96,7 +119,12 @@ fn read(bytes: &[u8]) -> Reading {
         assert_eq!(&parts.header.to_bytes(), parts.head, "a header has one encoding");
         let whole = [&parts.head[..], parts.body, parts.tags].concat();
         assert!(bytes.starts_with(&whole) && bytes[whole.len()..].iter().all(|byte| *byte == 0));
-        assert_eq!(parts.tags.len(), tags_len(parts.header.kind, n, tag_len));
+        let tags = match parts.header.kind {
+            Kind::Record if parts.header.is_presence() => n * present_tag_len(n, tag_len),
+            Kind::Ack if parts.header.is_presence() => 0,
+            kind => tags_len(kind, n, tag_len),
+        };
+        assert_eq!(parts.tags.len(), tags);
         all.extend([n as u8, body(&parts, registry).into()]);
         all.extend(whole.len().to_le_bytes());
         all.extend(whole);
@@ -118,6 +146,7 @@ fn body(parts: &Parts<'_>, registry: &Registry) -> bool {
             let state = of_this_car.then(|| State::decode(parts.body, registry)).flatten();
             state.inspect(|state| assert_eq!(encode(state), parts.body, "DC-4")).is_some()
         }
+        _ if parts.header.is_presence() => true,
         other => other.body_len().is_none_or(|length| length == parts.body.len()),
     }
 }

@@ -192,7 +192,10 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn runs(&self, device: Device, firmware: &Hash) -> bool {
         match device {
             Device::Validator(at) => self.firmware_of(at) == Some(firmware),
-            Device::Endpoint(_) => false,
+            Device::Endpoint(at) => {
+                let update = self.registry.updates().iter().any(|of| of.device == device && of.firmware == *firmware);
+                update && self.runs_update(at)
+            }
         }
     }
 
@@ -204,6 +207,13 @@ impl<K: KeyStore> Validator<K> {
         }
         if !self.hears_quorum() || !self.may_vote() {
             return;
+        }
+        if let Some(update) = self.registry.updates().iter().find(|of| self.runs(of.device, &of.firmware)).copied() {
+            let place = self.turn(self.gateway).unwrap_or_default() as u64;
+            self.want(
+                Transaction::Firmware { device: update.device, firmware: update.firmware },
+                place * 4 * self.phase_us(),
+            );
         }
         for at in 0..self.full.n as ValidatorIndex {
             let device = Device::Validator(at);
@@ -227,6 +237,7 @@ impl<K: KeyStore> Validator<K> {
                     self.life.firmware[usize::from(at)] = None;
                 } else if let Device::Endpoint(at) = device {
                     self.records.retain(|held| held.endpoint != at);
+                    self.forget_presence(at);
                 }
                 self.keys.forget(device);
             }

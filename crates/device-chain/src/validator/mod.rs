@@ -16,6 +16,7 @@ mod membership;
 mod orders;
 mod outbox;
 mod pages;
+mod presence;
 mod receive;
 mod recovery;
 mod status;
@@ -32,6 +33,7 @@ use heapless::{Deque, Vec};
 use heights::Heights;
 pub use orders::record_sequence;
 pub use outbox::{Cancel, Effect};
+pub use presence::{Presence, called, firmware_word, present_subject};
 pub use receive::Source;
 pub use recovery::NotAValidator;
 pub use sync::Proof;
@@ -287,11 +289,13 @@ pub struct Validator<K> {
     impostors: Vec<(RawIdentifier, u32), 4>,
     life: life::Life,
     pages: pages::Pages,
+    roll: presence::Roll,
 
     outbox: outbox::Outbox,
     /// The own seal of a block, until it has left.
     seal: Option<(u32, Signature)>,
     hello_due: Option<Micros>,
+    answer_due: Option<Micros>,
     hello_sent: Option<Micros>,
     hello_backoff: u32,
     confirm_due: Option<Micros>,
@@ -348,9 +352,11 @@ impl<K> Validator<K> {
             impostors: Vec::new(),
             life: life::Life::NONE,
             pages: pages::Pages::NONE,
+            roll: presence::Roll::EMPTY,
             outbox: outbox::Outbox::EMPTY,
             seal: None,
             hello_due: None,
+            answer_due: None,
             hello_sent: None,
             hello_backoff: 0,
             confirm_due: None,
@@ -389,6 +395,7 @@ impl<K: KeyStore> Validator<K> {
         self.catch_up();
         self.vote();
         self.retransmit();
+        self.call();
         self.update_mode();
     }
 
@@ -430,9 +437,11 @@ impl<K: KeyStore> Validator<K> {
     pub fn deadline(&self) -> Option<Micros> {
         let timers = [
             self.hello_due,
+            self.answer_due,
             self.confirm_due,
             Some(self.heartbeat_due),
             self.retransmit_due,
+            self.roll.due,
             self.fetch.get().map(|fetch| fetch.due),
             // nothing is voted, and no timer of a vote runs out, while the journal is behind
             self.heights.current().deadline().filter(|_| self.may_go_on()),
@@ -454,6 +463,9 @@ impl<K: KeyStore> Validator<K> {
         if mode != self.mode {
             self.mode = mode;
             self.report(Report::Mode(mode));
+            if mode == Mode::Trusted {
+                self.begin_calls();
+            }
         }
     }
 

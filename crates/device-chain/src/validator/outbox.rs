@@ -97,6 +97,8 @@ pub(super) enum Message {
     Seal(u32),
     /// What the own clock says when it leaves.
     Clock,
+    /// To the missing ones of 64 endpoints.
+    Call(u8),
 }
 
 /// What waits for durability. What is long lies beside it, in the order of the entries that speak of it.
@@ -146,7 +148,7 @@ impl Message {
             Self::Sync(..) | Self::AskPage(..) => Kind::Sync,
             Self::State(..) | Self::Page(..) => Kind::State,
             Self::Grant(..) | Self::Order(..) | Self::Firmware | Self::Clock => Kind::Grant,
-            Self::Ack(..) => Kind::Ack,
+            Self::Ack(..) | Self::Call(_) => Kind::Ack,
             Self::Seal(_) => Kind::Seal,
         };
         kind.class()
@@ -604,6 +606,10 @@ impl<K: KeyStore> Validator<K> {
                 let subject = hash(Domain::Body, &[sequence]);
                 (Header::new(Kind::Ack, *height).round(*endpoint), subject, body)
             }
+            Message::Call(window) => {
+                let (header, body) = self.call_message(*window)?;
+                (header, nil, put_body(buffer, &body)?)
+            }
             Message::Seal(number) => {
                 let (_, signature) = self.seal.filter(|(newest, _)| newest == number)?;
                 let mut bytes = [0; 68];
@@ -634,6 +640,7 @@ impl<K: KeyStore> Validator<K> {
             Some(())
         };
         match header.kind {
+            Kind::Ack if header.is_presence() => {} // many are called, and share no key
             Kind::Ack => put_tag(KeyHandle::Pair(Device::Endpoint(header.round)), &self.keys)?,
             kind if kind.is_addressed() => put_tag(KeyHandle::Session(header.round), &self.keys)?,
             kind => {

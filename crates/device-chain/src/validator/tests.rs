@@ -17,6 +17,7 @@ mod life;
 mod members;
 mod net;
 mod orders;
+mod presence;
 mod recovery;
 mod soak;
 mod traces;

@@ -20,7 +20,7 @@ pub struct Orders {
     mesh: device_chain::types::MeshId,
     thresholds: Thresholds,
     holders: Vec<Holder>,
-    devices: BTreeMap<Device, PublicKey>,
+    devices: BTreeMap<Device, [u8; 32]>,
     /// Genuine signatures that were given to any ECU, by what they were under.
     signed: BTreeMap<Vec<u8>, BTreeSet<u8>>,
     used: BTreeSet<Vec<u8>>,
@@ -35,8 +35,8 @@ impl Orders {
     /// Before the first decision.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
-        let validators = (0..).map(Device::Validator).zip(genesis.validators.iter().map(|entry| entry.key));
-        let endpoints = (0..).map(Device::Endpoint).zip(genesis.endpoints.iter().map(|entry| entry.key));
+        let validators = (0..).map(Device::Validator).zip(genesis.validators.iter().map(|entry| entry.key.0));
+        let endpoints = (0..).map(Device::Endpoint).zip(genesis.endpoints.iter().map(|entry| *entry.identity.bytes()));
         Self {
             mesh: genesis.mesh(),
             thresholds: genesis.policy.thresholds,
@@ -65,7 +65,7 @@ impl Orders {
     fn may(&self, order: &Order, by: &BTreeSet<u8>) -> bool {
         let [maker, workshop, owner] =
             [Authority::Maker, Authority::Workshop, Authority::Owner].map(|of| self.have(by, of));
-        let comes = by.contains(&NEWCOMER);
+        let comes = by.contains(&NEWCOMER) || order.change.newcomer().is_none();
         match order.change {
             Change::Provision { device: Device::Validator(_), .. }
             | Change::Replace { device: Device::Validator(_), .. } => maker && workshop && comes,
@@ -83,6 +83,14 @@ impl Orders {
         }
     }
 
+    fn come(&mut self, device: Device, identity: [u8; 32]) -> Result<(), String> {
+        if self.devices.values().any(|known| *known == identity) {
+            return Err(format!("{device:?} comes with a key that the car has had"));
+        }
+        self.devices.insert(device, identity);
+        Ok(())
+    }
+
     fn judge(&mut self, order: &Order) -> Result<(), String> {
         let bytes = bytes_of(order);
         let nobody = BTreeSet::new();
@@ -93,14 +101,10 @@ impl Orders {
             return Err(format!("an order is used twice: {}", order.change.name()));
         }
         match order.change {
-            Change::Provision { device, key, .. }
-            | Change::Replace { device, key, .. }
-            | Change::Rotate { device, key } => {
-                if self.devices.iter().any(|(_, known)| *known == key) {
-                    return Err(format!("{device:?} comes with a key that the car has had"));
-                }
-                self.devices.insert(device, key);
+            Change::Provision { device, identity, .. } | Change::Replace { device, identity, .. } => {
+                return self.come(device, *identity.bytes());
             }
+            Change::Rotate { device, key } => return self.come(device, key.0),
             Change::Authority { at, role, key } => {
                 self.holders.resize(self.holders.len().max(usize::from(at) + 1), (role, PublicKey([0; 32])));
                 self.holders[usize::from(at)] = (role, key);
@@ -133,9 +137,10 @@ impl Invariant for Orders {
                 let (place, key) = match endorsement.signer {
                     Signer::Authority(at) => (at, self.holders.get(usize::from(at)).map(|holder| holder.1)),
                     Signer::Newcomer => (NEWCOMER, order.change.newcomer()),
-                    Signer::Device => {
-                        (DEVICE, order.change.device().and_then(|device| self.devices.get(&device)).copied())
-                    }
+                    Signer::Device => (
+                        DEVICE,
+                        order.change.device().and_then(|device| self.devices.get(&device)).map(|key| PublicKey(*key)),
+                    ),
                 };
                 if key.is_some_and(|key| endorsement.is_genuine(&self.mesh, &key)) {
                     self.signed.entry(bytes_of(&order)).or_default().insert(place);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
-use device_chain::genesis::Authority;
+use device_chain::genesis::{Authority, Identity};
 use device_chain::order::{Change, Order, Signer};
 use device_chain::sign::SigningKey;
 use device_chain::types::{Hash, Height, MeshId, PublicKey};
@@ -239,12 +239,13 @@ fn make(args: &ChangeArgs, registry: &RegistryView) -> Result<(Change, u16)> {
                 (Err(_), Some(place)) => (device_chain::keys::Device::Endpoint(place), 0),
                 (Err(error), None) => return Err(error),
             };
-            let (key, firmware) = (public(key)?, digest(firmware)?);
-            (Change::Provision { device, key, firmware, identifier: *identifier }, generation)
+            let (identity, firmware) = (Identity::A(public(key)?), digest(firmware)?);
+            (Change::Provision { device, identity, firmware, identifier: *identifier }, generation)
         }
         ChangeArgs::Replace { device, key, firmware } => {
             let (device, generation) = of(device)?;
-            (Change::Replace { device, key: public(key)?, firmware: digest(firmware)? }, generation)
+            let (identity, firmware) = (Identity::A(public(key)?), digest(firmware)?);
+            (Change::Replace { device, identity, firmware }, generation)
         }
         ChangeArgs::Update { device, firmware } => {
             let (device, generation) = of(device)?;

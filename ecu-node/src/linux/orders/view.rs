@@ -8,7 +8,7 @@ use device_chain::entry::{Entry, Standing};
 use device_chain::genesis::Genesis;
 use device_chain::keys::Device;
 use device_chain::registry::{Devices, Registry};
-use device_chain::types::{Hash, Height, PublicKey};
+use device_chain::types::{Hash, Height};
 use serde::{Deserialize, Serialize};
 
 use super::super::files;
@@ -44,7 +44,7 @@ pub struct DeviceView {
     pub place: u8,
     /// The name of its place in the genesis.
     pub name: String,
-    /// Identity, hexadecimal.
+    /// What it is known by, hexadecimal: an Ed25519 key, or the commitment of a device with symmetric keys only (DC-72).
     pub key: String,
     /// Digest of its firmware, hexadecimal; all zeros: none was named.
     pub firmware: String,
@@ -137,12 +137,12 @@ impl DeviceView {
             Standing::Untrusted => "untrusted",
             Standing::Revoked => "revoked",
         };
-        let (PublicKey(key), Hash(firmware)) = (entry.key, entry.firmware);
+        let Hash(firmware) = entry.firmware;
         Self {
             kind: kind.into(),
             place,
             name: name.map_or_else(|| format!("endpoint {place}"), ToString::to_string),
-            key: files::to_hex(&key),
+            key: files::to_hex(entry.identity.bytes()),
             firmware: files::to_hex(&firmware),
             update: update.map(|update| update.firmware.to_string()),
             standing: standing.into(),

@@ -6,7 +6,8 @@ use super::net::{GATEWAY, HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::genesis::Genesis;
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Identifiers, Name, Policy, Role, Thresholds, ValidatorEntry, WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Identifiers, Identity, Name, Policy, Role, Thresholds, ValidatorEntry,
+    WIRE_VERSION,
 };
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, SoftKeys};
@@ -84,8 +85,12 @@ pub fn genesis(n: usize, vehicle: &str) -> Genesis {
         let entry = ValidatorEntry { name: name(&std::format!("ecu{at}")), role, key: *key, firmware, identifiers };
         assert!(genesis.validators.push(entry).is_ok());
     }
-    let key = SigningKey::from_seed(seed(2, 0)).public();
-    let door = EndpointEntry { name: name("door"), key, firmware: Hash::NIL, identifier: 0x50 };
+    let door = EndpointEntry {
+        name: name("door"),
+        identity: Identity::A(SigningKey::from_seed(seed(2, 0)).public()),
+        firmware: Hash::NIL,
+        identifier: 0x50,
+    };
     assert!(genesis.endpoints.push(door).is_ok());
     static OUTSIDE: OnceLock<StdVec<PublicKey>> = OnceLock::new();
     let outside = OUTSIDE.get_or_init(|| (0..5).map(|at| authority(at).public()).collect());

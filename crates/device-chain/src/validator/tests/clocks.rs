@@ -421,7 +421,11 @@ fn the_chain_takes_no_time_that_falls_or_leaps() {
         (u64::MAX - MADE_MS, false),
     ] {
         let expected = if allowed { Ok(()) } else { Err(Refusal::Time) };
-        assert_eq!(state.check(&Transaction::Time { ms: MADE_MS + rise }, &Registry::from(&genesis)), expected, "{rise}");
+        assert_eq!(
+            state.check(&Transaction::Time { ms: MADE_MS + rise }, &Registry::from(&genesis)),
+            expected,
+            "{rise}"
+        );
     }
     for ms in [0, MADE_MS - 1, MADE_MS - MAX_TIME_STEP_MS] {
         assert_eq!(state.check(&Transaction::Time { ms }, &Registry::from(&genesis)), Err(Refusal::Time));

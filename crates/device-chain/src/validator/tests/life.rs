@@ -4,6 +4,7 @@ use super::car::{self, FLEET, MAKERS, OWNER, WORKSHOP, authority};
 use super::net::{HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::entry::Standing;
+use crate::genesis::Identity;
 use crate::hash::{Domain, hash};
 use crate::keys::Device::{self, Endpoint, Validator as At};
 use crate::limits::MAX_HISTORY;
@@ -11,7 +12,6 @@ use crate::order::{Change, Endorsement, Order, OrderRefusal, Signer};
 use crate::record::RecordKind;
 use crate::registry::Devices;
 use crate::sign::SigningKey;
-use crate::types::PublicKey;
 
 /// Until a decision has been made, and until who is back has been resumed.
 const SOON_US: u64 = 4 * HEARTBEAT_US;
@@ -65,7 +65,7 @@ fn refusals(net: &Net, at: u8) -> StdVec<OrderRefusal> {
 }
 
 fn replace(at: u8, key: &SigningKey) -> Change {
-    Change::Replace { device: At(at), key: key.public(), firmware: digest("spare part") }
+    Change::Replace { device: At(at), identity: Identity::A(key.public()), firmware: digest("spare part") }
 }
 
 const BOTH: &[u8] = &[MAKERS[0], MAKERS[1], WORKSHOP];
@@ -85,7 +85,7 @@ fn an_ecu_is_replaced_in_a_workshop_without_connectivity() {
     for at in [0, 1, 2, 4, 5, 6] {
         assert!(is_decided(&net, at, &order), "ecu {at}");
         let validator = &net.ecu(at).validator;
-        assert_eq!(validator.registry().entry(At(3)).expect("its place").key, new.public());
+        assert_eq!(validator.registry().entry(At(3)).expect("its place").key(), Some(&new.public()));
         assert!(!validator.state().members().contains(3), "it has no vote before it is at the present");
     }
     net.wipe(3);
@@ -242,16 +242,23 @@ fn who_is_revoked_has_no_vote_and_does_not_come_back() {
     assert_eq!(net.top(), height + 1);
     // the same device again, at its old place or at another
     let key = net.genesis.validators[6].key;
-    let again = Change::Provision { device: At(6), key, firmware: digest("x"), identifier: 0 };
-    let elsewhere = Change::Replace { device: At(2), key, firmware: digest("x") };
+    let again = Change::Provision { device: At(6), identity: Identity::A(key), firmware: digest("x"), identifier: 0 };
+    let elsewhere = Change::Replace { device: At(2), identity: Identity::A(key), firmware: digest("x") };
     for change in [again, elsewhere] {
         let order = order(&net, change);
         let refusal = net.ecu(1).validator.state().check(&Transaction::Change(order), net.ecu(1).validator.registry());
         assert_eq!(refusal, Err(Refusal::Order(OrderRefusal::Key)), "{change:?}");
     }
     // another one may
-    let order =
-        order(&net, Change::Provision { device: At(6), key: spare().public(), firmware: digest("x"), identifier: 0 });
+    let order = order(
+        &net,
+        Change::Provision {
+            device: At(6),
+            identity: Identity::A(spare().public()),
+            firmware: digest("x"),
+            identifier: 0,
+        },
+    );
     bring(&mut net, 1, order, BOTH, &[(Signer::Newcomer, &spare())]);
     net.run(SOON_US);
     assert!(is_decided(&net, 1, &order));
@@ -329,7 +336,7 @@ fn a_key_rotates_by_word_of_the_old_one() {
     bring(&mut net, 2, rotate, &[], &[(Signer::Device, &car::signer(2))]);
     net.run(SOON_US);
     assert!(net.ids().all(|at| is_decided(&net, at, &rotate)));
-    assert_eq!(net.ecu(3).validator.registry().entry(At(2)).expect("its place").key, spare().public());
+    assert_eq!(net.ecu(3).validator.registry().entry(At(2)).expect("its place").key(), Some(&spare().public()));
     assert!(net.ecu(3).validator.state().members().contains(2), "it is the same device");
 }
 
@@ -409,7 +416,7 @@ fn an_endpoint_is_provisioned_once_with_an_identifier_of_its_own() {
     let mut net = Net::trusted(4);
     let at = |device: u8, identifier| Change::Provision {
         device: Endpoint(device),
-        key: spare().public(),
+        identity: Identity::A(spare().public()),
         firmware: digest("sensor"),
         identifier,
     };
@@ -510,7 +517,7 @@ fn a_liar_cannot_write_into_the_registry_of_a_sleeper() {
     net.run_until(BACK_US, |net| net.ecu(3).validator.knows_registry() && net.height(3) == net.top());
     assert_eq!(net.ecu(3).validator.registry().root(), net.ecu(0).validator.registry().root());
     assert_eq!(
-        net.ecu(3).validator.registry().entry(At(1)).expect("its place").key,
-        PublicKey(net.genesis.validators[1].key.0)
+        net.ecu(3).validator.registry().entry(At(1)).and_then(|entry| entry.key()),
+        Some(&net.genesis.validators[1].key)
     );
 }

@@ -68,7 +68,9 @@ fn open(machine: &mut Machine) -> Result<(Node, SigningKey), &'static str> {
     keys.set_suite(registry.suite());
     let (device, identity) = keyfile::load(file, registry, |own| Registry::find(bytes, &own.public()), keys)
         .map_err(|_| "keys.bin is damaged or of another car")?;
-    let Device::Validator(me) = device else { return Err("keys.bin is that of an endpoint") };
+    let (Device::Validator(me), Some(identity)) = (device, identity) else {
+        return Err("keys.bin is that of an endpoint");
+    };
     validator.take_place(me).map_err(|_| "the genesis has no place for this device")?;
 
     let (flash, counter) = (path("/journal.bin")?, path(".counter")?);
