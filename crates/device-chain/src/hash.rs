@@ -33,7 +33,7 @@ pub enum Domain {
 }
 
 impl Domain {
-    const fn name(self) -> &'static [u8] {
+    pub(crate) const fn name(self) -> &'static [u8] {
         match self {
             Self::Genesis => b"ringfort/1/genesis",
             Self::Decision => b"ringfort/1/decision",

@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use crate::hash::Domain;
 use crate::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use crate::mac::{Key, MacKey, Suite, Tag, TagInput};
 use crate::slot::Slot;
@@ -154,8 +155,7 @@ impl<E: EndpointKeys> KeyStore for SoftKeys<E> {
 
     fn derive(&mut self, peer: ValidatorIndex, nonces: [u64; 2]) {
         let pair = self.pair(Device::Validator(peer));
-        let candidate =
-            pair.map(|key| key.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()]).for_tags(self.suite));
+        let candidate = pair.map(|key| key.derive(self.suite, Domain::SessionKey, nonces).for_tags(self.suite));
         if let Some(slot) = self.candidates.get_mut(usize::from(peer)) {
             *slot = candidate.into();
         }
