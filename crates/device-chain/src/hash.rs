@@ -30,6 +30,8 @@ pub enum Domain {
     Nil,
     /// The body of a message.
     Body,
+    /// Which key opens a sealed key file.
+    KeyBox,
 }
 
 impl Domain {
@@ -46,6 +48,7 @@ impl Domain {
             Self::SessionKey => b"ringfort/1/session-key",
             Self::Nil => b"ringfort/1/nil",
             Self::Body => b"ringfort/1/body",
+            Self::KeyBox => b"ringfort/1/key-box",
         }
     }
 }
