@@ -107,6 +107,7 @@ fn it_ignites_approves_and_starts_anew() {
         assert!(car.run_until(end, is_trusted), "{at} is back");
         approve(&mut car, 20 + u64::from(at));
     }
+    car.run_for(SECOND_US / 10); // the last decision becomes durable
     let chain = car.chain(1);
     assert!(chain.len() >= 13);
     for at in IN_HARDWARE {
