@@ -16,7 +16,6 @@ use device_chain::genesis::Authority;
 use ecu_node::linux::bus::{Buses, SocketCan};
 use ecu_node::linux::car::{self, Car};
 use ecu_node::linux::door_sensor::{self, Output, Records};
-use ecu_node::linux::{emulator, files, keyfile};
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::NodePaths;
 use ecu_node::linux::phase::{self, PhaseArgs};
@@ -24,6 +23,7 @@ use ecu_node::linux::process;
 use ecu_node::linux::provision::provision;
 use ecu_node::linux::serial;
 use ecu_node::linux::status::{MAX_AGE, Status};
+use ecu_node::linux::{emulator, files, keyfile};
 use serde::Serialize;
 
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 a check failed or the node had to stop, 2 wrong usage or bad files, \
