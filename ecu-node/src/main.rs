@@ -16,7 +16,6 @@ use device_chain::genesis::Authority;
 use ecu_node::linux::bus::{Buses, SocketCan};
 use ecu_node::linux::car::{self, Car};
 use ecu_node::linux::door_sensor::{self, Output, Records};
-use ecu_node::linux::emulator;
 use ecu_node::linux::failure::{Failure, OrFail};
 use ecu_node::linux::node::{ClockSource, NodePaths};
 use ecu_node::linux::orders::RegistryView;
@@ -26,6 +25,7 @@ use ecu_node::linux::process;
 use ecu_node::linux::provision::provision;
 use ecu_node::linux::serial;
 use ecu_node::linux::status::{MAX_AGE, Status};
+use ecu_node::linux::{emulator, files, keyfile};
 use serde::Serialize;
 
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 a check failed or the node had to stop, 2 wrong usage or bad files, \
@@ -44,8 +44,8 @@ struct Cli {
 enum Command {
     /// Make keys, genesis and folders for all devices of a car, as the end of the line does
     ///
-    /// Writes genesis.bin, maker.pub and, for each device NAME, the folder NAME and the file NAME.counter. Nothing is ever
-    /// overwritten.
+    /// Writes genesis.bin, maker.pub and, for each device NAME, the folder NAME and the files NAME.counter and NAME.kek. Nothing is
+    /// ever overwritten.
     #[command(after_help = "Example: ecu-node provision --config car.toml --out /tmp/car --fleet-key fleet.pub")]
     Provision {
         /// The car
@@ -137,6 +137,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write the key file of a device unsealed, as a chip is given it
+    ///
+    /// Who has that file is the device. Delete it when it is on the chip.
+    Unseal {
+        /// The device's folder, with its NAME.kek beside it
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// Where to; a file that does not exist yet
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Show what a running node knows: mode, height, peers, counters, latencies
     Status {
         /// The node's folder
@@ -195,6 +206,9 @@ struct DeviceArgs {
     /// The monotonic counter [default: the folder's name with .counter, beside it]
     #[arg(long, value_name = "FILE")]
     counter: Option<PathBuf>,
+    /// The key that opens keys.bin [default: the folder's name with .kek, beside it]
+    #[arg(long, value_name = "FILE")]
+    kek: Option<PathBuf>,
     /// CAN FD interface of the mesh
     #[arg(long, value_name = "NAME", default_value = "vcan0")]
     interface: String,
@@ -207,6 +221,7 @@ impl DeviceArgs {
             genesis: self.genesis.clone().unwrap_or(default.genesis),
             maker_key: self.maker_key.clone().unwrap_or(default.maker_key),
             counter: self.counter.clone().unwrap_or(default.counter),
+            kek: self.kek.clone().unwrap_or(default.kek),
             state: default.state,
         })
     }
@@ -273,6 +288,10 @@ fn carry_out(command: Command) -> Result<(), Failure> {
                 let mut bus = SocketCan.open(&interface, 0, Instant::now(), &[Filter::ALL]).or_unreachable()?;
                 emulator::run(&image, &paths, Stdio::inherit(), &mut bus, process::shutdown()?).await
             })
+        }
+        Command::Unseal { state, out } => {
+            let keys = keyfile::unseal(&provisioned(&state)?, None).or_usage()?;
+            files::create(&out, &keys, files::SECRET).or_usage()
         }
         Command::Bridge { line, interface } => start(async {
             let mut bus = SocketCan.open(&interface, 0, Instant::now(), &[Filter::ALL]).or_unreachable()?;

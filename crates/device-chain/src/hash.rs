@@ -38,10 +38,12 @@ pub enum Domain {
     Symmetric,
     /// That an endpoint is present: the subject of its tags, and its word of its firmware.
     Present,
+    /// Which key opens a sealed key file.
+    KeyBox,
 }
 
 impl Domain {
-    const fn name(self) -> &'static [u8] {
+    pub(crate) const fn name(self) -> &'static [u8] {
         match self {
             Self::Genesis => b"ringfort/1/genesis",
             Self::Decision => b"ringfort/1/decision",
@@ -58,6 +60,7 @@ impl Domain {
             Self::Firmware => b"ringfort/1/firmware",
             Self::Symmetric => b"ringfort/1/symmetric",
             Self::Present => b"ringfort/1/present",
+            Self::KeyBox => b"ringfort/1/key-box",
         }
     }
 }

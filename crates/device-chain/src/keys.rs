@@ -185,8 +185,7 @@ impl<E: EndpointKeys> KeyStore for SoftKeys<E> {
 
     fn derive(&mut self, peer: ValidatorIndex, nonces: [u64; 2]) {
         let pair = self.pair(Device::Validator(peer));
-        let candidate =
-            pair.map(|key| key.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()]).for_tags(self.suite));
+        let candidate = pair.map(|key| key.derive(self.suite, Domain::SessionKey, nonces).for_tags(self.suite));
         if let Some(slot) = self.candidates.get_mut(usize::from(peer)) {
             *slot = candidate.into();
         }

@@ -1,6 +1,7 @@
 //! One ECU of the car: what outlives a loss of power, and what does not.
 
 use can_bus::Frame;
+use can_bus::port::BusCommand;
 use device_chain::block::Seal;
 use device_chain::genesis::Genesis;
 use device_chain::record::Record;
@@ -35,6 +36,9 @@ pub(crate) struct Running {
     pub begun: u64,
     /// It does nothing until then; frames that come in are lost.
     pub paused_until_ns: u64,
+    /// It waits for its key store until then; what comes in waits, too. And what it will have to send then.
+    pub busy_until_ns: u64,
+    pub sealed: Option<BusCommand>,
     pub overrun: u32,
     /// That its flash has failed is among the events.
     pub is_known_to_abstain: bool,
@@ -66,6 +70,15 @@ impl Running {
         Seat { me, genesis, registry, keys: &self.keys, state, round, wiretap, dice }
     }
 
+    /// Takes the time that its key store has taken; whether it is busy now.
+    pub fn waits(&mut self, now_ns: u64) -> bool {
+        let elapsed_us = self.keys.elapsed_us();
+        if elapsed_us > 0 {
+            self.busy_until_ns = self.busy_until_ns.max(now_ns) + elapsed_us * 1000;
+        }
+        now_ns < self.busy_until_ns
+    }
+
     pub const fn is_paused(&self, now_ns: u64) -> bool {
         now_ns < self.paused_until_ns
     }
@@ -83,6 +96,8 @@ pub struct SimEcu {
     pub(crate) clock: Clock,
     /// Its wall clock, if it has one, and when its application reads it next, ns.
     wall: Option<(WallClock, u64)>,
+    /// Makes the key store of each boot; without it that is in software.
+    pub key_store: Option<Box<dyn FnMut() -> SharedKeys>>,
     /// When it has something to do, ns: kept, for most of what happens in a car does not concern most ECUs.
     pub(crate) due_ns: Option<u64>,
     /// What it is in the hands of.
@@ -120,6 +135,7 @@ impl SimEcu {
             counter: SharedCounter::default(),
             clock: Clock::TRUE,
             wall: None,
+            key_store: None,
             due_ns: None,
             liar: None,
             running: None,
@@ -164,7 +180,8 @@ impl SimEcu {
         (self.running, self.due_ns) = (None, None);
         faults::restore_power(&self.flash);
         let ports = (self.flash.clone(), self.counter.clone());
-        let keys = SharedKeys::new(keyring.store(self.place));
+        let in_software = || SharedKeys::new(keyring.store(self.place));
+        let keys = self.key_store.as_mut().map_or_else(in_software, |make| make());
         let mut ecu = Box::new(Ecu::new(keys.clone()));
         ecu.validator_mut().install(genesis, self.place).expect("in genesis");
         let opened = match ecu.recover(&mut || Ok(ports.clone())) {
@@ -188,6 +205,8 @@ impl SimEcu {
             facts: Vec::new(),
             begun: 0,
             paused_until_ns: 0,
+            busy_until_ns: 0,
+            sealed: None,
             overrun: 0,
             is_known_to_abstain: false,
         }));
@@ -219,9 +238,11 @@ impl SimEcu {
             let deadline = running.ecu.deadline().map(|at| self.clock.when_ns(at.0));
             let next = running.answers.iter().map(|(due_ns, _)| *due_ns).chain(deadline).min();
             let resumes = (running.overrun > 0).then_some(running.paused_until_ns);
+            let busy = (running.busy_until_ns > 0).then_some(running.busy_until_ns);
             let lie = self.liar.as_ref().and_then(|liar| liar.due_ns());
             let wall = self.wall.map(|(_, due_ns)| due_ns);
             let next = next.into_iter().chain(lie).chain(wall).min();
+            let next = next.into_iter().chain(busy).min().map(|at| at.max(running.busy_until_ns));
             next.map(|at| at.max(running.paused_until_ns)).into_iter().chain(resumes).min()
         });
     }

@@ -62,6 +62,12 @@ impl Keyring {
         find(&self.pairs[usize::from(one)], Device::Validator(other))
     }
 
+    /// The key that a validator shares with a device; `None` for one and the same, and for one that is not in the plan.
+    #[must_use]
+    pub fn pair_with(&self, at: ValidatorIndex, device: Device) -> Option<Key> {
+        find(&self.pairs[usize::from(at)], device)
+    }
+
     /// A key store as a validator has it at boot.
     ///
     /// # Panics
@@ -94,15 +100,28 @@ fn find(of: &[(Device, Key)], device: Device) -> Option<Key> {
     of.iter().find(|(peer, _)| *peer == device).map(|(_, key)| key.clone())
 }
 
+/// What the commands of a key store have taken since the last question, µs.
+type Elapsed = Rc<dyn Fn() -> u64>;
+
 /// A key store that several hold: an honest ECU, and the attacker who edits what it says.
 #[derive(Clone)]
-pub struct SharedKeys(Rc<RefCell<SoftKeys>>);
+pub struct SharedKeys(Rc<RefCell<dyn KeyStore>>, Option<Elapsed>);
 
 impl SharedKeys {
-    /// Shares a key store.
+    /// Shares a key store that takes no time.
     #[must_use]
-    pub fn new(keys: SoftKeys) -> Self {
-        Self(Rc::new(RefCell::new(keys)))
+    pub fn new(keys: impl KeyStore + 'static) -> Self {
+        Self(Rc::new(RefCell::new(keys)), None)
+    }
+
+    /// One that takes its time, as an HSM does; the ECU waits for it.
+    #[must_use]
+    pub fn slow(keys: impl KeyStore + 'static, elapsed: impl Fn() -> u64 + 'static) -> Self {
+        Self(Rc::new(RefCell::new(keys)), Some(Rc::new(elapsed)))
+    }
+
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        self.1.as_ref().map_or(0, |elapsed| elapsed())
     }
 }
 

@@ -71,7 +71,7 @@ pub async fn run(
 }
 
 fn open(paths: &NodePaths, genesis: &Genesis) -> Result<(Endpoint<SoftKeys>, RawIdentifier)> {
-    let device = keyfile::open(&paths.state.join("keys.bin"), genesis)?;
+    let device = keyfile::open(paths, genesis)?;
     let Device::Endpoint(index) = device.device else {
         bail!("{} has the keys of a validator: use `ecu-node run`", paths.state.display())
     };

@@ -21,6 +21,7 @@ pub mod phase;
 pub mod process;
 pub mod provision;
 pub mod runtime;
+pub mod sealed;
 pub mod serial;
 pub mod status;
 mod writer;

@@ -38,6 +38,8 @@ pub struct NodePaths {
     pub maker_key: PathBuf,
     /// The monotonic counter, outside `state`: who puts an old copy of the folder back must not put it back, too.
     pub counter: PathBuf,
+    /// What opens `keys.bin`, outside `state`: who takes the folder must not have it.
+    pub kek: PathBuf,
 }
 
 impl NodePaths {
@@ -49,6 +51,7 @@ impl NodePaths {
             genesis: folder.join("genesis.bin"),
             maker_key: folder.join("maker.pub"),
             counter: folder.join(format!("{name}.counter")),
+            kek: folder.join(format!("{name}.kek")),
         }
     }
 }
@@ -98,7 +101,7 @@ impl Node {
     pub fn open(paths: &NodePaths) -> Result<Self> {
         let epoch = Instant::now();
         let genesis = open_genesis(&paths.genesis, &paths.maker_key)?;
-        let device = keyfile::open(&paths.state.join("keys.bin"), &genesis)?;
+        let device = keyfile::open(paths, &genesis)?;
         let Device::Validator(me) = device.device else {
             bail!("{} has the keys of an endpoint: use `ecu-node endpoint`", paths.state.display())
         };

@@ -7,9 +7,10 @@
 //! |---|---|
 //! | `genesis.bin`, `maker.pub` | the signed genesis and the maker's public key: for every ECU, and for the cloud |
 //! | `maker.key` | the maker's key, if it was made here: keep it out of the car |
-//! | `NAME/keys.bin` | identity and pairwise keys of a device |
+//! | `NAME/keys.bin` | identity and pairwise keys of a device, [sealed](super::sealed) |
 //! | `NAME/journal.bin` | the formatted journal of a validator |
 //! | `NAME.counter` | the device's monotonic counter, outside its folder as a TPM is outside its flash |
+//! | `NAME.kek` | what opens `NAME/keys.bin`, outside its folder for the same reason |
 
 use std::fmt;
 use std::fs;
@@ -73,6 +74,8 @@ pub struct DeviceSummary {
     pub state: PathBuf,
     /// Its monotonic counter.
     pub counter: PathBuf,
+    /// What opens its key file.
+    pub kek: PathBuf,
 }
 
 /// Provisions a car into the folder `out`, signed with the key in `maker_key`, or with one made here.
@@ -127,21 +130,23 @@ pub fn provision(
     let endpoints = car.endpoints.iter().map(|config| ("endpoint", &config.name));
     let mut devices = Vec::new();
     for (at, (kind, name)) in named.chain(endpoints).enumerate() {
-        let NodePaths { state, counter, .. } = NodePaths::provisioned(out, name);
-        fs::create_dir(&state).with_context(|| format!("cannot make the folder {}", state.display()))?;
+        let paths = NodePaths::provisioned(out, name);
+        let NodePaths { state, counter, .. } = &paths;
+        fs::create_dir(state).with_context(|| format!("cannot make the folder {}", state.display()))?;
         let own = match at.checked_sub(validators).filter(|endpoint| car.endpoints[*endpoint].class == Class::S) {
             Some(endpoint) => Own::Symmetric(endpoint as u8),
             None => Own::Seed(&seeds[at]),
         };
-        keyfile::create(&state.join("keys.bin"), &genesis, own, &shared)?;
-        FileCounter::create(&counter)?;
+        keyfile::create(&paths, &genesis, own, &shared)?;
+        FileCounter::create(counter)?;
         if kind == "validator" {
             let mut flash = FileFlash::create(&state.join("journal.bin"), GEOMETRY)?;
             store::format::<_, FileCounter>(&mut flash, &genesis)?;
         }
-        files::sync_folder(&state)?;
+        files::sync_folder(state)?;
         let key = files::to_hex(&public(at).0);
-        devices.push(DeviceSummary { name: name.clone(), kind, key, state, counter });
+        let NodePaths { state, counter, kek, .. } = paths;
+        devices.push(DeviceSummary { name: name.clone(), kind, key, state, counter, kek });
     }
     files::sync_folder(out)?;
     Ok(Summary {
@@ -189,11 +194,12 @@ mod tests {
             let paths = NodePaths::provisioned(out.path(), &device.name);
             let node = Node::open(&paths).unwrap();
             assert_eq!((node.entry().name.as_str(), node.diagnosis()), (device.name.as_str(), Diagnosis::Intact));
-            let mode = fs::metadata(paths.state.join("keys.bin")).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, files::SECRET);
+            for secret in [paths.state.join("keys.bin"), paths.kek] {
+                assert_eq!(fs::metadata(secret).unwrap().permissions().mode() & 0o777, files::SECRET);
+            }
         }
         let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
-        assert!(keyfile::open(&out.path().join("door-sensor/keys.bin"), &genesis).is_ok());
+        assert!(keyfile::open(&NodePaths::provisioned(out.path(), "door-sensor"), &genesis).is_ok());
         assert!(provision(&car(), out.path(), None, &[]).is_err(), "nothing is overwritten");
     }
 
@@ -203,7 +209,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let summary = provision(&car(), out.path(), None, &[]).unwrap();
         let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
-        let keys = |name: &str| keyfile::open(&out.path().join(name).join("keys.bin"), &genesis).unwrap().keys;
+        let keys = |name: &str| keyfile::open(&NodePaths::provisioned(out.path(), name), &genesis).unwrap().keys;
         let (gateway, powertrain, chassis) = (keys("gateway"), keys("powertrain"), keys("chassis"));
         let tag = gateway.tag(Pair(Validator(1)), &[7; 48]).unwrap();
         assert!(powertrain.verify(Pair(Validator(0)), &[7; 48], &tag));
@@ -219,7 +225,7 @@ mod tests {
         car.endpoints[0].class = Class::S;
         let summary = provision(&car, out.path(), None, &[]).unwrap();
         let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
-        let path = |name: &str| out.path().join(name).join("keys.bin");
+        let path = |name: &str| NodePaths::provisioned(out.path(), name);
         let open = |name: &str| keyfile::open(&path(name), &genesis).unwrap();
         let sensor = open("door-sensor");
         assert!(sensor.identity.is_none() && sensor.device == Device::Endpoint(0));
@@ -230,7 +236,7 @@ mod tests {
             assert!(!sensor.keys.verify(Pair(Device::Validator(1)), &[7; 48], &tag), "{name}");
         }
         // with another key it is not what the genesis is committed to; and where the genesis names an identity, nobody comes without
-        let mut bytes = fs::read(path("door-sensor")).unwrap();
+        let mut bytes = keyfile::read(&path("door-sensor"), Some(&genesis.mesh())).unwrap();
         bytes[80] ^= 1;
         let body = bytes.len() - 4;
         let checksum = crate::keyfile::CRC.checksum(&bytes[..body]).to_le_bytes();
@@ -269,11 +275,20 @@ mod tests {
         };
         let damaged = NodePaths::provisioned(out.path(), "adas");
         flip(&damaged.state.join("keys.bin"));
+        let neighbour = NodePaths::provisioned(out.path(), "battery");
+        let (moved, cut) = (NodePaths::provisioned(out.path(), "telematics"), out.path().join("cut.kek"));
+        fs::copy(neighbour.state.join("keys.bin"), moved.state.join("keys.bin")).unwrap();
+        fs::write(&cut, [7; 31]).unwrap();
         let cases = [
+            (NodePaths { kek: neighbour.kek, ..paths.clone() }, "sealed by another key"),
+            (NodePaths { kek: foreign.kek, ..paths.clone() }, "sealed by another key"),
+            (moved, "sealed by another key"),
+            (NodePaths { kek: out.path().join("no.kek"), ..paths.clone() }, "no.kek"),
+            (NodePaths { kek: cut, ..paths.clone() }, "not 32 bytes"),
             (NodePaths { genesis: foreign.genesis.clone(), ..paths.clone() }, "genesis.bin"),
-            (NodePaths { genesis: foreign.genesis, maker_key: foreign.maker_key, ..paths.clone() }, "keys.bin"),
+            (NodePaths { genesis: foreign.genesis, maker_key: foreign.maker_key, ..paths.clone() }, "another car"),
             (NodePaths { counter: out.path().join("nowhere"), ..paths.clone() }, "nowhere"),
-            (damaged, "checksum"),
+            (damaged, "damaged"),
             (NodePaths::provisioned(out.path(), "door-sensor"), "endpoint"),
         ];
         for (paths, told) in cases {

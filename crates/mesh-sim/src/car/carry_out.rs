@@ -29,9 +29,17 @@ impl Car {
         loop {
             let ecu = &mut self.ecus[usize::from(at)];
             let Some(running) = &mut ecu.running else { return };
+            if running.waits(now_ns) {
+                return ecu.reckon();
+            }
+            if let Some(command) = running.sealed.take() {
+                self.command(at, command);
+                continue;
+            }
             let Some(effect) = running.ecu.poll() else { break };
             match effect {
-                Effect::Bus(command) => self.command(at, command),
+                // it goes out when its tags are made
+                Effect::Bus(command) => running.sealed = Some(command),
                 Effect::Persist { token, kind, bytes } => {
                     if let (RecordKind::Fact, Some(fact)) = (kind, codec::decode(bytes)) {
                         running.facts.push((token, fact));
@@ -89,7 +97,7 @@ impl Car {
     }
 
     /// What an ECU tells its controller, edited if it is a liar's.
-    fn command(&mut self, at: u8, command: BusCommand) {
+    pub(super) fn command(&mut self, at: u8, command: BusCommand) {
         let ecu = &mut self.ecus[usize::from(at)];
         let Some(running) = &mut ecu.running else { return };
         let (honest, frames) = match (command, &mut ecu.liar) {

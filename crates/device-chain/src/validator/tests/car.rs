@@ -51,6 +51,11 @@ pub fn pair_key(a: u8, b: u8) -> Key {
     Key::new(hash(Domain::PairKey, &[b"bench", &[a.min(b), a.max(b)]]).0)
 }
 
+/// The same of other devices at these places.
+pub fn made_pair_key(a: u8, b: u8, devices: [u8; 2]) -> Key {
+    Key::new(hash(Domain::PairKey, &[b"bench", &[a.min(b), a.max(b)], &devices]).0)
+}
+
 pub fn endpoint_key(validator: u8) -> Key {
     Key::new(hash(Domain::PairKey, &[b"endpoint", &[validator]]).0)
 }
