@@ -3,8 +3,8 @@
 use device_chain::agreement::VoteKind;
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis, Thresholds,
-    ValidatorEntry, WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis,
+    Thresholds, ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::grant::{Action, Grant, GrantUse, SignedGrant};
 use device_chain::keys::Device;

@@ -236,7 +236,7 @@ mod tests {
             assert!(!sensor.keys.verify(Pair(Device::Validator(1)), &[7; 48], &tag), "{name}");
         }
         // with another key it is not what the genesis is committed to; and where the genesis names an identity, nobody comes without
-        let mut bytes = keyfile::read(&path("door-sensor"), Some(&genesis.mesh())).unwrap();
+        let mut bytes = keyfile::unseal(&path("door-sensor"), Some(&genesis.mesh())).unwrap();
         bytes[80] ^= 1;
         let body = bytes.len() - 4;
         let checksum = crate::keyfile::CRC.checksum(&bytes[..body]).to_le_bytes();

@@ -6,7 +6,7 @@ use cloud_link::hex;
 use cloud_link::wire::{
     Action, Claim, ErrorAnswer, Finality, GrantAnswer, GrantOrder, GrantState, Mode, ReceiptAnswer, StoredBlock,
 };
-use ecu_node::linux::status::{ApprovalStatus, EndpointStatus, DecisionStatus, Peer, Status};
+use ecu_node::linux::status::{ApprovalStatus, DecisionStatus, EndpointStatus, Peer, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -9,9 +9,7 @@ use device_chain::limits::{MAX_RECORD_DATA, MAX_VALIDATORS, MIN_VALIDATORS};
 use device_chain::registry::{Devices, Registry};
 use device_chain::state::State;
 use device_chain::tx::Transaction;
-use device_chain::wire::{
-    CALL_BODY, CLOCK_FORM, HEADER, Header, Kind, PRESENCE, Parts, present_tag_len, tags_len,
-};
+use device_chain::wire::{CALL_BODY, CLOCK_FORM, HEADER, Header, Kind, PRESENCE, Parts, present_tag_len, tags_len};
 use event_chain::codec::encode;
 
 use super::Group;
