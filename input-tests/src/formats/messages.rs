@@ -49,12 +49,16 @@ static MESHES: LazyLock<Vec<(Genesis, Registry)>> = LazyLock::new(|| {
 fn make<const KIND: u8>(dice: &mut Dice<'_>) -> Vec<u8> {
     let (genesis, registry) = &MESHES[dice.below(MESHES.len())];
     let Some(kind) = Kind::from_code(KIND) else { return Vec::new() };
+    let hint_proposer = match (kind, dice.byte()) {
+        (Kind::Record | Kind::Ack, PRESENCE) => 0, // `presence`
+        (_, any) => any,
+    };
     let header = Header {
         mesh: registry.mesh().short(),
         suite: genesis.suite.code(),
         sender: dice.byte() & 15,
         round: dice.byte(),
-        hint_proposer: dice.byte(),
+        hint_proposer,
         hint: dice.int() as u16,
         counter: dice.int(),
         ..Header::new(kind, dice.int())

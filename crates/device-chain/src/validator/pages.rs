@@ -47,8 +47,8 @@ impl<K: KeyStore> Validator<K> {
         if self.pages_due().is_none_or(|due| due > self.now) {
             return;
         }
-        let (last, page) = self.pages.asked.map_or((self.me, 0), |(peer, page, _)| (peer, page));
         let (n, pages) = (self.full.n as ValidatorIndex, MAX_PAGES as u8);
+        let (last, page) = self.pages.asked.map_or((self.me, pages - 1), |(peer, page, _)| (peer, page));
         let peer = (1..=n).map(|step| (last + step) % n).find(|peer| self.is_heard(*peer));
         let page = (1..=pages).map(|step| (page + step) % pages).find(|page| self.pages.missing >> page & 1 == 1);
         let until = self.now.plus((VALUE_PHASES + 1) * self.phase_us());
@@ -96,12 +96,14 @@ impl<K: KeyStore> Validator<K> {
         if root_of(&hashes) != *self.state.registry() {
             return; // of another time: the peer has changed its registry since, or lies
         }
+        let mut own = self.registry.pages();
         if let Some(root) = hashes.get(usize::from(page))
+            && own[usize::from(page)] != *root
             && self.registry.read_page(page, content, Some(root))
         {
             self.persist_page(page);
+            own = self.registry.pages();
         }
-        let own = self.registry.pages();
         let differs = |at: &usize| own[*at] != hashes[*at];
         self.pages.missing = (0..MAX_PAGES).filter(differs).map(|at| 1 << at).sum();
         if self.knows_registry() {

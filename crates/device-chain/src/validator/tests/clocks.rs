@@ -392,7 +392,7 @@ fn a_reading_on_the_wire() {
     let clock = net.log.iter().find(|packet| packet.header.kind == Kind::Grant).expect("said");
     let hex: std::string::String = clock.bytes.iter().map(|byte| std::format!("{byte:02x}")).collect();
     // it was read 100 ms before it was said
-    assert_eq!(hex, "829011920000000002000000650000006c07060504030201cb18b8db4f0357f1fe173602a45738ed7799e984d38e8c6d");
+    assert_eq!(hex, "c18911920000000002000000660000006c070605040302019f217e663e2bb893796db16f99f751de6005441ad29e5731");
 }
 
 #[test]
