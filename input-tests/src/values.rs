@@ -238,6 +238,11 @@ pub fn signed_genesis(dice: &mut Dice<'_>) -> SignedGenesis {
 
 /// A state that a car of this genesis can have: of up to four decisions, most of them such that the chain allows them.
 pub fn state(genesis: &Genesis, dice: &mut Dice<'_>) -> State {
+    state_and_registry(genesis, dice).0
+}
+
+/// The same with who belongs to the car then.
+pub fn state_and_registry(genesis: &Genesis, dice: &mut Dice<'_>) -> (State, Registry) {
     let mut registry = Registry::from(genesis);
     let mut state = State::new(genesis);
     for _ in 0..dice.below(5) {
@@ -246,7 +251,7 @@ pub fn state(genesis: &Genesis, dice: &mut Dice<'_>) -> State {
             let _ = state.apply(&bytes, &tx, &mut registry);
         }
     }
-    state
+    (state, registry)
 }
 
 /// A transaction that the state most likely allows.

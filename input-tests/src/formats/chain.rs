@@ -18,7 +18,7 @@ use event_chain::build::BlockBuilder;
 use event_chain::codec::encode;
 use event_chain::receipt::{Receipt, SignedReceipt};
 use event_chain::record::{AttestedRecord, MAX_TEXT, RecordKind, Text};
-use event_chain::verify::{ChainVerifier, check_seals};
+use event_chain::verify::{ChainVerifier, check_seals, pages_of};
 
 use super::{Group, canonical, reading};
 use crate::values;
@@ -140,9 +140,9 @@ fn read_state(bytes: &[u8]) -> Reading {
 }
 
 fn snapshot(dice: &mut Dice<'_>) -> Vec<u8> {
-    let state = values::state(&SEVEN, dice);
+    let (state, registry) = values::state_and_registry(&SEVEN, dice);
     let head = device_chain::state::EventHead { tree_size: state.height(), ..state.event().clone() };
-    encode(&(head, encode(&state)))
+    encode(&(head, encode(&state), pages_of(&registry)))
 }
 
 fn read_snapshot(bytes: &[u8]) -> Reading {
