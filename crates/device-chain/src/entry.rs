@@ -105,16 +105,16 @@ pub(crate) type RetiredKey = [u8; 8];
 
 /// One line of the registry, as it is a leaf of its tree: it says itself what it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Leaf {
+pub enum Leaf<'r> {
     /// A device and the identifiers that it may send: one of an endpoint, four of a validator.
     Device(Device, Vec<RawIdentifier, 4>, Entry),
     /// A key outside the car, by its place.
     Authority(u8, Holder),
     /// The car, its open updates, and the identities that may not come back.
-    Vehicle(Vehicle, Vec<Update, MAX_UPDATES>, Vec<RetiredKey, MAX_RETIRED_KEYS>),
+    Vehicle(Vehicle, &'r [Update], &'r [RetiredKey]),
 }
 
-impl Leaf {
+impl Leaf<'_> {
     /// Its hash in the tree.
     #[must_use]
     pub fn hash(&self) -> Hash {
@@ -129,7 +129,7 @@ pub struct Proof(pub Vec<(Side, Hash), 10>);
 impl Proof {
     /// The root of the tree in which the leaf is.
     #[must_use]
-    pub fn root(&self, leaf: &Leaf) -> Hash {
+    pub fn root(&self, leaf: &Leaf<'_>) -> Hash {
         self.0.iter().fold(leaf.hash(), |below, (side, beside)| match side {
             Side::Left => node(beside, &below),
             Side::Right => node(&below, beside),

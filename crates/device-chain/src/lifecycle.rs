@@ -84,17 +84,21 @@ impl Registry {
 
     /// What a device is known by is in no other place, and was not retired: who was expelled does not come back.
     fn check_newcomer(&self, device: Device, identity: &Identity) -> Result<(), OrderRefusal> {
-        let retired = identity.bytes().first_chunk().is_some_and(|name| self.entries.retired.contains(name));
+        let retired = self.is_retired(identity.bytes());
         let mut known = self.entries.validators.iter().chain(&self.entries.endpoints);
         let used = known.any(|entry| entry.identity.bytes() == identity.bytes());
         let fits = matches!((device, identity), (_, Identity::A(_)) | (Device::Endpoint(_), Identity::S(_)));
         if retired || used || !fits || *identity.bytes() == [0; 32] { Err(OrderRefusal::Key) } else { Ok(()) }
     }
 
-    /// An authority's key has one role.
+    fn is_retired(&self, key: &[u8; 32]) -> bool {
+        key.first_chunk().is_some_and(|name| self.entries.retired.contains(name))
+    }
+
+    /// An authority's key has one role, and one that went does not come back: what it had signed would count again.
     fn check_holder(&self, key: &PublicKey) -> Result<(), OrderRefusal> {
         let used = self.entries.authorities.iter().any(|holder| holder.authority.key == *key);
-        if used || *key == PublicKey::NONE { Err(OrderRefusal::Key) } else { Ok(()) }
+        if used || self.is_retired(&key.0) || *key == PublicKey::NONE { Err(OrderRefusal::Key) } else { Ok(()) }
     }
 
     /// DC-1 for an endpoint that comes later: its identifier is its own, and less urgent than votes.
@@ -214,12 +218,17 @@ impl Registry {
     /// The key of a place may not come back, and no update for it.
     fn retire(&mut self, device: Device) {
         self.entries.updates.retain(|update| update.device != device);
-        let name = self.entry(device).and_then(|entry| entry.identity.bytes().first_chunk::<8>().copied());
-        if let Some(name) = name.filter(|name| *name != [0; 8] && !self.entries.retired.contains(name)) {
+        if let Some(key) = self.entry(device).map(|entry| *entry.identity.bytes()) {
+            self.retire_key(&key);
+        }
+    }
+
+    fn retire_key(&mut self, key: &[u8; 32]) {
+        if let Some(name) = key.first_chunk().filter(|_| *key != [0; 32] && !self.is_retired(key)) {
             if self.entries.retired.is_full() {
                 self.entries.retired.remove(0);
             }
-            let _ = self.entries.retired.push(name);
+            let _ = self.entries.retired.push(*name);
         }
     }
 
@@ -239,6 +248,11 @@ impl Registry {
         self.entries.pages[0] = None;
         if at == self.entries.authorities.len() {
             let _ = self.entries.authorities.push(Holder { authority, generation: 0 });
+        }
+        if let Some(PublicKey(key)) = self.entries.authorities.get(at).map(|holder| holder.authority.key)
+            && key != authority.key.0
+        {
+            self.retire_key(&key);
         }
         if let Some(holder) = self.entries.authorities.get_mut(at) {
             *holder = Holder { authority, generation: holder.generation.saturating_add(1) };

@@ -379,7 +379,7 @@ impl Registry {
     }
 
     /// A leaf by its place on its page.
-    fn leaf(&self, page: usize, at: usize) -> Leaf {
+    fn leaf(&self, page: usize, at: usize) -> Leaf<'_> {
         let Entries { validators, authorities, vehicle, updates, retired, .. } = &self.entries;
         if let Some(entry) = validators.get(at).filter(|_| page == 0) {
             let identifiers = self.validators.get(at).map_or([0; 4], |(_, identifiers)| identifiers.all());
@@ -387,7 +387,7 @@ impl Registry {
         } else if page == 0 {
             match authorities.get(at - validators.len()) {
                 Some(holder) => Leaf::Authority((at - validators.len()) as u8, *holder),
-                None => Leaf::Vehicle(*vehicle, updates.clone(), retired.clone()),
+                None => Leaf::Vehicle(*vehicle, updates, retired),
             }
         } else {
             let endpoint = ((page - 1) * PAGE_ENTRIES + at) as u8;
@@ -398,7 +398,7 @@ impl Registry {
 
     /// A device's line and the proof that it is in the tree with the [root](Self::root), for whoever wants to check it (DC-48).
     #[must_use]
-    pub fn prove(&self, device: Device) -> Option<(Leaf, Proof)> {
+    pub fn prove(&self, device: Device) -> Option<(Leaf<'_>, Proof)> {
         self.entry(device)?;
         let page = page_of(device);
         let at = match device {
@@ -585,5 +585,51 @@ mod tests {
         }
         assert_eq!(Registry::open(&bytes[..60], &maker).err(), Some(GenesisError::Malformed));
         assert_eq!(Registry::open(&bytes, &PublicKey([7; 32])).err(), Some(GenesisError::Signature));
+    }
+
+    /// DC-48: anybody who knows the root can check one line, and nobody can show another.
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of hashes")]
+    fn every_line_is_proved_and_no_other() {
+        let genesis = largest();
+        let mut registry = Registry::from(&genesis);
+        assert_eq!(*registry.root(), Hash::NIL, "as the genesis says");
+        registry.seal();
+        let devices = (0..8).map(Device::Validator).chain((0..MAX_ENDPOINTS as u8).map(Device::Endpoint));
+        for device in devices {
+            let (leaf, proof) = registry.prove(device).expect("it is there");
+            assert_eq!(proof.root(&leaf), *registry.root(), "{device:?}");
+            let Leaf::Device(_, identifiers, entry) = leaf else { panic!("a device") };
+            let other = Leaf::Device(device, identifiers, Entry { standing: Standing::Revoked, ..entry });
+            assert_ne!(proof.root(&other), *registry.root());
+        }
+        assert!(registry.prove(Device::Endpoint(MAX_ENDPOINTS as u8)).is_none());
+    }
+
+    /// DC-48: page by page another registry becomes the same; what is damaged never does.
+    #[test]
+    #[cfg_attr(miri, ignore = "thousands of hashes")]
+    fn pages_carry_all_of_it_and_nothing_damaged_is_taken() {
+        let genesis = largest();
+        let mut changed = Registry::from(&genesis);
+        for device in [Device::Validator(3), Device::Endpoint(0), Device::Endpoint(63), Device::Endpoint(199)] {
+            changed.apply_firmware(device, &Hash([5; 32]));
+        }
+        assert_eq!(changed.changed_pages().collect::<Vec<_>>(), [0, 1, 2, 7]);
+        let mut copy = Registry::from(&genesis);
+        let (mut buffer, roots) = ([0; crate::limits::MAX_PAGE], changed.pages());
+        for page in 0..MAX_PAGES as u8 {
+            let root = &roots[usize::from(page)];
+            let bytes = changed.write_page(page, &mut buffer).expect("a page fits").to_vec();
+            for at in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 4;
+                assert!(!copy.read_page(page, &damaged, Some(root)), "page {page}, byte {at}");
+                assert!(!copy.read_page(page, &bytes[..at], Some(root)), "page {page}, cut at {at}");
+            }
+            assert!(copy.read_page(page, &bytes, Some(root)), "page {page}");
+        }
+        assert_eq!((copy.root(), copy.pages()), (changed.root(), changed.pages()));
+        assert!(!copy.read_page(MAX_PAGES as u8, &[], None));
     }
 }

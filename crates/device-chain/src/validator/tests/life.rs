@@ -371,6 +371,23 @@ fn a_car_has_one_owner() {
     assert!(net.ecu(1).validator.use_of(&grant.grant.digest()).is_err());
 }
 
+/// A fleet that is gone does not come back with its old key: the grants that it used before would open the door once more.
+#[test]
+fn a_key_that_went_does_not_come_back() {
+    let net = Net::trusted(4);
+    let (mut state, mut registry) = (net.ecu(1).validator.state().clone(), net.ecu(1).validator.registry().clone());
+    let fleet = registry.holder(FLEET).expect("there is one").authority;
+    let mut decide = |change, generation| {
+        let tx = Transaction::Change(Order { change, generation, not_after: 50 });
+        state.apply(&tx.encode().expect("fits"), &tx, &mut registry)
+    };
+    assert_eq!(decide(Change::Reset, 0), Ok(()));
+    let again = Change::Authority { at: FLEET, role: fleet.authority, key: fleet.key };
+    assert_eq!(decide(again, 1), Err(Refusal::Order(OrderRefusal::Key)));
+    let other = Change::Authority { at: FLEET, role: fleet.authority, key: spare().public() };
+    assert_eq!(decide(other, 1), Ok(()));
+}
+
 /// The maker's root changes by old and new together.
 #[test]
 #[cfg_attr(miri, ignore = "Ed25519: minutes")]
