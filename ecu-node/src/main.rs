@@ -84,6 +84,9 @@ enum Command {
         /// The clock that it tells the others of
         #[arg(long, value_enum, default_value_t)]
         clock: ClockSource,
+        /// The firmware image whose digest the chain has for this device: what a secure boot would measure; without it nothing is said of it
+        #[arg(long, value_name = "FILE")]
+        firmware: Option<PathBuf>,
     },
     /// Run a validator as Cortex-M4 firmware in QEMU, its UART joined to a bus
     ///
@@ -278,9 +281,11 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             let keys = keys.collect::<Result<Vec<_>, Failure>>()?;
             print(&provision(&car, &out, maker_key.as_deref(), &keys).or_usage()?, json)
         }
-        Command::Run { device, clock } => {
+        Command::Run { device, clock, firmware } => {
             let paths = device.paths()?;
-            start(async { process::run(&SocketCan, &paths, &device.interface, clock, process::shutdown()?).await })
+            let firmware = firmware.as_deref();
+            let interface = &device.interface;
+            start(async { process::run(&SocketCan, &paths, interface, clock, firmware, process::shutdown()?).await })
         }
         Command::Emulate { image, state, interface } => {
             let paths = provisioned(&state)?;

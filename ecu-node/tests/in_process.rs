@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use can_bus::port::{BusCommand, BusEvent};
@@ -10,11 +11,12 @@ use device_chain::genesis::Authority;
 use device_chain::grant::{Action, Grant, SignedGrant};
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
-use device_chain::types::Hash;
+use device_chain::types::{Hash, PublicKey};
 use device_chain::validator::{Decision, Mode, Report};
 use ecu_node::linux::bus::{ChannelBus, ChannelPort};
 use ecu_node::linux::car::Car;
 use ecu_node::linux::node::{Node, NodePaths};
+use ecu_node::linux::orders::RegistryView;
 use ecu_node::linux::provision::provision;
 use ecu_node::linux::runtime::{self, NodeCommand, NodeEvent, RunError};
 use ecu_node::linux::status::Status;
@@ -209,4 +211,64 @@ async fn who_does_not_take_decisions_finds_them_in_the_journal() {
     let node = Node::open(&NodePaths::provisioned(folder.path(), "battery")).unwrap();
     let heights: Vec<_> = node.history().iter().map(|(height, _)| *height).collect();
     assert_eq!(heights, [1, 2, 3]);
+}
+
+/// Runs `ecu-node` and returns what it says.
+fn ecu_node(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_ecu-node")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// DC-46: made at the desk, signed where the keys are, put into the folder of one ECU: decided by all.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_made_signed_and_brought_to_one_ecu() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [maker, workshop, owner, buyer] = ["maker", "workshop", "owner", "buyer"].map(|name| {
+        let public = ecu_node(&["order", "key", "--out", &path(&format!("{name}.secret"))]);
+        PublicKey(ecu_node::linux::files::from_hex(&public).unwrap())
+    });
+    let config = Car::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../car.toml"))).unwrap();
+    let keys = [(Authority::Maker, maker), (Authority::Workshop, workshop), (Authority::Owner, owner)];
+    let car = folder.path().join("car");
+    provision(&config, &car, None, &keys).unwrap();
+    let (wires, joining) = mpsc::channel(64);
+    tokio::spawn(wire(joining));
+    let mut nodes: Vec<_> = NAMES.iter().map(|name| Running::start(&car, name, &wires)).collect();
+    for node in &mut nodes {
+        node.met(6).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await; // the registry is shown
+
+    let (chassis, order) = (path("car/chassis"), path("change.order"));
+    let secret = |name: &str| path(&format!("{name}.secret"));
+    let buyer_key = ecu_node::linux::files::to_hex(&buyer.0);
+    for (change, signed) in [
+        (&["transfer", "--owner", &buyer_key][..], &[("owner", "2"), ("buyer", "newcomer")][..]),
+        (&["revoke", "--device", "door-sensor"], &[("maker", "0")]),
+    ] {
+        let _ = std::fs::remove_file(&order);
+        ecu_node(&[&["order", "make", "--state", &chassis, "--out", &order], change].concat());
+        for (name, place) in signed {
+            let key = secret(name);
+            let signer = if *place == "newcomer" { vec!["--newcomer"] } else { vec!["--authority", place] };
+            ecu_node(&[&["order", "sign", &order, "--key", &key][..], &signer].concat());
+        }
+        assert_eq!(ecu_node(&["order", "show", &order]).matches("signed by").count(), signed.len());
+        ecu_node(&["order", "give", &order, "--state", &chassis]);
+        for node in &mut nodes {
+            let decision = node.decision().await;
+            assert!(decision.live && matches!(decision.tx, Transaction::Change(_)), "{change:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let shown = ecu_node(&["registry", "--state", &path("car/battery"), "--json"]);
+    let registry: RegistryView = serde_json::from_str(&shown).unwrap();
+    assert_eq!(registry.device("door-sensor").unwrap().1.standing, "revoked");
+    assert_eq!(registry.authorities[2].key, buyer_key);
+    assert!(ecu_node(&["registry", "--state", &path("car/battery")]).contains("revoked"));
+    for node in nodes {
+        node.end().await;
+    }
 }

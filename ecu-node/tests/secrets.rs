@@ -144,7 +144,7 @@ async fn an_ecu_that_tells_everything_tells_no_key() {
         let (paths, wire, mut stopped) = (NodePaths::provisioned(folder.path(), name), wire.clone(), stopped.clone());
         tokio::spawn(async move {
             let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
-            process::run(&*wire, &paths, "wire", ClockSource::System, shutdown).await
+            process::run(&*wire, &paths, "wire", ClockSource::System, None, shutdown).await
         })
     });
     // sessions with all: every key was in use

@@ -11,7 +11,7 @@ use device_chain::genesis::{Genesis, SignedGenesis, ValidatorEntry};
 use device_chain::keys::{Device, SoftKeys};
 use device_chain::sign::SigningKey;
 use device_chain::tx::TxBytes;
-use device_chain::types::{Height, Micros};
+use device_chain::types::{Hash, Height, Micros};
 use device_chain::validator::Boot;
 use journal::{FileCounter, FileFlash, Geometry};
 use tokio::sync::watch;
@@ -78,6 +78,8 @@ pub struct Node {
     pub(super) folder: PathBuf,
     /// The clock that it tells the others of; [`ClockSource::System`] at first.
     pub clock: ClockSource,
+    /// Digest of the firmware that it says it runs (DC-47); none at first.
+    pub firmware: Option<Hash>,
     diagnosis: Diagnosis,
     history: Vec<(Height, TxBytes)>,
 }
@@ -133,6 +135,7 @@ impl Node {
             epoch,
             folder: paths.state.clone(),
             clock: ClockSource::System,
+            firmware: None,
             diagnosis,
             history,
         })

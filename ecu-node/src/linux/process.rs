@@ -1,6 +1,6 @@
 //! A node as a process of its own: what `ecu-node run` does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use can_bus::port::Filter;
 use device_chain::genesis::Role;
@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
 use super::bus::Buses;
+use super::car;
 use super::failure::{Failure, OrFail};
 use super::node::{ClockSource, Node, NodePaths};
 use super::runtime::{self, MAX_EVENTS, NodeEvent, RunError};
@@ -25,10 +26,12 @@ pub async fn run(
     paths: &NodePaths,
     interface: &str,
     clock: ClockSource,
+    firmware: Option<&Path>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let mut node = Node::open(paths).or_usage()?;
     node.clock = clock;
+    node.firmware = firmware.map(car::measure).transpose().or_usage()?;
     let bus = buses.open(interface, 0, node.epoch(), &[Filter::ALL]).or_unreachable()?;
     let entry = node.entry();
     info!(

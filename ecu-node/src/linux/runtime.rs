@@ -123,6 +123,7 @@ pub async fn run<B: Bus>(
         folder: node.folder,
         shown: None,
         clock: node.clock,
+        firmware: node.firmware,
         tally: Tally::default(),
     };
     let ended = runtime.run(commands, shutdown).await;
@@ -146,6 +147,7 @@ struct Runtime<B> {
     /// Root of the registry that was written last.
     shown: Option<Hash>,
     clock: ClockSource,
+    firmware: Option<Hash>,
     tally: Tally,
 }
 
@@ -158,6 +160,9 @@ impl<B: Bus> Runtime<B> {
         let mut renew = tokio::time::interval(STATUS_INTERVAL);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
+        if let Some(firmware) = self.firmware {
+            self.ecu.handle(self.now(), Input::Measured(firmware));
+        }
         loop {
             self.carry_out();
             if self.backlog.len() > MAX_BACKLOG {

@@ -110,7 +110,7 @@ impl Tasks {
         };
         async move {
             match program {
-                Program::Ecu => process::run(&*wires, &paths, &mesh, ClockSource::System, shutdown).await,
+                Program::Ecu => process::run(&*wires, &paths, &mesh, ClockSource::System, None, shutdown).await,
                 Program::Chip => {
                     let (image, log) = (
                         chip::image().or_usage()?,
