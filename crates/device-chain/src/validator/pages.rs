@@ -17,8 +17,8 @@ const _: () = assert!(HEADER + ROOTS + crate::limits::MAX_PAGE + crate::limits::
 
 /// Asking for pages, and serving them.
 pub(super) struct Pages {
-    /// A bit for each page that differs, as far as is known.
-    missing: u8,
+    /// A bit for each page that is the right one, as far as is known.
+    right: u8,
     /// Who was asked last, for which page, and until when an answer is waited for.
     asked: Option<(ValidatorIndex, u8, Micros)>,
     /// When each peer was served last.
@@ -26,7 +26,7 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) const NONE: Self = Self { missing: u8::MAX, asked: None, served: [None; MAX_VALIDATORS] };
+    pub(super) const NONE: Self = Self { right: 0, asked: None, served: [None; MAX_VALIDATORS] };
 }
 
 impl<K: KeyStore> Validator<K> {
@@ -50,7 +50,7 @@ impl<K: KeyStore> Validator<K> {
         let (n, pages) = (self.full.n as ValidatorIndex, MAX_PAGES as u8);
         let (last, page) = self.pages.asked.map_or((self.me, pages - 1), |(peer, page, _)| (peer, page));
         let peer = (1..=n).map(|step| (last + step) % n).find(|peer| self.is_heard(*peer));
-        let page = (1..=pages).map(|step| (page + step) % pages).find(|page| self.pages.missing >> page & 1 == 1);
+        let page = (1..=pages).map(|step| (page + step) % pages).find(|page| self.pages.right >> page & 1 == 0);
         let until = self.now.plus((VALUE_PHASES + 1) * self.phase_us());
         self.pages.asked = Some((peer.unwrap_or(last), page.unwrap_or(0), until));
         if let Some(peer) = peer {
@@ -104,11 +104,10 @@ impl<K: KeyStore> Validator<K> {
             self.persist_page(page);
             own = self.registry.pages();
         }
-        let differs = |at: &usize| own[*at] != hashes[*at];
-        self.pages.missing = (0..MAX_PAGES).filter(differs).map(|at| 1 << at).sum();
+        let right = |at: &usize| own[*at] == hashes[*at];
+        self.pages.right = (0..MAX_PAGES).filter(right).map(|at| 1 << at).sum();
         if self.knows_registry() {
-            self.pages.asked = None;
-            self.pages.missing = u8::MAX;
+            (self.pages.asked, self.pages.right) = (None, 0);
             self.leave_height(); // it was begun without knowing whose votes count
         } else if let Some((.., until)) = &mut self.pages.asked {
             *until = self.now;
