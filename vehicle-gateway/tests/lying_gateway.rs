@@ -105,7 +105,7 @@ fn approve(car: &mut Car) {
 /// The header that an honest gateway makes of the car's decisions.
 fn honest_header(car: &Car) -> BlockHeader {
     let state = car.ecu(1).expect("powered").validator().state();
-    BlockBuilder::new(car.genesis.mesh()).header(state, 1_800_000_000_000)
+    BlockBuilder::new(car.genesis.mesh()).header(state, state.time_ms()) // nobody here has a clock (DC-62)
 }
 
 /// The decisions as leaves of the tree under a header.

@@ -99,7 +99,9 @@ fn fields(frame: &Frame) -> BTreeMap<String, u64> {
     }
     let tags = header.kind.body_len() == Some(0);
     for (at, chunk) in data[HEADER..].chunks_exact(8).enumerate() {
-        if !header.kind.is_addressed() || !tags || at == 0 {
+        if header.kind == Kind::Ack {
+            put(["AckSequence", "AckTag"].get(at).copied().unwrap_or("padding"), integer(chunk));
+        } else if !header.kind.is_addressed() || !tags || at == 0 {
             put(&format!("{}{at}", if tags { "Tag" } else { "Content" }), integer(chunk));
         }
     }

@@ -237,14 +237,14 @@ impl Life<'_> {
         } else if let Some(signature) = self.to_prove.pop() {
             let genuine = self.dice.flag();
             self.handle(Input::EndorsementChecked(signature, genuine));
-        } else if self.dice.below(4) == 0 {
+        } else if let Some(digest) = self.to_sign.pop() {
+            self.handle(Input::Signed(digest, signature));
+        } else if self.dice.below(8) == 0 {
             let endorsement = values::endorsement(&mut self.dice);
             self.handle(Input::Endorsement(endorsement));
         } else if self.dice.below(8) == 0 {
             let firmware = values::hash(&mut self.dice);
             self.handle(Input::Measured(firmware));
-        } else if let Some(digest) = self.to_sign.pop() {
-            self.handle(Input::Signed(digest, signature));
         } else {
             let mut signed = values::grant(&mut self.dice);
             signed.grant.mesh = self.mesh.genesis.mesh();
@@ -496,6 +496,7 @@ impl Life<'_> {
             assert!(again.replay(kind, bytes).is_ok(), "{kind:?} cannot be replayed: {bytes:02x?}");
         });
         assert_eq!(again.state(), self.ecu.validator().state());
+        assert_eq!(again.registry().root(), self.ecu.validator().registry().root());
         let counters = self.ecu.validator().counters();
         let (accepted, bad_tags) = (counters.accepted, counters.bad_tag);
         Reach { accepted, bad_tags, decided: self.decided, height: self.ecu.validator().state().height() }
@@ -516,6 +517,6 @@ mod tests {
         println!(
             "{accepted} accepted, {bad_tags} bad tags, {decided} decisions, {caught_up} lives that took over a state"
         );
-        assert!(accepted > 1000 && bad_tags > 100 && decided > 100 && caught_up > 2);
+        assert!(accepted > 1000 && bad_tags > 100 && decided > 40 && caught_up > 2);
     }
 }
