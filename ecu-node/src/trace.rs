@@ -87,6 +87,8 @@ pub fn write(now: Micros, step: &Step, buffer: &mut [u8], write: &mut dyn FnMut(
             Input::Persisted(token) => (PERSISTED, put(&[&token.to_le_bytes()])),
             Input::Signed(digest, signature) => (SIGNED, put(&[&digest.0, &signature.to_bytes()])),
             Input::GrantChecked(digest, genuine) => (GRANT_CHECKED, put(&[&digest.0, &[u8::from(*genuine)]])),
+            // a trace is of an ECU whose keys stay: no trace holds a secret that is worth anything
+            Input::Agreed(_) | Input::Refresh(_) | Input::Kept => return false,
             Input::Grant(signed) => (GRANT, codec::encode(signed, buffer).map(<[u8]>::len)),
             Input::Submit(tx) => (SUBMIT, codec::encode(tx, buffer).map(<[u8]>::len)),
         },

@@ -28,7 +28,7 @@ pub fn signature(dice: &mut Dice<'_>) -> Signature {
 }
 
 /// How many kinds of transactions there are.
-pub const TRANSACTIONS: usize = 8;
+pub const TRANSACTIONS: usize = 9;
 
 /// A transaction of a kind, by its place among them.
 pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
@@ -49,7 +49,8 @@ pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
         4 => Transaction::Readmit { validator: dice.byte(), nonce: dice.long() },
         5 => Transaction::Skip,
         6 => Transaction::Suspend { validator: dice.byte() },
-        _ => Transaction::Resume { validator: dice.byte() },
+        7 => Transaction::Resume { validator: dice.byte() },
+        _ => Transaction::Refresh { validator: dice.byte(), key: hash(dice).0 },
     }
 }
 
@@ -239,6 +240,7 @@ pub fn likely(state: &State, genesis: &Genesis, dice: &mut Dice<'_>) -> Transact
         5 => Transaction::Skip,
         6 => Transaction::Suspend { validator },
         7 => Transaction::Resume { validator },
+        8 => Transaction::Refresh { validator, key: hash(dice).0 },
         _ => {
             let kind = dice.below(TRANSACTIONS);
             transaction(kind, dice)

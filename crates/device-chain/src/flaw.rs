@@ -64,6 +64,12 @@ pub enum Flaw {
     GrantAgain,
     /// DC-45: what is decided moves something, however late.
     AlwaysLive,
+    /// DC-21: the nonce of every boot is the same.
+    NonceStays,
+    /// DC-23: pairwise keys stay what they are.
+    KeysStay,
+    /// DC-24: what goes into a key with a refresh is no secret.
+    NothingShared,
 }
 
 /// Names the rule that a process breaks.
@@ -78,7 +84,7 @@ std::thread_local! {
 impl Flaw {
     /// All of them.
     #[cfg(any(test, flaws))]
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::ProofFromAll,
         Self::PolkaCertifies,
         Self::Hearsay,
@@ -104,6 +110,9 @@ impl Flaw {
         Self::ReplayCounts,
         Self::GrantAgain,
         Self::AlwaysLive,
+        Self::NonceStays,
+        Self::KeysStay,
+        Self::NothingShared,
     ];
 
     /// Whether the validators of this thread break the rule.

@@ -140,6 +140,10 @@ fn transactions() {
         (Transaction::Skip, "05"),
         (Transaction::Suspend { validator: 6 }, "0606"),
         (Transaction::Resume { validator: 6 }, "0706"),
+        (
+            Transaction::Refresh { validator: 6, key: [0xab; 32] },
+            "0806abababababababababababababababababababababababababababababababab",
+        ),
     ] {
         assert_eq!(encoded(&tx), bytes, "{}", tx.name());
     }

@@ -30,6 +30,10 @@ pub enum Domain {
     Nil,
     /// The body of a message.
     Body,
+    /// The pairwise key after another.
+    NextKey,
+    /// What two validators share by a refresh of one of them.
+    Refresh,
 }
 
 impl Domain {
@@ -46,6 +50,8 @@ impl Domain {
             Self::SessionKey => b"ringfort/1/session-key",
             Self::Nil => b"ringfort/1/nil",
             Self::Body => b"ringfort/1/body",
+            Self::NextKey => b"ringfort/1/next-key",
+            Self::Refresh => b"ringfort/1/refresh",
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod mac;
 pub mod members;
 pub mod merkle;
 pub mod packed;
+pub mod pairing;
 pub mod plan;
 pub mod quorum;
 pub mod record;

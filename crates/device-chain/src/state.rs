@@ -11,7 +11,7 @@ use crate::grant::{GrantRefusal, GrantUse, UsedSerials};
 use crate::hash::{Domain, hash_of};
 use crate::limits::{
     ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_BACKLOG, MAX_BACKLOG_ALARMS, MAX_ENDPOINTS, MAX_STATE,
-    MAX_VALIDATORS,
+    MAX_VALIDATORS, REFRESH_INTERVAL_HEIGHTS,
 };
 use crate::members::Members;
 use crate::merkle::Frontier;
@@ -52,6 +52,15 @@ pub struct Readmission {
     pub height: Height,
 }
 
+/// The newest refresh of a validator's pairwise keys (DC-24).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// X25519, public.
+    pub key: [u8; 32],
+    /// When it was decided; 0: never.
+    pub height: Height,
+}
+
 /// Why a transaction is not valid in this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -73,6 +82,8 @@ pub enum Refusal {
     Membership,
     /// So many decisions wait for a block of the gateway that one more could be lost to the Event Chain.
     Backlog,
+    /// No such validator, or it has refreshed its keys a short while ago.
+    Refresh,
     /// Nobody may ask for nothing.
     Nothing,
 }
@@ -91,6 +102,7 @@ pub struct State {
     members: Members,
     /// The height at which each validator was suspended or resumed last.
     changes: Vec<Height, MAX_VALIDATORS>,
+    refreshes: Vec<Refreshed, MAX_VALIDATORS>,
 }
 
 impl State {
@@ -106,6 +118,7 @@ impl State {
         sequences: Vec::new(),
         members: Members::NONE,
         changes: Vec::new(),
+        refreshes: Vec::new(),
     };
 
     /// The state of a car that has decided nothing yet.
@@ -118,7 +131,8 @@ impl State {
 
     /// Becomes such a state in its place.
     pub(crate) fn begin(&mut self, genesis: &impl Devices) {
-        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes } = self;
+        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes, refreshes } =
+            self;
         *mesh = genesis.mesh();
         *head = mesh.0;
         tree.clear();
@@ -129,11 +143,13 @@ impl State {
         readmissions.clear();
         sequences.clear();
         changes.clear();
+        refreshes.clear();
         // all have the genesis's own bounds
         let _ = used_grants.resize_default(genesis.authorities());
         let _ = readmissions.resize_default(genesis.validators());
         let _ = sequences.resize_default(genesis.endpoints());
         let _ = changes.resize_default(genesis.validators());
+        let _ = refreshes.resize_default(genesis.validators());
     }
 
     /// Every list full and every number at its longest: the bound that [`MAX_STATE`] has to hold.
@@ -152,6 +168,7 @@ impl State {
         state.readmissions.fill(Readmission { nonce: u64::MAX, height: u32::MAX });
         state.sequences.fill(u64::MAX);
         state.changes.fill(u32::MAX);
+        state.refreshes.fill(Refreshed { key: [255; 32], height: u32::MAX });
         state
     }
 
@@ -177,7 +194,8 @@ impl State {
 
     /// Field by field, as they are declared.
     fn take(&mut self, bytes: &mut &[u8]) -> Option<()> {
-        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes } = self;
+        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes, refreshes } =
+            self;
         *mesh = codec::take(bytes)?;
         *head = codec::take(bytes)?;
         tree.take(bytes)?;
@@ -187,7 +205,8 @@ impl State {
         codec::take_list(bytes, readmissions)?;
         codec::take_list(bytes, sequences)?;
         *members = codec::take(bytes)?;
-        codec::take_list(bytes, changes)
+        codec::take_list(bytes, changes)?;
+        codec::take_list(bytes, refreshes)
     }
 
     fn is_sound(&self, genesis: &impl Devices) -> bool {
@@ -197,6 +216,7 @@ impl State {
             && self.readmissions.len() == genesis.validators()
             && self.sequences.len() == genesis.endpoints()
             && self.changes.len() == genesis.validators()
+            && self.refreshes.len() == genesis.validators()
             && self.members.is_sound(genesis)
             && self.event.tree_size <= self.height()
     }
@@ -283,6 +303,12 @@ impl State {
         self.sequences.get(usize::from(endpoint)).copied()
     }
 
+    /// The newest refresh of a validator's pairwise keys.
+    #[must_use]
+    pub fn refreshed(&self, validator: u8) -> Option<Refreshed> {
+        self.refreshes.get(usize::from(validator)).copied()
+    }
+
     /// Whether `tx` may be decided at the next height, as far as the chain alone tells.
     ///
     /// # Errors
@@ -312,6 +338,10 @@ impl State {
                 Some(last) if !self.members.contains(*validator) => self.check_return(*validator, *last, genesis),
                 _ => Err(Refusal::Membership),
             },
+            Transaction::Refresh { validator, .. } => match self.refreshed(*validator) {
+                Some(last) if last.height == 0 || self.height() - last.height >= REFRESH_INTERVAL_HEIGHTS => Ok(()),
+                _ => Err(Refusal::Refresh),
+            },
         }
     }
 
@@ -332,7 +362,7 @@ impl State {
     fn check_backlog(&self, tx: &Transaction) -> Result<(), Refusal> {
         let backlog = self.backlog();
         let limit = match tx {
-            Transaction::UseGrant(_) | Transaction::Record { .. } => MAX_BACKLOG,
+            Transaction::UseGrant(_) | Transaction::Record { .. } | Transaction::Refresh { .. } => MAX_BACKLOG,
             Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,
             Transaction::EventBlock(_)
             | Transaction::Readmit { .. }
@@ -440,6 +470,11 @@ impl State {
             Transaction::Skip => {}
             Transaction::Suspend { validator } => self.change(*validator, self.members.without(*validator)),
             Transaction::Resume { validator } => self.change(*validator, self.members.with(*validator, genesis)),
+            Transaction::Refresh { validator, key } => {
+                if let Some(last) = self.refreshes.get_mut(usize::from(*validator)) {
+                    *last = Refreshed { key: *key, height };
+                }
+            }
         }
         Ok(())
     }

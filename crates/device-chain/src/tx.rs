@@ -57,6 +57,13 @@ pub enum Transaction {
         /// Who.
         validator: ValidatorIndex,
     },
+    /// A validator brings a new key, by which every other one makes its pairwise key with it anew (DC-24).
+    Refresh {
+        /// Whose.
+        validator: ValidatorIndex,
+        /// X25519 (RFC 7748), public.
+        key: [u8; 32],
+    },
 }
 
 impl Transaction {
@@ -84,6 +91,7 @@ impl Transaction {
             Self::Skip => "skip",
             Self::Suspend { .. } => "suspend",
             Self::Resume { .. } => "resume",
+            Self::Refresh { .. } => "refresh",
         }
     }
 }
@@ -136,6 +144,7 @@ mod tests {
             Transaction::Skip,
             Transaction::Suspend { validator: 255 },
             Transaction::Resume { validator: 255 },
+            Transaction::Refresh { validator: 255, key: [255; 32] },
         ];
         for tx in largest {
             let bytes = tx.encode().expect("fits");

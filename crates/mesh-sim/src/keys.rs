@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use device_chain::genesis::Genesis;
-use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
+use device_chain::keys::{Device, KeyHandle, Kept, KeyStore, SoftKeys};
 use device_chain::mac::{Key, Suite, Tag, TagInput};
-use device_chain::types::{PublicKey, ValidatorIndex};
+use device_chain::pairing::{Ephemeral, Heard};
+use device_chain::types::{Height, PublicKey, ValidatorIndex};
 
 use crate::genesis::Plan;
 use crate::signer::Signer;
@@ -103,6 +104,12 @@ impl SharedKeys {
     pub fn new(keys: SoftKeys) -> Self {
         Self(Rc::new(RefCell::new(keys)))
     }
+
+    /// What has to be kept of them for the next boot.
+    #[must_use]
+    pub fn write(&self) -> Kept {
+        self.0.borrow().write()
+    }
 }
 
 impl KeyStore for SharedKeys {
@@ -120,5 +127,45 @@ impl KeyStore for SharedKeys {
 
     fn promote(&mut self, peer: ValidatorIndex) {
         self.0.borrow_mut().promote(peer);
+    }
+
+    fn keeps(&self) -> bool {
+        self.0.borrow().keeps()
+    }
+
+    fn hear(&mut self, peer: ValidatorIndex, message: &TagInput, tag: &[u8]) -> Heard {
+        self.0.borrow_mut().hear(peer, message, tag)
+    }
+
+    fn step(&mut self, peer: ValidatorIndex) -> bool {
+        self.0.borrow_mut().step(peer)
+    }
+
+    fn wants(&self, peer: ValidatorIndex, height: Height) -> bool {
+        self.0.borrow().wants(peer, height)
+    }
+
+    fn take(&mut self, peer: ValidatorIndex, height: Height, secret: Key) -> bool {
+        self.0.borrow_mut().take(peer, height, secret)
+    }
+
+    fn offered(&self, peer: ValidatorIndex) -> Option<bool> {
+        self.0.borrow().offered(peer)
+    }
+
+    fn offer(&mut self, peer: ValidatorIndex) {
+        self.0.borrow_mut().offer(peer);
+    }
+
+    fn renew(&mut self, peer: ValidatorIndex, nonces: [u64; 2]) {
+        self.0.borrow_mut().renew(peer, nonces);
+    }
+
+    fn ephemeral(&self) -> Option<Ephemeral> {
+        self.0.borrow().ephemeral()
+    }
+
+    fn set_ephemeral(&mut self, ephemeral: Option<Ephemeral>) {
+        self.0.borrow_mut().set_ephemeral(ephemeral);
     }
 }

@@ -16,6 +16,7 @@ pub mod failure;
 pub mod files;
 pub mod keyfile;
 pub mod node;
+mod pairs;
 pub mod phase;
 pub mod process;
 pub mod provision;

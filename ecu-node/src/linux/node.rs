@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,6 +16,7 @@ use device_chain::validator::Boot;
 use journal::{FileCounter, FileFlash, Geometry};
 use tokio::sync::watch;
 
+use super::pairs::PairFile;
 use super::status::Status;
 use super::{files, keyfile};
 use crate::Ecu;
@@ -30,7 +31,7 @@ const MAX_GENESIS: u64 = 64 * 1024;
 /// Where a node finds its files, as `ecu-node provision` lays them out.
 #[derive(Clone, Debug)]
 pub struct NodePaths {
-    /// Folder of the node: `keys.bin`, `journal.bin`, `status.json`.
+    /// Folder of the node: `keys.bin`, `pairs.bin`, `journal.bin`, `status.json`.
     pub state: PathBuf,
     /// The signed genesis.
     pub genesis: PathBuf,
@@ -59,6 +60,7 @@ pub struct Node {
     pub(super) ecu: Box<Ecu<SoftKeys>>,
     pub(super) store: Store<FileFlash, FileCounter>,
     pub(super) identity: Arc<SigningKey>,
+    pub(super) pairs: Arc<Mutex<PairFile>>,
     pub(super) status: watch::Sender<Status>,
     pub(super) epoch: Instant,
     diagnosis: Diagnosis,
@@ -88,7 +90,13 @@ impl Node {
         let Device::Validator(me) = device.device else {
             bail!("{} has the keys of an endpoint: use `ecu-node endpoint`", paths.state.display())
         };
-        let mut ecu = Box::new(Ecu::new(device.keys));
+        let (path, mut keys) = (paths.state.join("pairs.bin"), device.keys);
+        let (pairs, kept) = PairFile::open(&path, &genesis.mesh(), me)?;
+        if kept.is_some_and(|kept| !keys.restore(&kept)) {
+            bail!("{}: not the keys of this device: provision it again", path.display());
+        }
+        keys.keep();
+        let mut ecu = Box::new(Ecu::new(keys));
         (ecu.validator_mut().install(&genesis, me))
             .map_err(|_| anyhow!("{}: it has no place for this node", paths.genesis.display()))?;
         let journal = paths.state.join("journal.bin");
@@ -106,7 +114,8 @@ impl Node {
         let history = history.collect();
         let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
         let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(device.identity), Arc::new(genesis));
-        Ok(Self { genesis, ecu, store: opened.store, identity, status, epoch, diagnosis, history })
+        let pairs = Arc::new(Mutex::new(pairs));
+        Ok(Self { genesis, ecu, store: opened.store, identity, pairs, status, epoch, diagnosis, history })
     }
 
     /// The genesis.

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -18,6 +18,7 @@ use device_chain::grant::{GrantRefusal, SignedGrant};
 use device_chain::hash::Domain;
 use device_chain::keys::SoftKeys;
 use device_chain::limits::{MAX_GRANTS, MIN_HISTORY};
+use device_chain::pairing::{Agreement, Ephemeral};
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
 use device_chain::types::{Hash, Micros};
@@ -25,9 +26,11 @@ use device_chain::validator::{Decision, Report};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, sleep_until};
+use zeroize::Zeroizing;
 
 use super::bus::Bus;
 use super::node::Node;
+use super::pairs::PairFile;
 use super::status::{Status, Tally};
 use super::writer::Writer;
 use crate::{Ecu, Effect, Input};
@@ -53,6 +56,8 @@ pub enum NodeCommand {
     UseGrant(Hash),
     /// Have a transaction decided.
     Submit(Transaction),
+    /// Refresh the pairwise keys of this node now.
+    RefreshKeys,
 }
 
 /// What a node has to say.
@@ -110,6 +115,7 @@ pub async fn run<B: Bus>(
         bus,
         writer,
         identity: node.identity,
+        pairs: node.pairs,
         asymmetric: JoinSet::new(),
         events,
         backlog: VecDeque::new(),
@@ -129,6 +135,7 @@ struct Runtime<B> {
     bus: B,
     writer: Writer,
     identity: Arc<SigningKey>,
+    pairs: Arc<Mutex<PairFile>>,
     asymmetric: JoinSet<Input>,
     events: mpsc::Sender<NodeEvent>,
     backlog: VecDeque<NodeEvent>,
@@ -183,6 +190,10 @@ impl<B: Bus> Runtime<B> {
         match command {
             NodeCommand::Grant(signed) => Some(Input::Grant(signed)),
             NodeCommand::Submit(tx) => Some(Input::Submit(tx)),
+            NodeCommand::RefreshKeys => {
+                self.draw();
+                None
+            }
             NodeCommand::UseGrant(digest) => match self.ecu.validator().use_of(&digest) {
                 Ok(tx) => Some(Input::Submit(tx)),
                 Err(refusal) => {
@@ -211,8 +222,44 @@ impl<B: Bus> Runtime<B> {
                         .spawn_blocking(move || Input::Signed(digest, identity.sign(Domain::Block, &digest)));
                 }
                 Effect::CheckGrant(signed) => self.check_grant(signed),
+                Effect::Agree(agreement) => self.agree(agreement),
+                Effect::Draw => self.draw(),
+                Effect::Keep => self.keep(),
             }
         }
+    }
+
+    fn agree(&mut self, agreement: Agreement) {
+        let (identity, genesis) = (self.identity.clone(), self.genesis.clone());
+        self.asymmetric.spawn_blocking(move || {
+            let peer = genesis.validators.get(usize::from(agreement.peer()));
+            Input::Agreed(peer.map_or_else(|| agreement.put_off(), |peer| agreement.run(&identity, &peer.key)))
+        });
+    }
+
+    fn draw(&mut self) {
+        self.asymmetric.spawn_blocking(|| {
+            let mut random = Zeroizing::new([0; 32]);
+            match getrandom::fill(&mut *random) {
+                Ok(()) => Input::Refresh(Ephemeral::from_random(*random)),
+                Err(_) => Input::Tick, // another boot will ask again
+            }
+        });
+    }
+
+    /// A file that cannot be written leaves the keys what they are: nothing is said with those that are not durable.
+    fn keep(&mut self) {
+        let (pairs, kept) = (self.pairs.clone(), self.ecu.validator().keys().write());
+        self.asymmetric.spawn_blocking(move || {
+            let written = pairs.lock().map_err(|_| io::Error::other("poisoned")).and_then(|mut file| file.keep(&kept));
+            match written {
+                Ok(()) => Input::Kept,
+                Err(error) => {
+                    tracing::error!(%error, "pairs.bin cannot be written: the pairwise keys stay");
+                    Input::Tick
+                }
+            }
+        });
     }
 
     fn check_grant(&mut self, signed: SignedGrant) {

@@ -242,6 +242,7 @@ impl LyingGateway {
                     Effect::Persist { token, .. } => answers.push(Input::Persisted(token)),
                     Effect::CheckGrant(signed) => answers.push(Input::GrantChecked(signed.grant.digest(), true)),
                     Effect::Decided(_) | Effect::Sign(_) | Effect::Sealed(..) | Effect::Report(_) => {}
+                    Effect::Agree(_) | Effect::Draw | Effect::Keep => {} // its keys stay
                 }
             }
         }

@@ -158,6 +158,8 @@ impl<K: KeyStore> Validator<K> {
             Transaction::Skip => true,
             Transaction::Suspend { validator } => self.is_silent(*validator),
             Transaction::Resume { validator } => self.is_back(*validator),
+            // only who has the other half of the key gains by it
+            Transaction::Refresh { validator, .. } => proposer == *validator,
         }
     }
 

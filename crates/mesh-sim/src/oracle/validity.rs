@@ -63,7 +63,11 @@ impl Validity {
                 self.judge_alarm(world, height, *identifier)?;
             }
             Transaction::Record { .. } if backlog < BACKLOG[0] => {} // `records`
-            Transaction::UseGrant(_) | Transaction::Alarm { .. } | Transaction::Record { .. } => {
+            Transaction::Refresh { .. } if backlog < BACKLOG[0] => {} // whoever brings a key nobody else gains by it
+            Transaction::UseGrant(_)
+            | Transaction::Alarm { .. }
+            | Transaction::Record { .. }
+            | Transaction::Refresh { .. } => {
                 return Err("too much is in no block".into());
             }
             Transaction::EventBlock(header) => self.judge_block(world, header)?,

@@ -157,6 +157,7 @@ impl Node {
                     seen.grants += u32::from(genuine);
                     Input::GrantChecked(signed.grant.digest(), genuine)
                 }
+                Effect::Agree(_) | Effect::Draw | Effect::Keep => continue,
                 Effect::Sealed(..) => {
                     seen.seals += 1;
                     continue;
