@@ -102,7 +102,7 @@ pub struct State {
     members: Members,
     /// The height at which each validator was suspended or resumed last.
     changes: Vec<Height, MAX_VALIDATORS>,
-    refreshes: Vec<Refreshed, MAX_VALIDATORS>,
+    refreshes: Vec<Option<Refreshed>, MAX_VALIDATORS>,
 }
 
 impl State {
@@ -168,7 +168,7 @@ impl State {
         state.readmissions.fill(Readmission { nonce: u64::MAX, height: u32::MAX });
         state.sequences.fill(u64::MAX);
         state.changes.fill(u32::MAX);
-        state.refreshes.fill(Refreshed { key: [255; 32], height: u32::MAX });
+        state.refreshes.fill(Some(Refreshed { key: [255; 32], height: u32::MAX }));
         state
     }
 
@@ -306,7 +306,7 @@ impl State {
     /// The newest refresh of a validator's pairwise keys.
     #[must_use]
     pub fn refreshed(&self, validator: u8) -> Option<Refreshed> {
-        self.refreshes.get(usize::from(validator)).copied()
+        self.refreshes.get(usize::from(validator)).map(|last| last.unwrap_or_default())
     }
 
     /// Whether `tx` may be decided at the next height, as far as the chain alone tells.
@@ -472,7 +472,7 @@ impl State {
             Transaction::Resume { validator } => self.change(*validator, self.members.with(*validator, genesis)),
             Transaction::Refresh { validator, key } => {
                 if let Some(last) = self.refreshes.get_mut(usize::from(*validator)) {
-                    *last = Refreshed { key: *key, height };
+                    *last = Some(Refreshed { key: *key, height });
                 }
             }
         }

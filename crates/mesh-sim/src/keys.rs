@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use device_chain::genesis::Genesis;
-use device_chain::keys::{Device, KeyHandle, Kept, KeyStore, SoftKeys};
+use device_chain::keys::{Device, Kept, KeyHandle, KeyStore, SoftKeys};
 use device_chain::mac::{Key, Suite, Tag, TagInput};
 use device_chain::pairing::{Ephemeral, Heard};
 use device_chain::types::{Height, PublicKey, ValidatorIndex};

@@ -43,7 +43,13 @@ impl PairFile {
     /// It cannot be read or written, or is damaged or of another device: without what was in it the peers cannot be met.
     pub(super) fn open(path: &Path, mesh: &MeshId, me: ValidatorIndex) -> Result<(Self, Option<Kept>)> {
         let open = || {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(files::SECRET).open(path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(files::SECRET)
+                .open(path)?;
             let mut bytes = Zeroizing::new([0; 2 * SLOT]);
             match file.metadata()?.len() {
                 0 => file.set_len(bytes.len() as u64)?,

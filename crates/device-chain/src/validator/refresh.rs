@@ -93,7 +93,8 @@ impl<K: KeyStore> Validator<K> {
             }
             Some(_) => {}
             None => {
-                let is_turn = self.boot % REFRESH_BOOTS == u32::from(self.me) && self.mode == Mode::Trusted;
+                let turn = REFRESH_BOOTS - 1 - u32::from(self.me);
+                let is_turn = self.boot % REFRESH_BOOTS == turn && self.mode == Mode::Trusted;
                 if is_turn && !core::mem::replace(&mut self.keeping.drawn, true) {
                     self.ask_for_randomness();
                 }
