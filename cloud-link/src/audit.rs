@@ -3,10 +3,11 @@
 use device_chain::block::{Finality, Seal};
 use device_chain::codec;
 use device_chain::genesis::{Genesis, SignedGenesis};
+use device_chain::registry::Registry;
 use device_chain::types::Hash;
 use event_chain::block::Block;
 use event_chain::receipt::{Receipt, SignedReceipt};
-use event_chain::verify::{ChainVerifier, Fault, Rule, check_seals};
+use event_chain::verify::{ChainVerifier, Fault, Rule};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row};
 
 use crate::service::archive::{BlockRow, rows};
@@ -123,8 +124,8 @@ impl Audit<'_> {
         let block = Block::decode(&row.bytes).map_err(|e| Fault { number: place, rule: Rule::Bytes(e) }.to_string())?;
         let genesis = self.verifier.genesis();
         let hash = block.hash(&genesis.mesh());
-        if let Err(rule) = check_seals(&block, genesis) {
-            return Err(if is_forged(&block, &hash, next, genesis) {
+        if let Err(rule) = self.verifier.finality(&block) {
+            return Err(if is_forged(&block, &hash, next, self.verifier.registry()) {
                 format!("block {place}: no seal fits, but the next block follows it: rewritten and re-hashed")
             } else {
                 Fault { number: place, rule }.to_string()
@@ -197,11 +198,8 @@ impl Audit<'_> {
 }
 
 /// Whether a block whose seals are wrong was made to look right: none of its seals fits, and the next block names it.
-fn is_forged(block: &Block, hash: &Hash, next: Option<&BlockRow>, genesis: &Genesis) -> bool {
-    let fits = |seal: &Seal| {
-        let entry = genesis.validators.get(usize::from(seal.validator));
-        entry.is_some_and(|entry| seal.is_valid(&entry.key, hash))
-    };
+fn is_forged(block: &Block, hash: &Hash, next: Option<&BlockRow>, registry: &Registry) -> bool {
+    let fits = |seal: &Seal| registry.validator_key(seal.validator).is_some_and(|key| seal.is_valid(key, hash));
     let next = next.and_then(|row| Block::decode(&row.bytes).ok());
     !block.seals.iter().any(fits) && next.is_some_and(|next| next.header.previous == *hash)
 }

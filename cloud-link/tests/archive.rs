@@ -56,7 +56,7 @@ fn what_is_not_the_next_block_is_refused_by_name() {
     // sealed by f + 1 it is
     fork.seals.clear();
     for validator in 0..2 {
-        assert!(fork.add_seal(fleet.car.seal(&fork, validator), &fleet.car.genesis));
+        assert!(fork.add_seal(fleet.car.seal(&fork, validator), &fleet.car.registry));
     }
     assert!(matches!(ingest(&mut archive, &fork), Err(ArchiveError::Conflict { number: 2, .. })));
     let trust = archive.trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap();
@@ -75,7 +75,7 @@ fn proven_forks_are_kept_as_small_proofs() {
     let sealed = |mut fork: Block, seals: u8| {
         fork.seals.clear();
         for validator in 0..seals {
-            assert!(fork.add_seal(fleet.car.seal(&fork, validator), &fleet.car.genesis));
+            assert!(fork.add_seal(fleet.car.seal(&fork, validator), &fleet.car.registry));
         }
         fork
     };

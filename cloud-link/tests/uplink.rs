@@ -175,7 +175,7 @@ async fn a_provisional_block_stays_until_a_quorum_sealed_it() {
     assert!(!uplink.push_next(&mut pushed).await.unwrap(), "one seal proves nothing");
     for (validator, files) in [(1, 1), (2, 0)] {
         let seal = fleet.car.seal(&block, validator);
-        assert!(block.add_seal(seal, &fleet.car.genesis));
+        assert!(block.add_seal(seal, &fleet.car.registry));
         put(&block);
         assert!(uplink.push_next(&mut pushed).await.unwrap());
         assert!(!uplink.push_next(&mut pushed).await.unwrap(), "once");
@@ -307,7 +307,7 @@ async fn grants_come_down_and_status_goes_up() {
         let answer = client.post(url("grants")).bearer_auth(token.trim()).json(&order).send().await.unwrap();
         assert_eq!(answer.status(), 201);
         let grant = timeout(PATIENCE, received.recv()).await.expect("in time").unwrap();
-        assert_eq!((grant.grant.serial, grant.check(&fleet.car.genesis)), (serial, Ok(())));
+        assert_eq!((grant.grant.serial, grant.check(&fleet.car.registry)), (serial, Ok(())));
     }
 
     let trusted = async |expected: bool| {

@@ -6,13 +6,13 @@ use std::{env, fs};
 
 use device_chain::codec;
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
-    WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis,
+    Thresholds, ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_VALIDATORS};
 use device_chain::mac::Suite;
 use device_chain::sign::SigningKey;
-use device_chain::types::PublicKey;
+use device_chain::types::{Hash, PublicKey};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -48,12 +48,23 @@ fn write_genesis(out: &Path) {
         let id = at as u32;
         let identifiers = Identifiers { vote: 0x10 + id, propose: 0x20 + id, control: 0x30 + id, bulk: 0x40 + id };
         let role = if at == 0 { Role::Gateway } else { Role::Other };
-        ValidatorEntry { name: name("validator", at), role, key: key(1, at).public(), identifiers }
+        ValidatorEntry {
+            name: name("validator", at),
+            role,
+            key: key(1, at).public(),
+            firmware: Hash([at as u8; 32]),
+            identifiers,
+        }
     };
     let endpoint = |at: usize| {
         let mut public = [0xe0; 32]; // no key pair: nothing is agreed with it here
         public[0] = at as u8;
-        EndpointEntry { name: name("endpoint", at), key: PublicKey(public), identifier: 0x9000_0000 + at as u32 }
+        EndpointEntry {
+            name: name("endpoint", at),
+            identity: Identity::A(PublicKey(public)),
+            firmware: Hash([0x77; 32]),
+            identifier: 0x9000_0000 + at as u32,
+        }
     };
     let authority = |at: usize| {
         let authority = if at == 0 { Authority::Fleet } else { Authority::Archive };
@@ -63,14 +74,15 @@ fn write_genesis(out: &Path) {
         version: WIRE_VERSION,
         suite: Suite::Cmac, // its tags take more of the stack
         vehicle: name("vehicle", 0),
+        made_ms: 1_790_000_000_000,
         validators: (0..MAX_VALIDATORS).map(validator).collect(),
         endpoints: (0..MAX_ENDPOINTS).map(endpoint).collect(),
         authorities: (0..MAX_AUTHORITIES).map(authority).collect(),
-        policy: Policy { phase_us: 10_000, heartbeat_us: 100_000 },
+        policy: Policy { phase_us: 10_000, heartbeat_us: 100_000, thresholds: Thresholds::ONE },
     };
     genesis.check().expect("a genesis by the rules");
     let maker = key(4, 0);
-    let mut buffer = vec![0; 32 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     let signed = SignedGenesis::sign(genesis, &maker);
     let bytes = codec::encode(&signed, &mut buffer).expect("the buffer is long enough");
     fs::write(out.join("genesis.bin"), bytes).expect("the build folder can be written");

@@ -1,4 +1,5 @@
-//! An endpoint: a small ECU without a vote, whose records the validators verify and decide (DC-42).
+//! An endpoint: a small ECU without a vote, whose records the validators verify and decide (DC-42), and which proves to them that it is
+//! there (DC-70).
 //!
 //! Same shape as [`Ecu`](crate::Ecu): [`Endpoint::handle`] every input, [`Endpoint::poll`] until `None`, sleep until
 //! [`Endpoint::deadline`]. A record is repeated byte for byte until f + 1 validators have said that it is decided: one of
@@ -11,9 +12,9 @@ use device_chain::genesis::Genesis;
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore};
 use device_chain::limits::{MAX_RECORD_DATA, MAX_VALIDATORS};
-use device_chain::types::{Micros, ValidatorIndex};
-use device_chain::validator::{Source, record_sequence};
-use device_chain::wire::{self, Class, ENDPOINT_SENDER, HEADER, Header, Kind, Parts};
+use device_chain::types::{Hash, Micros, ValidatorIndex};
+use device_chain::validator::{Source, called, firmware_word, present_subject, record_sequence};
+use device_chain::wire::{self, Class, ENDPOINT_SENDER, FIRMWARE, HEADER, Header, Kind, MAX_FRAME, Parts};
 use heapless::{Deque, Vec};
 
 use device_chain::plan::Plan;
@@ -25,6 +26,10 @@ const MAX_RECORD: usize = HEADER + MAX_RECORD_DATA + 8 * MAX_VALIDATORS;
 const MAX_FRAMES: usize = MAX_RECORD.div_ceil(CHUNK);
 /// A record is repeated after one heartbeat of the mesh, then at intervals that double up to 2^5 of them.
 const MAX_BACKOFF: u32 = 5;
+/// PRESENT waits a heartbeat for further CALLs, then its turn: so many endpoints say it in a heartbeat.
+const TURNS: u64 = 100;
+/// Heartbeats from one PRESENT to the next, at least; then they double up to 2^5 times that. Anybody can call.
+const PRESENT_HEARTBEATS: u64 = 4;
 
 /// What a record says.
 pub type Data = Vec<u8, MAX_RECORD_DATA>;
@@ -61,6 +66,8 @@ pub enum Effect {
 pub struct Counters {
     /// Times that a record was sent.
     pub sent: u32,
+    /// Times that it said that it is there.
+    pub present: u32,
     /// Genuine acknowledgements of the record under way.
     pub acknowledged: u32,
     /// Genuine acknowledgements of another record: late, or recorded.
@@ -87,6 +94,18 @@ struct UnderWay {
     backoff: u32,
 }
 
+/// Who called, and when that is answered.
+#[derive(Default)]
+struct Calls {
+    /// Nonce of each validator's latest CALL.
+    nonces: [Option<u64>; MAX_VALIDATORS],
+    due: Option<Micros>,
+    /// It is the turn of PRESENT, as soon as the controller is free.
+    is_due: bool,
+    answered: Option<Micros>,
+    backoff: u32,
+}
+
 /// An endpoint.
 pub struct Endpoint<K> {
     keys: K,
@@ -98,6 +117,8 @@ pub struct Endpoint<K> {
     tag_len: usize,
     one_correct: usize,
     heartbeat_us: u64,
+    firmware: [u8; FIRMWARE],
+    calls: Calls,
     count: u32,
     queue: Deque<(Micros, Data), MAX_QUEUED>,
     under_way: Option<UnderWay>,
@@ -112,11 +133,11 @@ pub struct Endpoint<K> {
 
 impl<K: KeyStore> Endpoint<K> {
     /// The endpoint at `index` of the genesis. `boot` is higher than at every boot before, and durable: a sequence that is
-    /// used twice is lost.
+    /// used twice is lost. `firmware` is the digest of what it runs.
     ///
     /// # Errors
     /// [`NotAnEndpoint`] if the genesis has no such endpoint.
-    pub fn new(genesis: &Genesis, index: u8, keys: K, boot: u32) -> Result<Self, NotAnEndpoint> {
+    pub fn new(genesis: &Genesis, index: u8, keys: K, boot: u32, firmware: &Hash) -> Result<Self, NotAnEndpoint> {
         let entry = genesis.endpoints.get(usize::from(index)).ok_or(NotAnEndpoint)?;
         let mut header = Header::new(Kind::Record, boot).round(index);
         header.mesh = genesis.mesh().short();
@@ -131,6 +152,8 @@ impl<K: KeyStore> Endpoint<K> {
             tag_len: genesis.tag_len(),
             one_correct: genesis.quorum().one_correct(),
             heartbeat_us: u64::from(genesis.policy.heartbeat_us),
+            firmware: firmware_word(boot, firmware),
+            calls: Calls::default(),
             count: 0,
             queue: Deque::new(),
             under_way: None,
@@ -164,7 +187,7 @@ impl<K: KeyStore> Endpoint<K> {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
-        self.under_way.as_ref().map(|record| record.due)
+        self.under_way.as_ref().map(|record| record.due).into_iter().chain(self.calls.due).min()
     }
 
     /// Takes an input. Never blocks, never fails on what the bus brings.
@@ -184,6 +207,7 @@ impl<K: KeyStore> Endpoint<K> {
             }
             Input::Bus(BusEvent::Overrun { .. } | BusEvent::State(_)) => {} // the record is repeated anyway
         }
+        self.answer(now);
         self.begin_next(now);
         self.repeat(now);
     }
@@ -196,7 +220,7 @@ impl<K: KeyStore> Endpoint<K> {
         if self.busy.is_some() {
             return None;
         }
-        let frame = self.frames.pop_front()?;
+        let frame = self.present().or_else(|| self.frames.pop_front())?;
         self.token = self.token.wrapping_add(1);
         self.busy = Some(self.token);
         Some(Effect::Bus(BusCommand::Transmit { token: self.token, frame }))
@@ -273,7 +297,11 @@ impl<K: KeyStore> Endpoint<K> {
             (header.mesh, header.version, header.suite) == (self.header.mesh, self.header.version, self.header.suite)
                 && (header.kind, header.sender, header.round) == (Kind::Ack, sender, self.header.round)
         };
-        if !Header::parse(frame.data()).is_some_and(|header| ours(&header)) {
+        let header = Header::parse(frame.data());
+        if header.is_some_and(|header| header.is_presence() && ours(&header.round(self.header.round))) {
+            return self.on_call(now, sender, frame);
+        }
+        if !header.is_some_and(|header| ours(&header)) {
             return; // between the validators, or to another endpoint
         }
         let parts = Parts::split(frame.data(), usize::from(self.validators), self.tag_len);
@@ -287,6 +315,53 @@ impl<K: KeyStore> Endpoint<K> {
         } else {
             self.counters.bad_tag += 1;
         }
+    }
+
+    /// A CALL has no tag: it is answered, but not often, and what is said of a nonce that is not the caller's helps nobody.
+    fn on_call(&mut self, now: Micros, sender: ValidatorIndex, frame: &Frame) {
+        let Some(parts) = Parts::split(frame.data(), usize::from(self.validators), self.tag_len) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let Some(nonce) = called(&parts, self.header.round) else { return };
+        if let Some(known) = self.calls.nonces.get_mut(usize::from(sender)) {
+            *known = Some(nonce);
+        }
+        let turn = self.heartbeat_us + u64::from(self.header.round) * self.heartbeat_us / TURNS;
+        let pause = (PRESENT_HEARTBEATS * self.heartbeat_us) << self.calls.backoff;
+        let free = self.calls.answered.map_or(now, |answered| answered.plus(pause));
+        self.calls.due.get_or_insert(now.plus(turn).max(free));
+    }
+
+    fn answer(&mut self, now: Micros) {
+        if self.calls.due.take_if(|due| *due <= now).is_none() {
+            return;
+        }
+        let forgiven = (2 * PRESENT_HEARTBEATS * self.heartbeat_us) << MAX_BACKOFF;
+        let calls = &mut self.calls;
+        let often = calls.answered.is_some_and(|answered| now.since(answered) < forgiven);
+        calls.backoff = if often { (calls.backoff + 1).min(MAX_BACKOFF) } else { 0 };
+        (calls.answered, calls.is_due) = (Some(now), true);
+    }
+
+    /// PRESENT, if it is its turn: one frame, with a tag for each who has called.
+    fn present(&mut self) -> Option<Frame> {
+        if !core::mem::take(&mut self.calls.is_due) {
+            return None;
+        }
+        let head = self.header.present(self.firmware).to_bytes();
+        let tag_len = wire::present_tag_len(usize::from(self.validators), self.tag_len);
+        let mut message: Vec<u8, MAX_FRAME> = Vec::new();
+        message.extend_from_slice(&head).ok()?;
+        for (validator, nonce) in (0..self.validators).zip(self.calls.nonces) {
+            let tag = nonce.and_then(|nonce| {
+                let input = wire::tag_input(&head, &present_subject(nonce));
+                self.keys.tag(KeyHandle::Pair(Device::Validator(validator)), &input)
+            });
+            message.extend_from_slice(&tag.unwrap_or_default()[..tag_len]).ok()?;
+        }
+        self.counters.present += 1;
+        Frame::fd_padded(self.id, &message).ok()
     }
 
     fn on_acknowledged(&mut self, now: Micros, sender: ValidatorIndex, sequence: u64) {

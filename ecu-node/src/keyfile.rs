@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 8 | `RINGKEY` and the version, 1 |
 //! | 32 | mesh identity |
-//! | 32 | seed of the Ed25519 identity |
+//! | 32 | seed of the Ed25519 identity; of an endpoint of class S, which has none, 30 zeros, 1, and its place in the genesis |
 //! | 2 | number of pairwise keys, little-endian |
 //! | 34 each | 0 for a validator or 1 for an endpoint, its place in the genesis, the key; in ascending order |
 //! | 4 | CRC-32C of everything before, little-endian: damage is noticed, forgery is for file permissions to prevent |
@@ -12,8 +12,8 @@
 use core::fmt;
 
 use crc::{CRC_32_ISCSI, Crc};
-use device_chain::genesis::Genesis;
-use device_chain::keys::{Device, SoftKeys};
+use device_chain::genesis::{Genesis, Identity};
+use device_chain::keys::{Device, SoftKeys, commitment};
 use device_chain::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use device_chain::mac::Key;
 use device_chain::registry::Devices;
@@ -32,8 +32,8 @@ pub(crate) static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 pub struct DeviceKeys {
     /// Its place in the genesis.
     pub device: Device,
-    /// Its identity.
-    pub identity: SigningKey,
+    /// Its identity; none, if it is an endpoint of class S.
+    pub identity: Option<SigningKey>,
     /// Its pairwise keys.
     pub keys: SoftKeys,
 }
@@ -67,10 +67,11 @@ impl fmt::Display for KeyFileError {
 
 impl core::error::Error for KeyFileError {}
 
-/// All devices of a genesis with their public keys.
+/// All devices of a genesis that have public keys, with them.
 fn devices(genesis: &Genesis) -> impl Iterator<Item = (Device, &PublicKey)> {
     let validators = (0..).map(Device::Validator).zip(genesis.validators.iter().map(|entry| &entry.key));
-    validators.chain((0..).map(Device::Endpoint).zip(genesis.endpoints.iter().map(|entry| &entry.key)))
+    let endpoints = (0..).map(Device::Endpoint).zip(&genesis.endpoints);
+    validators.chain(endpoints.filter_map(|(device, entry)| Some((device, entry.identity.key()?))))
 }
 
 /// Those a device talks to, in the order of the key file: a validator to everybody, an endpoint to the validators.
@@ -86,6 +87,13 @@ pub(crate) const fn label(device: Device) -> [u8; 2] {
         Device::Validator(at) => [0, at],
         Device::Endpoint(at) => [1, at],
     }
+}
+
+/// What stands in the place of the seed of an endpoint of class S.
+pub(crate) const fn without_seed(endpoint: u8) -> [u8; 32] {
+    let mut place = [0; 32];
+    [place[30], place[31]] = label(Device::Endpoint(endpoint));
+    place
 }
 
 /// The device with this identity.
@@ -104,11 +112,18 @@ pub fn device_of(genesis: &Genesis, identity: &SigningKey) -> Result<Device, Key
 pub fn parse(bytes: &[u8], genesis: &Genesis) -> Result<DeviceKeys, KeyFileError> {
     let mut keys = SoftKeys::new(genesis.suite);
     let (device, identity) = load(bytes, genesis, |identity| device_of(genesis, identity).ok(), &mut keys)?;
+    if let (Device::Endpoint(at), None) = (device, &identity) {
+        let known = genesis.endpoints.get(usize::from(at)).ok_or(KeyFileError::Unknown)?.identity;
+        let Identity::S(committed) = known else { return Err(KeyFileError::Unknown) };
+        if commitment(&keys, genesis.validators.len()) != Some(committed) {
+            return Err(KeyFileError::Keys);
+        }
+    }
     Ok(DeviceKeys { device, identity, keys })
 }
 
 /// Reads the key file of a device into a store that lies where it stays, on a chip whose stack is small. `find` tells the
-/// device with an identity. Returns that of the file.
+/// device with an identity. Returns that of the file, if it has one: what a file without one says is believed (DC-72).
 ///
 /// # Errors
 /// What is wrong with it. Some of the keys may be loaded then.
@@ -117,7 +132,7 @@ pub fn load(
     genesis: &impl Devices,
     find: impl FnOnce(&SigningKey) -> Option<Device>,
     keys: &mut SoftKeys,
-) -> Result<(Device, SigningKey), KeyFileError> {
+) -> Result<(Device, Option<SigningKey>), KeyFileError> {
     let (body, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(KeyFileError::Form)?;
     let rest = body.strip_prefix(MAGIC).ok_or(KeyFileError::Form)?;
     if CRC.checksum(body).to_le_bytes() != *checksum {
@@ -135,8 +150,15 @@ pub fn load(
     if *seed == [0; 32] {
         return Err(KeyFileError::Unknown); // nobody's
     }
-    let identity = SigningKey::from_seed(*seed);
-    let device = find(&identity).ok_or(KeyFileError::Unknown)?;
+    let (device, identity) = if *seed == without_seed(seed[31]) {
+        (Device::Endpoint(seed[31]), None)
+    } else {
+        let identity = SigningKey::from_seed(*seed);
+        (find(&identity).ok_or(KeyFileError::Unknown)?, Some(identity))
+    };
+    if matches!(device, Device::Endpoint(at) if usize::from(at) >= genesis.endpoints()) {
+        return Err(KeyFileError::Unknown);
+    }
     let mut entries = entries.chunks_exact(ENTRY);
     for peer in peers(genesis, device) {
         let entry = entries.next().ok_or(KeyFileError::Keys)?;

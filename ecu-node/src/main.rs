@@ -16,14 +16,16 @@ use device_chain::genesis::Authority;
 use ecu_node::linux::bus::{Buses, SocketCan};
 use ecu_node::linux::car::{self, Car};
 use ecu_node::linux::door_sensor::{self, Output, Records};
-use ecu_node::linux::emulator;
 use ecu_node::linux::failure::{Failure, OrFail};
-use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::node::{ClockSource, NodePaths};
+use ecu_node::linux::orders::RegistryView;
+use ecu_node::linux::orders::cli::{self, OrderCommand};
 use ecu_node::linux::phase::{self, PhaseArgs};
 use ecu_node::linux::process;
 use ecu_node::linux::provision::provision;
 use ecu_node::linux::serial;
 use ecu_node::linux::status::{MAX_AGE, Status};
+use ecu_node::linux::{emulator, files, keyfile};
 use serde::Serialize;
 
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 a check failed or the node had to stop, 2 wrong usage or bad files, \
@@ -42,8 +44,8 @@ struct Cli {
 enum Command {
     /// Make keys, genesis and folders for all devices of a car, as the end of the line does
     ///
-    /// Writes genesis.bin, maker.pub and, for each device NAME, the folder NAME and the file NAME.counter. Nothing is ever
-    /// overwritten.
+    /// Writes genesis.bin, maker.pub and, for each device NAME, the folder NAME and the files NAME.counter and NAME.kek. Nothing is
+    /// ever overwritten.
     #[command(after_help = "Example: ecu-node provision --config car.toml --out /tmp/car --fleet-key fleet.pub")]
     Provision {
         /// The car
@@ -61,6 +63,15 @@ enum Command {
         /// Public key that may sign receipts, besides those of the configuration
         #[arg(long, value_name = "HEX|FILE")]
         archive_key: Vec<String>,
+        /// Public key of the maker, for orders
+        #[arg(long, value_name = "HEX|FILE")]
+        maker_authority: Vec<String>,
+        /// Public key of a workshop
+        #[arg(long, value_name = "HEX|FILE")]
+        workshop_key: Vec<String>,
+        /// Public key of the owner
+        #[arg(long, value_name = "HEX|FILE")]
+        owner_key: Vec<String>,
         /// Say what was made as JSON
         #[arg(long)]
         json: bool,
@@ -70,6 +81,9 @@ enum Command {
     Run {
         #[command(flatten)]
         device: DeviceArgs,
+        /// The clock that it tells the others of
+        #[arg(long, value_enum, default_value_t)]
+        clock: ClockSource,
     },
     /// Run a validator as Cortex-M4 firmware in QEMU, its UART joined to a bus
     ///
@@ -123,6 +137,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write the key file of a device unsealed, as a chip is given it
+    ///
+    /// Who has that file is the device. Delete it when it is on the chip.
+    Unseal {
+        /// The device's folder, with its NAME.kek beside it
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// Where to; a file that does not exist yet
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Show what a running node knows: mode, height, peers, counters, latencies
     Status {
         /// The node's folder
@@ -132,6 +157,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show who belongs to the car, as a node knows it: devices, what they run, keys outside the car
+    Registry {
+        /// The node's folder
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change who belongs to the car: make, sign and bring orders
+    #[command(subcommand)]
+    Order(OrderCommand),
     /// Look at a car's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -169,6 +206,9 @@ struct DeviceArgs {
     /// The monotonic counter [default: the folder's name with .counter, beside it]
     #[arg(long, value_name = "FILE")]
     counter: Option<PathBuf>,
+    /// The key that opens keys.bin [default: the folder's name with .kek, beside it]
+    #[arg(long, value_name = "FILE")]
+    kek: Option<PathBuf>,
     /// CAN FD interface of the mesh
     #[arg(long, value_name = "NAME", default_value = "vcan0")]
     interface: String,
@@ -181,6 +221,7 @@ impl DeviceArgs {
             genesis: self.genesis.clone().unwrap_or(default.genesis),
             maker_key: self.maker_key.clone().unwrap_or(default.maker_key),
             counter: self.counter.clone().unwrap_or(default.counter),
+            kek: self.kek.clone().unwrap_or(default.kek),
             state: default.state,
         })
     }
@@ -211,21 +252,35 @@ fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Provision { config, out, maker_key, fleet_key, archive_key, json } => {
+        Command::Provision {
+            config,
+            out,
+            maker_key,
+            fleet_key,
+            archive_key,
+            maker_authority,
+            workshop_key,
+            owner_key,
+            json,
+        } => {
             let car = Car::load(&config).or_usage()?;
             let here = Path::new("");
             let fleet = fleet_key.iter().map(|text| (Authority::Fleet, "--fleet-key", text));
             let archive = archive_key.iter().map(|text| (Authority::Archive, "--archive-key", text));
-            let keys = fleet.chain(archive).map(|(authority, option, text)| {
+            let maker = maker_authority.iter().map(|text| (Authority::Maker, "--maker-authority", text));
+            let workshop = workshop_key.iter().map(|text| (Authority::Workshop, "--workshop-key", text));
+            let owner = owner_key.iter().map(|text| (Authority::Owner, "--owner-key", text));
+            let keys = fleet.chain(archive).chain(maker).chain(workshop).chain(owner);
+            let keys = keys.map(|(authority, option, text)| {
                 let key = car::public_key(text, here).map_err(|error| error.context(format!("{option} {text}")));
                 Ok((authority, key.or_usage()?))
             });
             let keys = keys.collect::<Result<Vec<_>, Failure>>()?;
             print(&provision(&car, &out, maker_key.as_deref(), &keys).or_usage()?, json)
         }
-        Command::Run { device } => {
+        Command::Run { device, clock } => {
             let paths = device.paths()?;
-            start(async { process::run(&SocketCan, &paths, &device.interface, process::shutdown()?).await })
+            start(async { process::run(&SocketCan, &paths, &device.interface, clock, process::shutdown()?).await })
         }
         Command::Emulate { image, state, interface } => {
             let paths = provisioned(&state)?;
@@ -233,6 +288,10 @@ fn carry_out(command: Command) -> Result<(), Failure> {
                 let mut bus = SocketCan.open(&interface, 0, Instant::now(), &[Filter::ALL]).or_unreachable()?;
                 emulator::run(&image, &paths, Stdio::inherit(), &mut bus, process::shutdown()?).await
             })
+        }
+        Command::Unseal { state, out } => {
+            let keys = keyfile::unseal(&provisioned(&state)?, None).or_usage()?;
+            files::create(&out, &keys, files::SECRET).or_usage()
         }
         Command::Bridge { line, interface } => start(async {
             let mut bus = SocketCan.open(&interface, 0, Instant::now(), &[Filter::ALL]).or_unreachable()?;
@@ -256,6 +315,8 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             })
         }
         Command::Status { state, json } => show_status(&state, json),
+        Command::Registry { state, json } => print(&RegistryView::read(&state).or_unreachable()?, json),
+        Command::Order(command) => print(&cli::run(&command).or_usage()?, false),
         Command::Config(ConfigCommand::Check { file }) => {
             let car = Car::load(&file).or_usage()?;
             let (validators, endpoints) = (car.validators.len(), car.endpoints.len());

@@ -7,11 +7,12 @@ use device_chain::block::Seal;
 use device_chain::grant::SignedGrant;
 use device_chain::keys::{Device, KeyStore};
 use device_chain::limits::{MAX_MESSAGE, MAX_RECORD_DATA, MAX_SHORT_MESSAGE, MAX_TAG, MAX_TX, MAX_VALIDATORS};
+use device_chain::order::Endorsement;
 use device_chain::pairing::{Agreed, Agreement, Ephemeral};
 use device_chain::record::RecordKind;
 use device_chain::registry::Devices;
 use device_chain::tx::Transaction;
-use device_chain::types::{Hash, Micros, Signature, ValidatorIndex};
+use device_chain::types::{Hash, Micros, PublicKey, Signature, ValidatorIndex};
 use device_chain::validator::{self, Decision, Proof, Report, Source, Validator};
 use device_chain::wire::{Class, HEADER, Kind};
 use journal::{Counter, Flash, OpenError};
@@ -50,10 +51,18 @@ pub enum Input {
     Refresh(Ephemeral),
     /// The last [`Effect::Keep`] is durable.
     Kept,
+    /// Answer to [`Effect::CheckEndorsement`].
+    EndorsementChecked(Signature, bool),
+    /// A signature under an order, from outside.
+    Endorsement(Endorsement),
+    /// Digest of the firmware that runs here, as the secure boot has measured it.
+    Measured(Hash),
     /// A grant from outside the car.
     Grant(SignedGrant),
     /// A transaction that this ECU wants decided.
     Submit(Transaction),
+    /// What this ECU's clock says, milliseconds of Unix time.
+    Clock(u64),
 }
 
 /// Something to do, in order.
@@ -83,6 +92,8 @@ pub enum Effect<'b> {
     Draw,
     /// Make durable what the key store has now, in place of what it had; answer with [`Input::Kept`].
     Keep,
+    /// Check that the key has signed an order for this car, at leisure; answer with [`Input::EndorsementChecked`].
+    CheckEndorsement(Endorsement, PublicKey),
     /// At the gateway: a seal of a block, not checked yet.
     Sealed(u32, Seal),
     /// Worth a line in a log.
@@ -299,7 +310,11 @@ impl<K: KeyStore> Ecu<K> {
             Input::Refresh(ephemeral) => validator::Input::Refresh(ephemeral),
             Input::Kept => validator::Input::Kept,
             Input::Grant(signed) => validator::Input::Grant(signed),
+            Input::EndorsementChecked(signature, genuine) => validator::Input::EndorsementChecked(signature, genuine),
+            Input::Endorsement(endorsement) => validator::Input::Endorsement(endorsement),
+            Input::Measured(firmware) => validator::Input::Measured(firmware),
             Input::Submit(tx) => validator::Input::Submit(tx),
+            Input::Clock(ms) => validator::Input::Clock(ms),
         };
         self.validator.handle(now, input);
     }
@@ -445,6 +460,9 @@ impl<K: KeyStore> Ecu<K> {
                 Some(validator::Effect::Agree(agreement)) => return Some(Effect::Agree(agreement)),
                 Some(validator::Effect::Draw) => return Some(Effect::Draw),
                 Some(validator::Effect::Keep) => return Some(Effect::Keep),
+                Some(validator::Effect::CheckEndorsement(endorsement, key)) => {
+                    return Some(Effect::CheckEndorsement(endorsement, key));
+                }
                 Some(validator::Effect::Sealed(number, seal)) => return Some(Effect::Sealed(number, seal)),
                 Some(validator::Effect::Report(report)) => return Some(Effect::Report(report)),
             }

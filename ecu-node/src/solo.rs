@@ -11,10 +11,11 @@ use device_chain::grant::SignedGrant;
 use device_chain::hash::Domain;
 use device_chain::keys::KeyStore;
 use device_chain::limits::MAX_GRANTS;
+use device_chain::order::Endorsement;
 use device_chain::record::RecordKind;
 use device_chain::registry::Devices;
 use device_chain::sign::SigningKey;
-use device_chain::types::{Hash, Micros};
+use device_chain::types::{Hash, MeshId, Micros, PublicKey};
 use device_chain::validator::{Decision, Report};
 use heapless::Deque;
 use journal::{Counter, Flash};
@@ -44,6 +45,8 @@ pub enum Work {
     Sign(Hash),
     /// Of a grant, with the authority that it names.
     CheckGrant(SignedGrant, Option<AuthorityEntry>),
+    /// Of an order for the car, by this key.
+    CheckEndorsement(MeshId, Endorsement, PublicKey),
 }
 
 impl Work {
@@ -55,6 +58,9 @@ impl Work {
             Self::CheckGrant(signed, issuer) => {
                 let genuine = issuer.is_some_and(|issuer| signed.is_signed_by(&issuer));
                 Input::GrantChecked(signed.grant.digest(), genuine)
+            }
+            Self::CheckEndorsement(mesh, endorsement, key) => {
+                Input::EndorsementChecked(endorsement.signature, endorsement.is_genuine(mesh, key))
             }
         }
     }
@@ -162,6 +168,13 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
                     if self.work.len() >= MAX_GRANTS || self.work.push_back(Work::CheckGrant(signed, issuer)).is_err() {
                         // somebody floods: refused, so that it may be sent again
                         return Some(Input::GrantChecked(digest, false));
+                    }
+                    continue;
+                }
+                Effect::CheckEndorsement(endorsement, key) => {
+                    let work = Work::CheckEndorsement(*self.ecu.validator().mesh(), endorsement, key);
+                    if self.work.push_back(work).is_err() {
+                        return Some(Input::EndorsementChecked(endorsement.signature, false));
                     }
                     continue;
                 }

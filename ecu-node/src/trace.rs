@@ -60,6 +60,10 @@ const SIGNED: u8 = 12;
 const GRANT_CHECKED: u8 = 13;
 const GRANT: u8 = 14;
 const SUBMIT: u8 = 15;
+const ENDORSEMENT_CHECKED: u8 = 16;
+const ENDORSEMENT: u8 = 17;
+const MEASURED: u8 = 18;
+const CLOCK: u8 = 19;
 
 /// Hands a record to `write` in two parts; `buffer` is for what has to be encoded. False if it is too long for a record.
 pub fn write(now: Micros, step: &Step, buffer: &mut [u8], write: &mut dyn FnMut(&[u8])) -> bool {
@@ -87,10 +91,16 @@ pub fn write(now: Micros, step: &Step, buffer: &mut [u8], write: &mut dyn FnMut(
             Input::Persisted(token) => (PERSISTED, put(&[&token.to_le_bytes()])),
             Input::Signed(digest, signature) => (SIGNED, put(&[&digest.0, &signature.to_bytes()])),
             Input::GrantChecked(digest, genuine) => (GRANT_CHECKED, put(&[&digest.0, &[u8::from(*genuine)]])),
+            Input::EndorsementChecked(signature, genuine) => {
+                (ENDORSEMENT_CHECKED, put(&[&signature.to_bytes(), &[u8::from(*genuine)]]))
+            }
+            Input::Endorsement(endorsement) => (ENDORSEMENT, codec::encode(endorsement, buffer).map(<[u8]>::len)),
+            Input::Measured(firmware) => (MEASURED, put(&[&firmware.0])),
             // a trace is of an ECU whose keys stay: no trace holds a secret that is worth anything
             Input::Agreed(_) | Input::Refresh(_) | Input::Kept => return false,
             Input::Grant(signed) => (GRANT, codec::encode(signed, buffer).map(<[u8]>::len)),
             Input::Submit(tx) => (SUBMIT, codec::encode(tx, buffer).map(<[u8]>::len)),
+            Input::Clock(ms) => (CLOCK, put(&[&ms.to_le_bytes()])),
         },
     };
     let Some((said, length)) = length.and_then(|end| Some((buffer.get(..end)?, u16::try_from(end).ok()?))) else {
@@ -127,7 +137,14 @@ pub fn read(kind: u8, bytes: &[u8]) -> Option<Step> {
             let (digest, genuine) = bytes.split_first_chunk::<32>()?;
             return Some(Step::Input(Input::GrantChecked(Hash(*digest), *genuine == [1])));
         }
+        ENDORSEMENT_CHECKED => {
+            let (signature, genuine) = bytes.split_first_chunk::<64>()?;
+            return Some(Step::Input(Input::EndorsementChecked(Signature::from_bytes(signature), *genuine == [1])));
+        }
+        ENDORSEMENT => return Some(Step::Input(Input::Endorsement(codec::decode(bytes)?))),
+        MEASURED => return Some(Step::Input(Input::Measured(Hash(bytes.try_into().ok()?)))),
         GRANT => return Some(Step::Input(Input::Grant(codec::decode(bytes)?))),
+        CLOCK => return Some(Step::Input(Input::Clock(u64::from_le_bytes(bytes.try_into().ok()?)))),
         SUBMIT => return Some(Step::Input(Input::Submit(codec::decode(bytes)?))),
         RECEIVED => {
             let mut decoder = Decoder::new();

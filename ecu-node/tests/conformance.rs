@@ -306,6 +306,10 @@ impl KeyStore for BrokenKeys {
         }
     }
 
+    fn forget(&mut self, device: Device) {
+        self.keys.forget(device);
+    }
+
     fn derive(&mut self, peer: ValidatorIndex, mut nonces: [u64; 2]) {
         if self.fault == KeyFault::SortsNonces {
             nonces.sort_unstable();

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use can_bus::port::{BusCommand, BusEvent, Filter};
 use ecu_node::linux::bus::{Buses, CHANNEL_CAPACITY, ChannelBus, ChannelPort};
 use ecu_node::linux::car::Car;
-use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::keyfile;
+use ecu_node::linux::node::{ClockSource, NodePaths};
 use ecu_node::linux::process;
 use ecu_node::linux::provision::provision;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -77,9 +78,9 @@ async fn carry(mut joining: mpsc::UnboundedReceiver<ChannelPort>) {
     }
 }
 
-/// The secret bytes of a key file: the seed of the identity and the pairwise keys.
-fn secrets(path: &Path) -> Vec<[u8; 32]> {
-    let bytes = fs::read(path).unwrap();
+/// The secret bytes of a device's key file: the seed of the identity and the pairwise keys.
+fn secrets(paths: &NodePaths) -> Vec<[u8; 32]> {
+    let bytes = keyfile::unseal(paths, None).unwrap();
     let keys = (FIRST_KEY..bytes.len() - 4).step_by(ENTRY);
     [SEED].into_iter().chain(keys).map(|at| bytes[at..at + 32].try_into().unwrap()).collect()
 }
@@ -143,7 +144,7 @@ async fn an_ecu_that_tells_everything_tells_no_key() {
         let (paths, wire, mut stopped) = (NodePaths::provisioned(folder.path(), name), wire.clone(), stopped.clone());
         tokio::spawn(async move {
             let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
-            process::run(&*wire, &paths, "wire", shutdown).await
+            process::run(&*wire, &paths, "wire", ClockSource::System, shutdown).await
         })
     });
     // sessions with all: every key was in use
@@ -162,14 +163,15 @@ async fn an_ecu_that_tells_everything_tells_no_key() {
     let said = log.0.lock().unwrap().clone();
     assert!(holds(&said, b"started") && holds(&said, b"ended"), "{}", String::from_utf8_lossy(&said));
     for name in NAMES {
-        let own = folder.path().join(name);
-        let secrets = secrets(&own.join("keys.bin"));
+        let paths = NodePaths::provisioned(folder.path(), name);
+        let secrets = secrets(&paths);
         assert_eq!(secrets.len(), 1 + 6 + 1, "{name}: the seed, the validators, the door sensor");
         assert_eq!(leak(&said, &secrets), None, "{name}: in the log");
-        for file in fs::read_dir(&own).unwrap().map(|file| file.unwrap().path()) {
-            if file.file_name().is_some_and(|file| file != "keys.bin") {
-                assert_eq!(leak(&fs::read(&file).unwrap(), &secrets), None, "{}", file.display());
-            }
+        // DC-28: who steals the folder has no key
+        let files: Vec<_> = fs::read_dir(&paths.state).unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(files.iter().any(|file| file.ends_with("keys.bin")));
+        for file in files {
+            assert_eq!(leak(&fs::read(&file).unwrap(), &secrets), None, "{}", file.display());
         }
     }
 }

@@ -3,14 +3,17 @@
 use device_chain::agreement::VoteKind;
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
-    WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis,
+    Thresholds, ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::grant::{Action, Grant, GrantUse, SignedGrant};
+use device_chain::keys::Device;
 use device_chain::limits::MAX_RECORD_DATA;
 use device_chain::mac::Suite;
 use device_chain::members::Members;
+use device_chain::order::{Change, Endorsement, Order, Signer};
 use device_chain::record::{Named, Record, VoteRecord};
+use device_chain::registry::Registry;
 use device_chain::state::State;
 use device_chain::tx::{Transaction, TxBytes};
 use device_chain::types::{Hash, MeshId, PublicKey, Signature};
@@ -28,7 +31,7 @@ pub fn signature(dice: &mut Dice<'_>) -> Signature {
 }
 
 /// How many kinds of transactions there are.
-pub const TRANSACTIONS: usize = 9;
+pub const TRANSACTIONS: usize = 12;
 
 /// A transaction of a kind, by its place among them.
 pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
@@ -50,8 +53,44 @@ pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
         5 => Transaction::Skip,
         6 => Transaction::Suspend { validator: dice.byte() },
         7 => Transaction::Resume { validator: dice.byte() },
+        8 => Transaction::Change(order(dice)),
+        9 => Transaction::Firmware { device: device(dice), firmware: hash(dice) },
+        10 => Transaction::Time { ms: dice.long() },
         _ => Transaction::Refresh { validator: dice.byte(), key: hash(dice).0 },
     }
+}
+
+fn device(dice: &mut Dice<'_>) -> Device {
+    if dice.flag() { Device::Validator(dice.byte()) } else { Device::Endpoint(dice.byte()) }
+}
+
+/// An order.
+pub fn order(dice: &mut Dice<'_>) -> Order {
+    let (device, key, firmware) = (device(dice), PublicKey(hash(dice).0), hash(dice));
+    let identity = if dice.flag() { Identity::A(key) } else { Identity::S(Hash(key.0)) };
+    let role = [Authority::Fleet, Authority::Archive, Authority::Maker, Authority::Workshop, Authority::Owner];
+    let change = match dice.below(9) {
+        0 => Change::Provision { device, identity, firmware, identifier: dice.int() },
+        1 => Change::Replace { device, identity, firmware },
+        2 => Change::Update { device, firmware },
+        3 => Change::Rotate { device, key },
+        4 => Change::Revoke { device },
+        5 => Change::Authority { at: dice.byte(), role: dice.pick(&role), key },
+        6 => Change::Transfer { owner: key },
+        7 => Change::Reset,
+        _ => Change::EndOfLife,
+    };
+    Order { change, generation: dice.int() as u16, not_after: dice.int() }
+}
+
+/// An order with one signature.
+pub fn endorsement(dice: &mut Dice<'_>) -> Endorsement {
+    let signer = match dice.below(3) {
+        0 => Signer::Authority(dice.byte()),
+        1 => Signer::Newcomer,
+        _ => Signer::Device,
+    };
+    Endorsement { order: order(dice), signer, signature: signature(dice) }
 }
 
 /// Any transaction, encoded.
@@ -144,20 +183,26 @@ pub fn genesis(n: usize, endpoints: usize, suite: Suite, key: impl Fn(usize) -> 
             name: name(&format!("ecu{at}")),
             role: if at == 0 { Role::Gateway } else { Role::Body },
             key: key(at),
+            firmware: Hash([at as u8; 32]),
             identifiers: Identifiers { vote: 0x90 + id, propose: 0x98 + id, control: 0xA0 + id, bulk: 0x4E8 + id },
         }
     });
-    let endpoint =
-        |at| EndpointEntry { name: name(&format!("door{at}")), key: key(n + at), identifier: 0x8000_05C0 + at as u32 };
+    let endpoint = |at| EndpointEntry {
+        name: name(&format!("door{at}")),
+        identity: Identity::A(key(n + at)),
+        firmware: Hash::NIL,
+        identifier: 0x8000_05C0 + at as u32,
+    };
     let authority = |authority, at| AuthorityEntry { authority, key: key(at) };
     Genesis {
         version: WIRE_VERSION,
         suite,
         vehicle: name("INPUT"),
+        made_ms: 1_790_000_000_000,
         validators: validators.collect(),
         endpoints: (0..endpoints).map(endpoint).collect(),
         authorities: [authority(Authority::Fleet, 250), authority(Authority::Archive, 251)].into_iter().collect(),
-        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000 },
+        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000, thresholds: Thresholds::ONE },
     }
 }
 
@@ -184,7 +229,9 @@ pub fn signed_genesis(dice: &mut Dice<'_>) -> SignedGenesis {
         7 => genesis.validators[at].name = name(&String::from_utf8_lossy(&dice.up_to(8))),
         8 => genesis.vehicle = name(&"x".repeat(dice.below(25))),
         9 => genesis.validators.truncate(at),
-        10 => genesis.endpoints.iter_mut().for_each(|endpoint| endpoint.identifier = dice.int()),
+        10 => genesis.made_ms = dice.byte().into(),
+        11 => genesis.endpoints.iter_mut().for_each(|endpoint| endpoint.identifier = dice.int()),
+        12 => genesis.endpoints.iter_mut().for_each(|of| of.identity = Identity::S(Hash(dice.bytes()))),
         _ => {}
     }
     SignedGenesis { genesis, signature: signature(dice) }
@@ -192,11 +239,12 @@ pub fn signed_genesis(dice: &mut Dice<'_>) -> SignedGenesis {
 
 /// A state that a car of this genesis can have: of up to four decisions, most of them such that the chain allows them.
 pub fn state(genesis: &Genesis, dice: &mut Dice<'_>) -> State {
+    let mut registry = Registry::from(genesis);
     let mut state = State::new(genesis);
     for _ in 0..dice.below(5) {
         let tx = likely(&state, genesis, dice);
         if let Some(bytes) = tx.encode() {
-            let _ = state.apply(&bytes, &tx, genesis);
+            let _ = state.apply(&bytes, &tx, &mut registry);
         }
     }
     state
@@ -233,14 +281,20 @@ pub fn likely(state: &State, genesis: &Genesis, dice: &mut Dice<'_>) -> Transact
                 attested_count: dice.int(),
                 finality: Finality::Final,
                 members: state.members(),
-                time_ms: before.time_ms.saturating_add(dice.byte().into()),
+                time_ms: state.time_ms().saturating_add(dice.byte().into()),
             })
         }
         4 => Transaction::Readmit { validator, nonce: dice.long() },
         5 => Transaction::Skip,
         6 => Transaction::Suspend { validator },
         7 => Transaction::Resume { validator },
-        8 => Transaction::Refresh { validator, key: hash(dice).0 },
+        8 => {
+            let change = Change::Update { device: Device::Validator(validator), firmware: hash(dice) };
+            Transaction::Change(Order { change, generation: 0, not_after: u32::MAX })
+        }
+        9 => Transaction::Firmware { device: Device::Validator(validator), firmware: hash(dice) },
+        10 => Transaction::Time { ms: state.time_near(dice.long()) },
+        11 => Transaction::Refresh { validator, key: hash(dice).0 },
         _ => {
             let kind = dice.below(TRANSACTIONS);
             transaction(kind, dice)

@@ -1,4 +1,5 @@
-"""Make what a board is provisioned with: provision.py FOLDER NAME OUT, of the folder that `ecu-node provision` made.
+"""Make what a board is provisioned with: provision.py FOLDER NAME OUT KEYS, of the folder that `ecu-node provision` made, and the device's
+key file, unsealed.
 
 The form is that of ecu-node/src/provision.rs. The journal is the header that `ecu-node provision` has formatted: 64 bytes at the start of
 the first bank, whatever the sizes of the flash; the rest of the journal's flash has to be erased.
@@ -9,9 +10,9 @@ import sys
 
 HEADER = 64
 
-if len(sys.argv) != 4:
-    sys.exit("usage: provision.py FOLDER NAME OUT")
-folder, name, out = sys.argv[1:]
+if len(sys.argv) != 5:
+    sys.exit("usage: provision.py FOLDER NAME OUT KEYS")
+folder, name, out, keys = sys.argv[1:]
 
 
 def read(*path):
@@ -32,9 +33,9 @@ def write(end, data):
 
 
 maker = bytes.fromhex(read("maker.pub").decode().strip())
-genesis, keys, journal = read("genesis.bin"), read(name, "keys.bin"), read(name, "journal.bin")
+genesis, keys, journal = read("genesis.bin"), read(os.path.abspath(keys)), read(name, "journal.bin")
 if len(maker) != 32 or keys[:7] != b"RINGKEY":
-    sys.exit("error: maker.pub or keys.bin is not what `ecu-node provision` makes")
+    sys.exit("error: maker.pub or the key file is not what `ecu-node provision` makes")
 if journal[:4] != b"RFJ1" or set(journal[HEADER:]) != {0xFF}:
     sys.exit(f"error: {name} has run already: its journal is no new one, and its votes must not be forgotten")
 

@@ -20,6 +20,7 @@ ALLOWED = {
     "dbc": ["can-bus"],
     "mesh-proof": ["device-chain"],
     "mesh-sim": ["can-bus", "device-chain", "ecu-node", "journal"],
+    "she": ["device-chain"],
     "cloud-link": ["device-chain", "event-chain"],
     "vehicle-gateway": ["can-bus", "cloud-link", "dbc", "device-chain", "ecu-node", "event-chain", "journal"],
     "input-tests": None,  # everything that reads something

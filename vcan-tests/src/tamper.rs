@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use device_chain::genesis::Genesis;
+use device_chain::registry::Registry;
 use device_chain::state::State;
 use device_chain::tx::{Transaction, TxBytes};
 use event_chain::block::Block;
@@ -112,6 +113,7 @@ fn block(db: &Connection, number: u32) -> Result<Vec<u8>> {
 /// are the old ones: nobody has the keys for others.
 fn rewrite(db: &mut Connection, last: u32, genesis: &Genesis) -> Result<()> {
     let mut builder = BlockBuilder::new(genesis.mesh());
+    let mut registry = Registry::from(genesis);
     let mut state = State::new(genesis);
     let transaction = db.transaction()?;
     for number in 1..=last {
@@ -120,14 +122,14 @@ fn rewrite(db: &mut Connection, last: u32, genesis: &Genesis) -> Result<()> {
             match Transaction::decode(bytes).context("a decision")? {
                 // the approval of the block before was made below, for the new block
                 Transaction::EventBlock(_) | Transaction::Alarm { .. } | Transaction::UseGrant(_) => {}
-                tx => decide(&mut builder, &mut state, &tx, genesis).map(|_| ())?,
+                tx => decide(&mut builder, &mut state, &tx, &mut registry).map(|_| ())?,
             }
         }
         for record in old.attested.iter().flat_map(|records| records.iter()) {
             builder.attest(record.clone())?;
         }
         let header = builder.header(&state, old.header.time_ms);
-        let closed = decide(&mut builder, &mut state, &Transaction::EventBlock(header), genesis)?;
+        let closed = decide(&mut builder, &mut state, &Transaction::EventBlock(header), &mut registry)?;
         let mut new = closed.context("a header closes its block")?;
         new.seals = old.seals;
         transaction.execute("UPDATE block SET bytes = ?1 WHERE number = ?2", params![new.encode(), number])?;
@@ -136,9 +138,14 @@ fn rewrite(db: &mut Connection, last: u32, genesis: &Genesis) -> Result<()> {
     Ok(())
 }
 
-fn decide(builder: &mut BlockBuilder, state: &mut State, tx: &Transaction, genesis: &Genesis) -> Result<Option<Block>> {
+fn decide(
+    builder: &mut BlockBuilder,
+    state: &mut State,
+    tx: &Transaction,
+    registry: &mut Registry,
+) -> Result<Option<Block>> {
     let bytes: TxBytes = tx.encode().context("a transaction too long")?;
     let closed = builder.decide(bytes.clone())?;
-    state.apply(&bytes, tx, genesis).map_err(|refusal| anyhow::anyhow!("a chain that cannot be: {refusal:?}"))?;
+    state.apply(&bytes, tx, registry).map_err(|refusal| anyhow::anyhow!("a chain that cannot be: {refusal:?}"))?;
     Ok(closed)
 }

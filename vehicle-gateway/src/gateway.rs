@@ -167,7 +167,7 @@ impl Gateway {
         if !matches!(log_found, Found::Intact | Found::Nothing) {
             warn!(?log_found, "chain.log");
         }
-        let now = now(epoch);
+        let now = now(epoch, &node.status().borrow());
         for (height, bytes) in node.history() {
             chain.handle(now, Input::Decided(*height, bytes.clone()));
         }
@@ -209,8 +209,12 @@ impl Gateway {
         Ok(())
     }
 
+    fn now(&self) -> Now {
+        now(self.epoch, &self.node.borrow())
+    }
+
     fn chain(&mut self, input: Input) {
-        self.chain.handle(now(self.epoch), input);
+        self.chain.handle(self.now(), input);
     }
 
     fn note(&mut self, text: &str) {
@@ -240,7 +244,7 @@ impl Gateway {
     fn on_report(&mut self, report: Report) {
         info!(?report);
         match report {
-            Report::GrantReady(digest) => self.grants.ready(now(self.epoch).at, &digest),
+            Report::GrantReady(digest) => self.grants.ready(self.now().at, &digest),
             Report::GrantRefused(digest, refusal) => self.on_refused(&digest, refusal),
             Report::Refused(Transaction::UseGrant(usage), Refusal::Grant(refusal)) => {
                 self.on_refused(&usage.digest, refusal);
@@ -267,7 +271,7 @@ impl Gateway {
 
     async fn on_time(&mut self) {
         self.chain(Input::Tick);
-        while let Some(digest) = self.grants.next_use(now(self.epoch).at) {
+        while let Some(digest) = self.grants.next_use(self.now().at) {
             let _ = self.links.commands.send(NodeCommand::UseGrant(digest)).await;
         }
     }
@@ -325,8 +329,8 @@ impl Gateway {
     }
 }
 
-fn now(epoch: Instant) -> Now {
-    Now { at: Micros(epoch.elapsed().as_micros() as u64), unix_ms: unix_ms() }
+fn now(epoch: Instant, node: &Status) -> Now {
+    Now { at: Micros(epoch.elapsed().as_micros() as u64), unix_ms: unix_ms(), estimate_ms: node.clocks_ms }
 }
 
 fn window(window: &SharedWindow) -> MutexGuard<'_, Window> {

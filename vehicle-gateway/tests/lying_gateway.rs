@@ -249,7 +249,7 @@ fn what_only_the_gateway_saw_is_marked_as_attested_by_it_alone() {
     let mut car = driven();
     let mut chain = Chain::new(car.genesis.clone(), chain::Policy::default(), Micros(0));
     let speed = RecordKind::Signal { name: "Speed.VehicleSpeed".try_into().expect("short"), value: 42.5 };
-    let now = Now { at: Micros(0), unix_ms: 1_800_000_000_000 };
+    let now = Now { at: Micros(0), unix_ms: 1_800_000_000_000, estimate_ms: None };
     for decision in &car.ecus[0].decisions {
         chain.handle(now, chain::Input::Decided(decision.height, decision.bytes.clone()));
     }

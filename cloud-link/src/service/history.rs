@@ -1,6 +1,9 @@
 //! A car's history: its blocks, and what they say line by line, each with who stands behind it.
 
+use device_chain::keys::Device;
+use device_chain::order::{Change, Order};
 use device_chain::tx::Transaction;
+use device_chain::types::PublicKey;
 use event_chain::block::Block;
 use event_chain::receipt::SignedReceipt;
 use event_chain::record::{Attestation, AttestedRecord, RecordKind};
@@ -101,6 +104,43 @@ fn describe_decision(tx: &Transaction) -> Value {
         Transaction::Skip => Value::Null,
         Transaction::Refresh { validator, key } => json!({ "validator": validator, "key": hex::encode(key) }),
         Transaction::Suspend { validator } | Transaction::Resume { validator } => json!({ "validator": validator }),
+        Transaction::Change(order) => describe_order(order),
+        Transaction::Time { ms } => json!({ "time_ms": ms }),
+        Transaction::Firmware { device, firmware } => {
+            json!({ "device": describe_device(*device), "firmware": firmware.to_string() })
+        }
+    }
+}
+
+/// What changed in who belongs to the car.
+fn describe_order(order: &Order) -> Value {
+    let key = |key: &PublicKey| hex::encode(&key.0);
+    let change = match &order.change {
+        Change::Provision { identity, firmware, identifier, .. } => {
+            json!({ "identity": hex::encode(identity.bytes()), "firmware": firmware.to_string(), "identifier": format!("{identifier:x}") })
+        }
+        Change::Replace { identity, firmware, .. } => {
+            json!({ "identity": hex::encode(identity.bytes()), "firmware": firmware.to_string() })
+        }
+        Change::Update { firmware, .. } => json!({ "firmware": firmware.to_string() }),
+        Change::Rotate { key: new, .. } => json!({ "key": key(new) }),
+        Change::Authority { at, role, key: new } => {
+            json!({ "at": at, "role": format!("{role:?}").to_lowercase(), "key": key(new) })
+        }
+        Change::Transfer { owner } => json!({ "owner": key(owner) }),
+        Change::Revoke { .. } | Change::Reset | Change::EndOfLife => json!({}),
+    };
+    let mut described = json!({ "generation": order.generation, "not_after": order.not_after });
+    described["device"] = order.change.device().map_or(Value::Null, describe_device);
+    described["change"] = change;
+    described
+}
+
+/// A device by kind and place.
+fn describe_device(device: Device) -> Value {
+    match device {
+        Device::Validator(at) => json!({ "validator": at }),
+        Device::Endpoint(at) => json!({ "endpoint": at }),
     }
 }
 

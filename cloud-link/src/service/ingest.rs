@@ -143,7 +143,7 @@ fn again(
     if !complete(&mut block, sent, vehicle) {
         return device_chain::codec::decode(&stored.receipt).ok_or_else(damaged);
     }
-    let finality = check_seals(&block, &vehicle.genesis).map_err(|_| damaged())?;
+    let finality = check_seals(&block, vehicle.verifier.registry()).map_err(|_| damaged())?;
     if withheld && has_alarm(&block) {
         note_alarm(store, vehicle, now_ms)?;
     }
@@ -159,7 +159,7 @@ fn again(
 fn complete(block: &mut Block, sent: &Block, vehicle: &Vehicle) -> bool {
     let mut grown = false;
     for seal in &sent.seals {
-        grown |= block.add_seal(*seal, &vehicle.genesis);
+        grown |= block.add_seal(*seal, vehicle.verifier.registry());
     }
     if let (None, Some(records)) = (&block.attested, &sent.attested)
         && attested_root(&vehicle.mesh, records) == block.header.attested_root
@@ -174,7 +174,7 @@ fn complete(block: &mut Block, sent: &Block, vehicle: &Vehicle) -> bool {
 /// of a correct validator, which decided another chain. Header and seals are the proof; the content proves nothing.
 fn keep_conflict(store: &Store<'_>, vehicle: &Vehicle, block: &Block, now_ms: u64) -> Result<(), ArchiveError> {
     let hash = block.hash(&vehicle.mesh);
-    if check_seals(block, &vehicle.genesis).is_err() {
+    if check_seals(block, vehicle.verifier.registry()).is_err() {
         return Ok(());
     }
     let (header, seals) = (block.header.clone(), block.seals.clone());

@@ -178,7 +178,7 @@ fn proof(row: &BlockRow, vehicle: &Vehicle) -> Result<Proof, ArchiveError> {
     let hash = block.hash(&vehicle.mesh);
     let receipt = SignedReceipt::open(&row.receipt, &vehicle.genesis).filter(|receipt| receipt.block == hash);
     let receipt = receipt.ok_or_else(|| damaged("receipt"))?;
-    match check_seals(&block, &vehicle.genesis) {
+    match check_seals(&block, vehicle.verifier.registry()) {
         Ok(Sealed::Final) => {}
         _ => return Err(damaged("seals of block")),
     }

@@ -35,7 +35,7 @@ pub struct BlockHeader {
     pub finality: Finality,
     /// Whose seals count: the members at the height that decides this header (S3).
     pub members: Members,
-    /// The gateway's clock, milliseconds of Unix time. Attested by the gateway alone; never falls.
+    /// The agreed time from here on, milliseconds of Unix time (DC-61). The same as before says nothing new (DC-62).
     pub time_ms: u64,
 }
 

@@ -70,6 +70,8 @@ pub enum Flaw {
     KeysStay,
     /// DC-24: what goes into a key with a refresh is no secret.
     NothingShared,
+    /// DC-60: a node believes its own clock alone.
+    OneClock,
 }
 
 /// Names the rule that a process breaks.
@@ -84,7 +86,7 @@ std::thread_local! {
 impl Flaw {
     /// All of them.
     #[cfg(any(test, flaws))]
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::ProofFromAll,
         Self::PolkaCertifies,
         Self::Hearsay,
@@ -113,6 +115,7 @@ impl Flaw {
         Self::NonceStays,
         Self::KeysStay,
         Self::NothingShared,
+        Self::OneClock,
     ];
 
     /// Whether the validators of this thread break the rule.

@@ -11,7 +11,7 @@ use crate::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_TAG, MAX_VALID
 use crate::mac::Suite;
 use crate::quorum::Quorum;
 use crate::sign::{self, SigningKey};
-use crate::types::{MeshId, PublicKey, Signature, ValidatorIndex};
+use crate::types::{Hash, MeshId, PublicKey, Signature, ValidatorIndex};
 use crate::wire::Class;
 
 /// Version of the wire format and of the rules, 1 to 15 (DC-2).
@@ -85,8 +85,40 @@ pub struct ValidatorEntry {
     pub role: Role,
     /// Ed25519 identity.
     pub key: PublicKey,
+    /// Digest of its firmware ([`crate::entry::Entry::firmware`]).
+    pub firmware: Hash,
     /// The identifiers that it, and nobody else, sends.
     pub identifiers: Identifiers,
+}
+
+/// What an endpoint is known by, of its class (DC-72).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// Its Ed25519 key: it agrees on its pairwise keys itself.
+    A(PublicKey),
+    /// The smallest chips: it has no more than the pairwise keys that it was given, and this is the
+    /// [commitment](crate::keys::commitment) to them.
+    S(Hash),
+}
+
+impl Identity {
+    /// Its Ed25519 key, of class A.
+    #[must_use]
+    pub const fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::A(key) => Some(key),
+            Self::S(_) => None,
+        }
+    }
+
+    /// Its 32 bytes, of either class.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 32] {
+        match self {
+            Self::A(key) => &key.0,
+            Self::S(commitment) => &commitment.0,
+        }
+    }
 }
 
 /// A device without a vote.
@@ -94,19 +126,27 @@ pub struct ValidatorEntry {
 pub struct EndpointEntry {
     /// Name, unique in the car.
     pub name: Name,
-    /// Ed25519 identity.
-    pub key: PublicKey,
+    /// What it is known by.
+    pub identity: Identity,
+    /// Digest of its firmware ([`crate::entry::Entry::firmware`]).
+    pub firmware: Hash,
     /// The identifier of its records.
     pub identifier: RawIdentifier,
 }
 
-/// What a key outside the car may sign.
+/// What a key outside the car may sign. Append variants, never reorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Authority {
     /// Grants: unlock, lock.
     Fleet,
     /// Receipts for archived blocks.
     Archive,
+    /// Who made the car: its validators, its firmware, the keys of the others.
+    Maker,
+    /// Who repairs it: provisions and replaces devices, never alone.
+    Workshop,
+    /// Whose car it is.
+    Owner,
 }
 
 /// A key outside the car.
@@ -118,13 +158,42 @@ pub struct AuthorityEntry {
     pub key: PublicKey,
 }
 
-/// Times of the protocol, agreed by being in the genesis.
+/// How many different keys of a role have to sign an order (DC-46). A role with fewer keys needs all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thresholds {
+    /// Of the maker's.
+    pub maker: u8,
+    /// Of the workshop's.
+    pub workshop: u8,
+    /// Of the owner's.
+    pub owner: u8,
+}
+
+impl Thresholds {
+    /// One of each.
+    pub const ONE: Self = Self { maker: 1, workshop: 1, owner: 1 };
+
+    /// Of a role.
+    #[must_use]
+    pub const fn of(&self, role: Authority) -> u8 {
+        match role {
+            Authority::Maker => self.maker,
+            Authority::Workshop => self.workshop,
+            Authority::Owner => self.owner,
+            Authority::Fleet | Authority::Archive => 1,
+        }
+    }
+}
+
+/// Rules of the car, agreed by being in the genesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Bound Δ of one phase: worst response time on the bus, write to flash, check (W1). Microseconds.
     pub phase_us: u32,
     /// Interval of DECIDED heartbeats, microseconds.
     pub heartbeat_us: u32,
+    /// Signatures that orders need.
+    pub thresholds: Thresholds,
 }
 
 /// The first fact of the Device Chain. Its hash is the mesh identity.
@@ -136,6 +205,8 @@ pub struct Genesis {
     pub suite: Suite,
     /// Vehicle identification, e.g. a VIN.
     pub vehicle: Name,
+    /// When the car was made, milliseconds of Unix time: the agreed time begins here (DC-61).
+    pub made_ms: u64,
     /// 4 to 8 validators.
     pub validators: Vec<ValidatorEntry, MAX_VALIDATORS>,
     /// Devices without a vote.
@@ -163,8 +234,12 @@ pub enum GenesisError {
     Duplicate(&'static str, Name),
     /// A vote identifier must be more urgent than all identifiers that are not votes.
     Priority(Name),
-    /// A time of the policy is zero.
+    /// A time or a threshold of the policy is zero.
     Policy,
+    /// One key for two authorities, or a key of zeros: roles and thresholds would mean nothing.
+    Authorities,
+    /// The time at which the car was made is zero.
+    Made,
 }
 
 impl core::fmt::Display for GenesisError {
@@ -177,7 +252,11 @@ impl core::fmt::Display for GenesisError {
             Self::Gateways(n) => write!(f, "{n} validators with role Gateway, exactly one is needed"),
             Self::Duplicate(what, name) => write!(f, "{what} of {name} is used twice or is not valid"),
             Self::Priority(name) => write!(f, "vote identifier of {name} must be lower than every other identifier"),
-            Self::Policy => f.write_str("phase_us and heartbeat_us must be above zero"),
+            Self::Policy => f.write_str("phase_us, heartbeat_us and thresholds must be above zero"),
+            Self::Authorities => {
+                f.write_str("an authority's key is used twice or is all zeros: each needs one of its own")
+            }
+            Self::Made => f.write_str("made_ms must be above zero"),
         }
     }
 }
@@ -219,7 +298,8 @@ impl Genesis {
     /// # Errors
     /// The first rule broken.
     pub fn check(&self) -> Result<(), GenesisError> {
-        check_frame(self.version, &self.validators, &self.policy)?;
+        check_frame(self.version, self.made_ms, &self.validators, &self.policy)?;
+        check_authorities(self.authorities.iter())?;
         check_devices(&self.validators, || self.endpoints.iter())
     }
 
@@ -236,7 +316,12 @@ pub(crate) const fn tag_len(validators: usize) -> usize {
 }
 
 /// What [`Genesis::check`] says of all but the devices one by one.
-pub(crate) fn check_frame(version: u8, validators: &[ValidatorEntry], policy: &Policy) -> Result<(), GenesisError> {
+pub(crate) fn check_frame(
+    version: u8,
+    made_ms: u64,
+    validators: &[ValidatorEntry],
+    policy: &Policy,
+) -> Result<(), GenesisError> {
     if version != WIRE_VERSION {
         return Err(GenesisError::Version(version));
     }
@@ -248,10 +333,24 @@ pub(crate) fn check_frame(version: u8, validators: &[ValidatorEntry], policy: &P
     if gateways != 1 {
         return Err(GenesisError::Gateways(gateways));
     }
-    if policy.phase_us == 0 || policy.heartbeat_us == 0 {
+    let Policy { phase_us, heartbeat_us, thresholds: Thresholds { maker, workshop, owner } } = policy;
+    if *phase_us == 0 || *heartbeat_us == 0 || [maker, workshop, owner].contains(&&0) {
         return Err(GenesisError::Policy);
     }
+    if made_ms == 0 {
+        return Err(GenesisError::Made);
+    }
     Ok(())
+}
+
+/// DC-46: thresholds count different keys, and one key has one role.
+pub(crate) fn check_authorities<'a>(
+    authorities: impl Iterator<Item = &'a AuthorityEntry> + Clone,
+) -> Result<(), GenesisError> {
+    let sound = |(at, entry): (usize, &AuthorityEntry)| {
+        entry.key != PublicKey::NONE && authorities.clone().take(at).all(|other| other.key != entry.key)
+    };
+    if authorities.clone().enumerate().all(sound) { Ok(()) } else { Err(GenesisError::Authorities) }
 }
 
 /// What it says of the devices: names, keys and identifiers stand once, and votes are the most urgent. `endpoints` may read
@@ -261,11 +360,11 @@ pub(crate) fn check_devices<E: Borrow<EndpointEntry>, I: Iterator<Item = E>>(
     endpoints: impl Fn() -> I,
 ) -> Result<(), GenesisError> {
     for (at, entry) in validators.iter().enumerate() {
-        check_first(&validators[..at], endpoints().take(0), &entry.name, &entry.key, &entry.identifiers.all())?;
+        check_first(&validators[..at], endpoints().take(0), &entry.name, &entry.key.0, &entry.identifiers.all())?;
     }
     for (at, entry) in endpoints().enumerate() {
-        let EndpointEntry { name, key, identifier } = entry.borrow();
-        check_first(validators, endpoints().take(at), name, key, &[*identifier])?;
+        let EndpointEntry { name, identity, identifier, .. } = entry.borrow();
+        check_first(validators, endpoints().take(at), name, identity.bytes(), &[*identifier])?;
     }
     let others = validators.iter().flat_map(|v| [v.identifiers.propose, v.identifiers.control, v.identifiers.bulk]);
     let most_urgent = others.chain(endpoints().map(|e| e.borrow().identifier)).map(arbitration).min();
@@ -280,7 +379,7 @@ fn check_first<E: Borrow<EndpointEntry>>(
     validators: &[ValidatorEntry],
     endpoints: impl Iterator<Item = E>,
     name: &Name,
-    key: &PublicKey,
+    key: &[u8; 32],
     identifiers: &[RawIdentifier],
 ) -> Result<(), GenesisError> {
     let twice = |what| Err(GenesisError::Duplicate(what, name.clone()));
@@ -288,28 +387,28 @@ fn check_first<E: Borrow<EndpointEntry>>(
     if again {
         return twice("identifier");
     }
-    let differs = |other: (&Name, &PublicKey, &[RawIdentifier])| match other {
+    let differs = |other: (&Name, &[u8; 32], &[RawIdentifier])| match other {
         (known, ..) if known == name => twice("name"),
         (_, known, _) if known == key => twice("key"),
         (.., known) if identifiers.iter().any(|id| known.contains(id)) => twice("identifier"),
         _ => Ok(()),
     };
-    validators.iter().try_for_each(|v| differs((&v.name, &v.key, &v.identifiers.all())))?;
+    validators.iter().try_for_each(|v| differs((&v.name, &v.key.0, &v.identifiers.all())))?;
     let mut endpoints = endpoints;
     endpoints.try_for_each(|e| {
-        let EndpointEntry { name, key, identifier } = e.borrow();
-        differs((name, key, &[*identifier]))
+        let EndpointEntry { name, identity, identifier, .. } = e.borrow();
+        differs((name, identity.bytes(), &[*identifier]))
     })
 }
 
 const EXTENDED: u32 = 1 << 31;
 
-fn is_identifier(raw: RawIdentifier) -> bool {
+pub(crate) fn is_identifier(raw: RawIdentifier) -> bool {
     if raw & EXTENDED == 0 { raw < 1 << 11 } else { raw & !EXTENDED < 1 << 29 }
 }
 
 /// Order of arbitration: lower wins; a base frame wins against an extended one with the same first 11 bits.
-fn arbitration(raw: RawIdentifier) -> u32 {
+pub(crate) fn arbitration(raw: RawIdentifier) -> u32 {
     if raw & EXTENDED == 0 { raw << 19 } else { (raw & !EXTENDED) << 1 | 1 << 18 | 1 }
 }
 

@@ -10,7 +10,8 @@ use crate::agreement::VoteKind;
 use crate::block::{BlockHeader, Finality};
 use crate::codec;
 use crate::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, Role, SignedGenesis, ValidatorEntry,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, Role, SignedGenesis,
+    Thresholds, ValidatorEntry,
 };
 use crate::grant::{Action, Grant, GrantUse, SignedGrant};
 use crate::hash::{Domain, hash};
@@ -46,11 +47,13 @@ fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
         name: name(&std::format!("ecu{at}")),
         role: if at == 0 { Role::Gateway } else { Role::Other },
         key: public(1, at),
+        firmware: Hash([at as u8; 32]),
         identifiers: Identifiers { vote: 0x10 + at, propose: 0x20 + at, control: 0x30 + at, bulk: 0x40 + at },
     });
     let endpoints = (0..endpoints).map(|at| EndpointEntry {
         name: name(&std::format!("door{at}")),
-        key: public(2, at),
+        identity: Identity::A(public(2, at)),
+        firmware: Hash::NIL,
         identifier: 0x100 + at,
     });
     let authorities =
@@ -59,10 +62,11 @@ fn genesis(n: u32, endpoints: u32, authorities: u8) -> Genesis {
         version: 1,
         suite: Suite::Cmac,
         vehicle: name("GOLDEN"),
+        made_ms: 1_690_000_000_000,
         validators: validators.collect(),
         endpoints: endpoints.collect(),
         authorities: authorities.collect(),
-        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000 },
+        policy: Policy { phase_us: 10_000, heartbeat_us: 250_000, thresholds: Thresholds::ONE },
     };
     genesis.check().expect("sound");
     genesis
@@ -91,10 +95,10 @@ fn order() -> GrantUse {
 fn signed_genesis() {
     let genesis = genesis(4, 1, 1);
     let signed = SignedGenesis::sign(genesis.clone(), &SigningKey::from_seed([0x4d; 32]));
-    assert_eq!(hex(&genesis.mesh().0.0), "d89ed255910f56ce660aa0452586bc4dd23e55919a787708a665af06c92c4e19");
+    assert_eq!(hex(&genesis.mesh().0.0), "b8f51e713cf7fbbc5b7f15640483152b8f36da434e0fbd8bd35d1b5af768e87f");
     assert_eq!(
         hex(&signed.signature.to_bytes()),
-        "2c218e5b0fb3c08ec37fdf14ddf1ee659ff5664b501d29fa3e9003a969586ff71dfe9f28fb857070a0f8529772726fb934aa3ee5d9ce3409a1a5f57c6390af09"
+        "7b557c59830cc1794e22866ec633324f877a4f180d02e3cea5c3f61871d1d9244de1d7ca425ba83f06d24a63db31d6b58473fe81312a9352a72502afb2b40703"
     );
 }
 
@@ -114,10 +118,10 @@ fn tag_of_a_vote() {
     let mut header = Header::new(Kind::Precommit, 7).round(1).hint(Some((2, &Hash([0xab; 32]))));
     (header.mesh, header.suite, header.sender, header.counter) = (0xbeef, 1, 3, 9);
     let input = wire::tag_input(&header.to_bytes(), &Hash([0xab; 32]));
-    let session = Key::new([1; 32]).derive(&[&2u64.to_le_bytes(), &3u64.to_le_bytes()]);
     for (suite, tag) in
-        [(Suite::Cmac, "0125666b429a72d995279d656e92a297"), (Suite::Blake2s, "98233f63ba42258b7745f0f25ea1748c")]
+        [(Suite::Cmac, "ce75f3d0c10b2730dc86e046979ee9d5"), (Suite::Blake2s, "2fb2ec911224d2056df6401fbdb0d650")]
     {
+        let session = Key::new([1; 32]).derive(suite, Domain::SessionKey, [2, 3]);
         assert_eq!(hex(&session.for_tags(suite).tag(&input)), tag, "{suite:?}");
     }
 }
@@ -140,9 +144,10 @@ fn transactions() {
         (Transaction::Skip, "05"),
         (Transaction::Suspend { validator: 6 }, "0606"),
         (Transaction::Resume { validator: 6 }, "0706"),
+        (Transaction::Time { ms: 1_700_000_000_000 }, "0880d095ffbc31"),
         (
             Transaction::Refresh { validator: 6, key: [0xab; 32] },
-            "0806abababababababababababababababababababababababababababababababab",
+            "0b06abababababababababababababababababababababababababababababababab",
         ),
     ] {
         assert_eq!(encoded(&tx), bytes, "{}", tx.name());

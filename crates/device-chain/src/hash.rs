@@ -30,6 +30,16 @@ pub enum Domain {
     Nil,
     /// The body of a message.
     Body,
+    /// An order that changes who belongs to the car.
+    Order,
+    /// A firmware image.
+    Firmware,
+    /// What is committed to of an endpoint that has symmetric keys only.
+    Symmetric,
+    /// That an endpoint is present: the subject of its tags, and its word of its firmware.
+    Present,
+    /// Which key opens a sealed key file.
+    KeyBox,
     /// The pairwise key after another.
     NextKey,
     /// What two validators share by a refresh of one of them.
@@ -37,7 +47,7 @@ pub enum Domain {
 }
 
 impl Domain {
-    const fn name(self) -> &'static [u8] {
+    pub(crate) const fn name(self) -> &'static [u8] {
         match self {
             Self::Genesis => b"ringfort/1/genesis",
             Self::Decision => b"ringfort/1/decision",
@@ -50,6 +60,11 @@ impl Domain {
             Self::SessionKey => b"ringfort/1/session-key",
             Self::Nil => b"ringfort/1/nil",
             Self::Body => b"ringfort/1/body",
+            Self::Order => b"ringfort/1/order",
+            Self::Firmware => b"ringfort/1/firmware",
+            Self::Symmetric => b"ringfort/1/symmetric",
+            Self::Present => b"ringfort/1/present",
+            Self::KeyBox => b"ringfort/1/key-box",
             Self::NextKey => b"ringfort/1/next-key",
             Self::Refresh => b"ringfort/1/refresh",
         }
@@ -116,6 +131,15 @@ pub fn merkle(prefix: u8, parts: &[&[u8]]) -> Hash {
     for part in parts {
         sha.update(part);
     }
+    Hash(sha.finalize().into())
+}
+
+/// The same of a value's canonical encoding, without a buffer.
+#[must_use]
+pub fn merkle_of<T: serde::Serialize>(prefix: u8, value: &T) -> Hash {
+    let mut sha = Sha256::new();
+    sha.update([prefix]);
+    codec::feed(value, |bytes| sha.update(bytes));
     Hash(sha.finalize().into())
 }
 

@@ -1,15 +1,18 @@
 //! The key store port: keys go by handle, and no caller ever sees their bytes. A software store; an HSM is another.
 
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
+use crate::hash::{Domain, Hasher, hash};
 use crate::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
 use crate::mac::{Key, MacKey, Suite, Tag, TagInput};
 use crate::pairing::{Ephemeral, Heard, PAIR_BYTES, Pair};
 use crate::slot::Slot;
-use crate::types::{Height, ValidatorIndex};
+use crate::types::{Hash, Height, ValidatorIndex};
+use crate::wire::{HEADER, tag_input};
 
-/// A device by its place in the genesis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A device by its place in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Device {
     /// A validator.
     Validator(ValidatorIndex),
@@ -76,6 +79,21 @@ pub trait KeyStore {
     }
     /// Keeps one, or forgets it.
     fn set_ephemeral(&mut self, _ephemeral: Option<Ephemeral>) {}
+
+    /// Wipes all keys with a device: it belongs to the car no more, or is another one.
+    fn forget(&mut self, device: Device);
+}
+
+/// What an endpoint of class S is known by (DC-72): the hash of what its keys with the validators, in their order, make of 48 bytes that
+/// no message has, for its version would be 0. `None` without one of the keys.
+#[must_use]
+pub fn commitment(keys: &impl KeyStore, validators: usize) -> Option<Hash> {
+    let input = tag_input(&[0; HEADER], &hash(Domain::Symmetric, &[]));
+    let mut commitment = Hasher::new(Domain::Symmetric);
+    for validator in 0..validators as ValidatorIndex {
+        commitment.part(&keys.tag(KeyHandle::Pair(Device::Validator(validator)), &input)?);
+    }
+    Some(commitment.finish())
 }
 
 /// Bytes of what a store writes of keys that move on: eight pairs behind what is there of them, and a key pair.
@@ -87,6 +105,8 @@ pub type Kept = zeroize::Zeroizing<[u8; KEPT_BYTES]>;
 pub trait EndpointKeys {
     /// The key with the endpoint at this place.
     fn key(&self, endpoint: u8) -> Option<&Key>;
+    /// Wipes it where it can be; it is not asked for any more.
+    fn forget(&mut self, endpoint: u8);
 }
 
 /// In memory.
@@ -96,6 +116,10 @@ impl EndpointKeys for LoadedKeys {
     fn key(&self, endpoint: u8) -> Option<&Key> {
         self.get(usize::from(endpoint))?.as_ref()
     }
+
+    fn forget(&mut self, endpoint: u8) {
+        self.get_mut(usize::from(endpoint)).into_iter().for_each(|key| *key = None);
+    }
 }
 
 /// In flash that the processor reads as memory, in the order of the genesis; `None` until it is known where.
@@ -103,6 +127,8 @@ impl EndpointKeys for Option<&[Key]> {
     fn key(&self, endpoint: u8) -> Option<&Key> {
         self.as_ref()?.get(usize::from(endpoint))
     }
+
+    fn forget(&mut self, _: u8) {}
 }
 
 /// Keys in memory, wiped on drop; those of endpoints may lie elsewhere.
@@ -110,6 +136,8 @@ pub struct SoftKeys<E = LoadedKeys> {
     suite: Suite,
     validators: [Option<Pair>; MAX_VALIDATORS],
     endpoints: E,
+    /// A bit for each endpoint whose key is not used any more.
+    forgotten: [u8; MAX_ENDPOINTS.div_ceil(8)],
     sessions: [Slot<MacKey>; MAX_VALIDATORS],
     candidates: [Slot<MacKey>; MAX_VALIDATORS],
     /// A bit for each candidate that comes from a refresh.
@@ -151,6 +179,7 @@ impl<E> SoftKeys<E> {
             suite,
             validators: [const { None }; MAX_VALIDATORS],
             endpoints,
+            forgotten: [0; MAX_ENDPOINTS.div_ceil(8)],
             sessions: [const { Slot::Empty }; MAX_VALIDATORS],
             candidates: [const { Slot::Empty }; MAX_VALIDATORS],
             renewing: 0,
@@ -184,7 +213,8 @@ impl<E> SoftKeys<E> {
         kept
     }
 
-    /// Takes what was kept in place of the keys that it was loaded with. False, and nothing done, if it is not of the same pairs.
+    /// Takes what was kept in place of the keys that it was loaded with: a pair that was forgotten before is so again. False, and nothing
+    /// done, if it has a pair that was not loaded.
     pub fn restore(&mut self, kept: &[u8; KEPT_BYTES]) -> bool {
         let (marks, rest) = kept.split_at(2);
         let (pairs, ephemeral) = rest.as_chunks::<PAIR_BYTES>();
@@ -192,7 +222,7 @@ impl<E> SoftKeys<E> {
             (0..).zip(&self.validators).filter(|(_, pair)| pair.is_some()).fold(0, |mask, (at, _)| mask | 1u8 << at);
         let is_there = |at: usize| marks[0] >> at & 1 == 1;
         let sound = |at: usize, pair: &[u8; PAIR_BYTES]| !is_there(at) || Pair::read(pair).is_some();
-        if marks[0] != loaded || marks[1] > 1 || !pairs.iter().enumerate().all(|(at, pair)| sound(at, pair)) {
+        if marks[0] & !loaded != 0 || marks[1] > 1 || !pairs.iter().enumerate().all(|(at, pair)| sound(at, pair)) {
             return false;
         }
         for (at, (slot, pair)) in self.validators.iter_mut().zip(pairs).enumerate() {
@@ -231,7 +261,7 @@ impl<E> SoftKeys<E> {
     }
 
     fn set_candidate(&mut self, peer: ValidatorIndex, from: Option<&Key>, nonces: [u64; 2]) {
-        let derived = from.map(|key| key.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()]));
+        let derived = from.map(|key| key.derive(self.suite, Domain::SessionKey, nonces));
         if let Some(slot) = self.candidates.get_mut(usize::from(peer)) {
             *slot = derived.map(|key| key.for_tags(self.suite)).into();
             self.renewing &= !(1 << peer);
@@ -243,7 +273,10 @@ impl<E: EndpointKeys> SoftKeys<E> {
     fn pair(&self, device: Device) -> Option<&Key> {
         match device {
             Device::Validator(at) => self.with_validator(at).map(Pair::key),
-            Device::Endpoint(at) => self.endpoints.key(at),
+            Device::Endpoint(at) => {
+                let forgotten = self.forgotten.get(usize::from(at / 8))? >> (at % 8) & 1 == 1;
+                self.endpoints.key(at).filter(|_| !forgotten)
+            }
         }
     }
 
@@ -335,5 +368,43 @@ impl<E: EndpointKeys> KeyStore for SoftKeys<E> {
 
     fn set_ephemeral(&mut self, ephemeral: Option<Ephemeral>) {
         self.ephemeral = ephemeral;
+    }
+
+    fn forget(&mut self, device: Device) {
+        match device {
+            Device::Validator(at) if usize::from(at) < MAX_VALIDATORS => {
+                self.renewing &= !(1 << at);
+                let at = usize::from(at);
+                (self.validators[at], self.sessions[at], self.candidates[at]) = (None, Slot::Empty, Slot::Empty);
+            }
+            Device::Validator(_) => {}
+            Device::Endpoint(at) => {
+                self.endpoints.forget(at);
+                self.forgotten.get_mut(usize::from(at / 8)).into_iter().for_each(|bits| *bits |= 1 << (at % 8));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden: keys of bytes 1 to 4. Changed only on purpose: it is in every genesis with an endpoint of class S.
+    #[test]
+    fn a_commitment_is_to_each_key_in_its_place() {
+        let of = |keys: [u8; 4]| {
+            let mut store = SoftKeys::new(Suite::Blake2s);
+            for (validator, key) in (0..).zip(keys) {
+                assert!(store.load(Device::Validator(validator), Key::new([key; 32])));
+            }
+            commitment(&store, 4)
+        };
+        let golden = of([1, 2, 3, 4]).expect("all keys");
+        assert_eq!(std::format!("{golden}"), "aa0fcb7db15fa2d50b6b6abc40ca5d437bfd3d3f5b1c88e779992338bb2e2d40");
+        for other in [[2, 1, 3, 4], [1, 2, 3, 5], [1, 2, 3, 3]] {
+            assert_ne!(of(other), Some(golden), "{other:?}");
+        }
+        assert_eq!(commitment(&SoftKeys::new(Suite::Blake2s), 4), None, "without keys");
     }
 }

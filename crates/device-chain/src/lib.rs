@@ -8,6 +8,7 @@
 pub mod agreement;
 pub mod block;
 pub mod codec;
+pub mod entry;
 mod flaw;
 pub mod genesis;
 #[cfg(test)]
@@ -15,10 +16,12 @@ mod golden;
 pub mod grant;
 pub mod hash;
 pub mod keys;
+mod lifecycle;
 pub mod limits;
 pub mod mac;
 pub mod members;
 pub mod merkle;
+pub mod order;
 pub mod packed;
 pub mod pairing;
 pub mod plan;

@@ -8,6 +8,18 @@ pub const MIN_VALIDATORS: usize = 4;
 pub const MAX_ENDPOINTS: usize = 200;
 /// Keys that may sign orders from outside the car.
 pub const MAX_AUTHORITIES: usize = 8;
+/// Firmware updates that were ordered and not yet confirmed.
+pub const MAX_UPDATES: usize = 16;
+/// Identities that were revoked or replaced and may not come back; the oldest is forgotten.
+pub const MAX_RETIRED_KEYS: usize = 64;
+/// Entries of endpoints in a page of the registry: a page travels in one message.
+pub const PAGE_ENTRIES: usize = 32;
+/// Pages of the registry: the first is that of validators, authorities and the vehicle.
+pub const MAX_PAGES: usize = 1 + MAX_ENDPOINTS.div_ceil(PAGE_ENTRIES);
+/// Bytes of a page in its canonical encoding: that of endpoints is the longest.
+pub const MAX_PAGE: usize = 1 + PAGE_ENTRIES * (5 + 32 + 32 + 3 + 1);
+/// Bytes of the registry in memory, without keys: who belongs to the car, what each may send, and what it runs.
+pub const REGISTRY_BYTES: usize = 24 * 1024;
 /// Bytes of a name (device, vehicle).
 pub const MAX_NAME: usize = 24;
 
@@ -50,6 +62,10 @@ pub const MAX_FRONTIER: usize = 32;
 
 /// Verified grants a validator holds that were not used yet; the oldest gives way.
 pub const MAX_GRANTS: usize = 8;
+/// Orders that a validator holds while their signatures come in; the oldest gives way, unsigned ones first.
+pub const MAX_ORDERS: usize = 4;
+/// Signatures of orders that it holds until they are checked, and passed on.
+pub const MAX_ENDORSEMENTS: usize = 6;
 /// Verified endpoint records a validator holds that were not decided yet; the oldest gives way.
 pub const MAX_RECORDS: usize = 16;
 /// Transactions of its own a node waits to see decided.
@@ -68,6 +84,17 @@ pub const MIN_HISTORY: usize = HISTORY_BYTES / (1 + MAX_TX);
 pub const MAX_BACKLOG: u32 = 40;
 /// The same for alarms, which are few; what is left above is for blocks and for changes of who votes.
 pub const MAX_BACKLOG_ALARMS: u32 = 48;
+/// Most that one decision raises the agreed time, milliseconds: 30 days (DC-61).
+pub const MAX_TIME_STEP_MS: u64 = 30 * 86_400_000;
+/// Least that a decision whose only purpose it is raises it, milliseconds (DC-61).
+pub const MIN_TIME_RISE_MS: u64 = 60_000;
+/// How far a time may be from what a node's clocks say, milliseconds (DC-60, DC-62).
+pub const TIME_TOLERANCE_MS: u64 = 30_000;
+/// Decisions at a time that is late before a node asks for a later one: of what waits for a block, few are times (DC-62).
+pub const LATE_DECISIONS: u8 = 4;
+/// Latest reading of a clock, milliseconds of Unix time; what is beyond is taken for this. Far from where adding overflows.
+pub const MAX_CLOCK_MS: u64 = 1 << 60;
+
 /// Decisions repeated on one request.
 pub const HISTORY_BATCH: u32 = 4;
 
@@ -92,6 +119,7 @@ pub const MAX_OUTBOX: usize = 64;
 
 const _: () = assert!(MAX_VALUES <= 15, "READY sets are 16-bit masks, and one bit is nil");
 const _: () = assert!(MAX_BACKLOG < MAX_BACKLOG_ALARMS);
+const _: () = assert!(TIME_TOLERANCE_MS < MIN_TIME_RISE_MS && MIN_TIME_RISE_MS < MAX_TIME_STEP_MS);
 // above that each validator may be readmitted once, and suspended or resumed once; a gateway that returns more often than
 // there is room for loses decisions that no block holds, and its chain ends (DC-52)
 const _: () = assert!(MAX_BACKLOG_ALARMS as usize + 2 * MAX_VALIDATORS <= MAX_HISTORY);

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::hash::Domain;
+
 /// Bytes of a full tag before truncation.
 pub const FULL_TAG: usize = 16;
 /// A tag before truncation to the length of the mesh.
@@ -37,6 +39,36 @@ impl Suite {
             Self::Blake2s => 2,
         }
     }
+
+    /// Tags that make a key: AES has 128 bits of security, BLAKE2s a key of 256.
+    const fn key_blocks(self) -> u8 {
+        match self {
+            Self::Cmac => 1,
+            Self::Blake2s => 2,
+        }
+    }
+}
+
+/// Bytes for the label in what a key is derived with, at least one zero behind it.
+const LABEL: usize = 23;
+const _: () = assert!(Domain::SessionKey.name().len() < LABEL);
+
+/// What the MAC of `suite` is made over to derive block `block` (from 1) of a key: SP 800-108r1, 4.1, `[i] ‖ label ‖ 0 ‖ context ‖ [L]` with
+/// 32 bits for `i` and `L`; the context is the suite and two numbers, little-endian. As long as what a tag covers, and never the same: where
+/// a header has its version there is a zero (DC-27).
+#[must_use]
+pub fn derivation_input(suite: Suite, label: Domain, context: [u64; 2], block: u8) -> TagInput {
+    let mut input = [0; TAG_INPUT];
+    input[3] = block;
+    let name = label.name();
+    let room = &mut input[4..4 + LABEL - 1];
+    let length = name.len().min(room.len()); // those that derive keys are no longer, see above
+    room[..length].copy_from_slice(&name[..length]);
+    input[4 + LABEL] = suite.code();
+    input[28..36].copy_from_slice(&context[0].to_le_bytes());
+    input[36..44].copy_from_slice(&context[1].to_le_bytes());
+    input[44..].copy_from_slice(&(u32::from(suite.key_blocks()) * 8 * FULL_TAG as u32).to_be_bytes());
+    input
 }
 
 /// 32 secret bytes. No `Debug`, no access; wiped on drop.
@@ -70,15 +102,17 @@ impl Key {
         }
     }
 
-    /// A key derived from this one for `context`, by HMAC-like double use of the domain-separated hash.
+    /// A key derived from this one by the suite's own MAC, so that a key that never leaves an HSM can do it (DC-21). By CMAC it has 16 bytes,
+    /// followed by zeros, by BLAKE2s 32.
     #[must_use]
-    pub fn derive(&self, context: &[&[u8]]) -> Self {
-        let mut hasher = crate::hash::Hasher::new(crate::hash::Domain::SessionKey);
-        hasher.part(&self.0);
-        for part in context {
-            hasher.part(part);
+    pub fn derive(&self, suite: Suite, label: Domain, context: [u64; 2]) -> Self {
+        let (prf, mut derived) = (self.for_tags(suite), Self([0; 32]));
+        for (part, block) in derived.0.chunks_exact_mut(FULL_TAG).zip(1..=suite.key_blocks()) {
+            let mut tag = prf.tag(&derivation_input(suite, label, context, block));
+            part.copy_from_slice(&tag);
+            tag.zeroize();
         }
-        Self(hasher.finish().0)
+        derived
     }
 
     /// The key after this one, which does not lead back to it (DC-23).
@@ -155,6 +189,7 @@ mod vectors;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Header, Kind};
 
     #[test]
     fn what_a_tag_leaves_behind_is_wiped() {
@@ -178,6 +213,34 @@ mod tests {
             bytes[at] ^= 1;
             assert!(!key.same(&Key::new(bytes)), "byte {at}");
         }
+    }
+
+    /// DC-27: else who makes tags by a pairwise key makes session keys.
+    #[test]
+    fn no_header_is_what_a_key_is_derived_with() {
+        for suite in [Suite::Cmac, Suite::Blake2s] {
+            for block in 1..=suite.key_blocks() {
+                assert_eq!(derivation_input(suite, Domain::SessionKey, [u64::MAX; 2], block)[2], 0);
+            }
+            let mut header = Header::new(Kind::Hello, 0);
+            header.suite = suite.code();
+            assert_ne!(header.to_bytes()[2], 0);
+        }
+    }
+
+    #[test]
+    fn keys_that_are_derived_depend_on_key_suite_and_both_numbers() {
+        let derive = |key, suite, context| Key::new([key; 32]).derive(suite, Domain::SessionKey, context);
+        for suite in [Suite::Cmac, Suite::Blake2s] {
+            let derived = derive(1, suite, [2, 3]);
+            assert!(derived.same(&derive(1, suite, [2, 3])));
+            for other in
+                [derive(2, suite, [2, 3]), derive(1, suite, [3, 2]), derive(1, suite, [2, 4]), derive(1, suite, [1, 3])]
+            {
+                assert!(!derived.same(&other));
+            }
+        }
+        assert!(!derive(1, Suite::Cmac, [2, 3]).same(&derive(1, Suite::Blake2s, [2, 3])));
     }
 
     #[test]

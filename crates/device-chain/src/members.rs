@@ -63,14 +63,14 @@ impl Members {
     /// With a validator of the genesis (R1).
     #[must_use]
     pub fn with(self, validator: ValidatorIndex, genesis: &impl Devices) -> Self {
-        Self((self.0 | 1u8.checked_shl(validator.into()).unwrap_or(0)) & Self::all(genesis.validators()).0)
+        Self((self.0 | 1u8.checked_shl(validator.into()).unwrap_or(0)) & genesis.active().0)
     }
 
     /// R1: who votes among these members: they, and of the suspended, in the order of their places, as many as can vote
     /// without any more votes being needed. So who comes back can help to decide that it is resumed.
     #[must_use]
     pub fn voters(self, genesis: &impl Devices) -> Self {
-        let all = Self::all(genesis.validators());
+        let all = genesis.active();
         if self == all {
             return self;
         }
@@ -93,6 +93,12 @@ impl Members {
             less.votes() <= left && less.votes() < Quorum { n, f }.votes()
         };
         self.contains(validator) && (fewest..n).any(gains)
+    }
+
+    /// R4: whether a validator may leave for good. A majority of the genesis stays.
+    #[must_use]
+    pub fn may_do_without(self, validator: ValidatorIndex, genesis: &impl Devices) -> bool {
+        self.without(validator).is_sound(genesis)
     }
 
     /// Whether this can be the set of some height: a part of the full set, and not below a majority of it (R4).

@@ -21,6 +21,42 @@ pub fn node(left: &Hash, right: &Hash) -> Hash {
     merkle(1, &[&left.0, &right.0])
 }
 
+/// The root over the leaves from one place up to another (RFC 9162 2.1.1, MTH), whose hashes `leaf` tells.
+pub fn root(leaf: &impl Fn(usize) -> Hash, from: usize, to: usize) -> Hash {
+    match to - from {
+        0 => empty_root(),
+        1 => leaf(from),
+        count => {
+            let middle = from + count.next_power_of_two() / 2;
+            node(&root(leaf, from, middle), &root(leaf, middle, to))
+        }
+    }
+}
+
+/// What is beside the way from leaf `at` to that root, the lowest first (RFC 9162 2.1.3.1), for `beside` to keep.
+pub fn path(leaf: &impl Fn(usize) -> Hash, at: usize, (from, to): (usize, usize), beside: &mut impl FnMut(Side, Hash)) {
+    if to - from < 2 {
+        return;
+    }
+    let middle = from + (to - from).next_power_of_two() / 2;
+    if at < middle {
+        path(leaf, at, (from, middle), beside);
+        beside(Side::Right, root(leaf, middle, to));
+    } else {
+        path(leaf, at, (middle, to), beside);
+        beside(Side::Left, root(leaf, from, middle));
+    }
+}
+
+/// On which side of the way to the root a node lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// Before it.
+    Left,
+    /// Behind it.
+    Right,
+}
+
 /// The root of the empty tree: SHA-256 of nothing.
 #[must_use]
 pub fn empty_root() -> Hash {

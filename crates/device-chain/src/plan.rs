@@ -57,17 +57,34 @@ impl Plan {
         validators: impl Iterator<Item = Identifiers>,
         endpoints: impl Iterator<Item = RawIdentifier>,
     ) {
-        let Self { identifiers, owners } = self;
-        identifiers.clear();
-        owners.clear();
-        // the table has room for the limits of a genesis; to sort while it is made takes less code than to sort it
-        let mut enter = |id, owner: usize| {
-            let at = identifiers.partition_point(|known| *known < id);
-            let _ = identifiers.insert(at, id);
-            let _ = owners.insert(at, Owner(owner as u8));
-        };
-        validators.flat_map(|of| of.all()).zip(0..).for_each(|(id, at)| enter(id, at));
-        endpoints.zip(OF_VALIDATORS..).for_each(|(id, at)| enter(id, at));
+        self.identifiers.clear();
+        self.owners.clear();
+        validators.flat_map(|of| of.all()).zip(0..).for_each(|(id, at)| self.enter(id, at));
+        endpoints.zip(OF_VALIDATORS..).for_each(|(id, at)| self.enter(id, at));
+    }
+
+    /// The table has room for the limits of a genesis; to sort while it is made takes less code than to sort it.
+    fn enter(&mut self, id: RawIdentifier, owner: usize) {
+        let at = self.identifiers.partition_point(|known| *known < id);
+        let _ = self.identifiers.insert(at, id);
+        let _ = self.owners.insert(at, Owner(owner as u8));
+    }
+
+    /// The identifier of an endpoint that comes or has another one now.
+    pub(crate) fn enter_endpoint(&mut self, endpoint: u8, identifier: RawIdentifier) {
+        let owner = OF_VALIDATORS + usize::from(endpoint);
+        if let Some(at) = self.owners.iter().position(|known| usize::from(known.0) == owner) {
+            self.identifiers.remove(at);
+            self.owners.remove(at);
+        }
+        self.enter(identifier, owner);
+    }
+
+    /// The identifier of an endpoint's records.
+    #[must_use]
+    pub fn of_endpoint(&self, endpoint: u8) -> Option<RawIdentifier> {
+        let at = self.owners.iter().position(|known| usize::from(known.0) == OF_VALIDATORS + usize::from(endpoint))?;
+        self.identifiers.get(at).copied()
     }
 
     /// Owner and use of an identifier; `None` if it is not the mesh's.

@@ -16,6 +16,8 @@ pub enum RecordKind {
     Fact = 1,
     /// A whole [`State`](crate::state::State): after catching up, and first in a rewritten journal.
     State = 2,
+    /// A page of the registry behind its number, where it says more than the genesis: behind the state whose registry it is.
+    Page = 3,
 }
 
 impl RecordKind {
@@ -25,6 +27,7 @@ impl RecordKind {
         match code {
             1 => Some(Self::Fact),
             2 => Some(Self::State),
+            3 => Some(Self::Page),
             _ => None,
         }
     }
@@ -128,9 +131,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_journal_marks_facts_and_states() {
-        let kinds = [None, Some(RecordKind::Fact), Some(RecordKind::State), None];
-        assert_eq!([0, 1, 2, 3].map(RecordKind::from_code), kinds);
+    fn a_journal_marks_facts_states_and_pages() {
+        let kinds = [None, Some(RecordKind::Fact), Some(RecordKind::State), Some(RecordKind::Page), None];
+        assert_eq!([0, 1, 2, 3, 4].map(RecordKind::from_code), kinds);
         assert!(kinds.into_iter().flatten().all(|kind| RecordKind::from_code(kind as u8) == Some(kind)));
     }
 

@@ -5,17 +5,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::Finality;
 use crate::codec;
+use crate::entry::Holder;
 use crate::flaw::Flaw;
-use crate::genesis::RawIdentifier;
+use crate::genesis::{Authority, RawIdentifier};
 use crate::grant::{GrantRefusal, GrantUse, UsedSerials};
 use crate::hash::{Domain, hash_of};
+use crate::keys::Device;
 use crate::limits::{
     ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_BACKLOG, MAX_BACKLOG_ALARMS, MAX_ENDPOINTS, MAX_STATE,
-    MAX_VALIDATORS, REFRESH_INTERVAL_HEIGHTS,
+    MAX_TIME_STEP_MS, MAX_VALIDATORS, MIN_TIME_RISE_MS, REFRESH_INTERVAL_HEIGHTS,
 };
 use crate::members::Members;
 use crate::merkle::Frontier;
-use crate::registry::Devices;
+use crate::order::{Change, Order, OrderRefusal};
+use crate::registry::{Devices, Registry};
 use crate::tx::{Transaction, decision_hash};
 use crate::types::{Hash, Height, MeshId, ValidatorIndex};
 
@@ -28,8 +31,6 @@ pub struct EventHead {
     pub hash: Hash,
     /// The height up to which it holds all decisions.
     pub tree_size: Height,
-    /// Its time, milliseconds of Unix time.
-    pub time_ms: u64,
 }
 
 /// An alarm on the chain.
@@ -82,10 +83,14 @@ pub enum Refusal {
     Membership,
     /// So many decisions wait for a block of the gateway that one more could be lost to the Event Chain.
     Backlog,
+    /// A time that is not later than the last one, or by too much (DC-61).
+    Time,
     /// No such validator, or it has refreshed its keys a short while ago.
     Refresh,
     /// Nobody may ask for nothing.
     Nothing,
+    /// The order, or what a device said of its firmware.
+    Order(OrderRefusal),
 }
 
 /// What all validators agree on after a height.
@@ -95,6 +100,8 @@ pub struct State {
     head: Hash,
     tree: Frontier,
     event: EventHead,
+    /// The agreed time, milliseconds of Unix time (DC-61).
+    time_ms: u64,
     used_grants: Vec<UsedSerials, MAX_AUTHORITIES>,
     alarms: Vec<AlarmEntry, MAX_ALARMS>,
     readmissions: Vec<Readmission, MAX_VALIDATORS>,
@@ -102,6 +109,9 @@ pub struct State {
     members: Members,
     /// The height at which each validator was suspended or resumed last.
     changes: Vec<Height, MAX_VALIDATORS>,
+    /// [`Registry::root`].
+    registry: Hash,
+    /// The newest refresh of each validator (DC-24).
     refreshes: Vec<Option<Refreshed>, MAX_VALIDATORS>,
 }
 
@@ -111,13 +121,15 @@ impl State {
         mesh: MeshId(Hash::NIL),
         head: Hash::NIL,
         tree: Frontier::EMPTY,
-        event: EventHead { number: 0, hash: Hash::NIL, tree_size: 0, time_ms: 0 },
+        event: EventHead { number: 0, hash: Hash::NIL, tree_size: 0 },
+        time_ms: 0,
         used_grants: Vec::new(),
         alarms: Vec::new(),
         readmissions: Vec::new(),
         sequences: Vec::new(),
         members: Members::NONE,
         changes: Vec::new(),
+        registry: Hash::NIL,
         refreshes: Vec::new(),
     };
 
@@ -131,12 +143,27 @@ impl State {
 
     /// Becomes such a state in its place.
     pub(crate) fn begin(&mut self, genesis: &impl Devices) {
-        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes, refreshes } =
-            self;
+        let Self {
+            mesh,
+            head,
+            tree,
+            event,
+            time_ms,
+            used_grants,
+            alarms,
+            readmissions,
+            sequences,
+            members,
+            changes,
+            registry,
+            refreshes,
+        } = self;
+        *registry = Hash::NIL;
         *mesh = genesis.mesh();
         *head = mesh.0;
         tree.clear();
-        *event = EventHead { number: 0, hash: mesh.0, tree_size: 0, time_ms: 0 };
+        *event = EventHead { number: 0, hash: mesh.0, tree_size: 0 };
+        *time_ms = genesis.made_ms();
         *members = Members::all(genesis.validators());
         alarms.clear();
         used_grants.clear();
@@ -158,7 +185,8 @@ impl State {
         let mut state = Self::new(genesis);
         state.tree = Frontier::largest();
         state.head = Hash([255; 32]);
-        state.event = EventHead { number: u32::MAX, hash: Hash([255; 32]), tree_size: u32::MAX, time_ms: u64::MAX };
+        state.event = EventHead { number: u32::MAX, hash: Hash([255; 32]), tree_size: u32::MAX };
+        state.time_ms = u64::MAX;
         state.used_grants.iter_mut().for_each(|used| {
             used.insert(u64::MAX - 63);
             (0..=63).for_each(|age| used.insert(u64::MAX - age));
@@ -168,6 +196,7 @@ impl State {
         state.readmissions.fill(Readmission { nonce: u64::MAX, height: u32::MAX });
         state.sequences.fill(u64::MAX);
         state.changes.fill(u32::MAX);
+        state.registry = Hash([255; 32]);
         state.refreshes.fill(Some(Refreshed { key: [255; 32], height: u32::MAX }));
         state
     }
@@ -194,31 +223,48 @@ impl State {
 
     /// Field by field, as they are declared.
     fn take(&mut self, bytes: &mut &[u8]) -> Option<()> {
-        let Self { mesh, head, tree, event, used_grants, alarms, readmissions, sequences, members, changes, refreshes } =
-            self;
+        let Self {
+            mesh,
+            head,
+            tree,
+            event,
+            time_ms,
+            used_grants,
+            alarms,
+            readmissions,
+            sequences,
+            members,
+            changes,
+            registry,
+            refreshes,
+        } = self;
         *mesh = codec::take(bytes)?;
         *head = codec::take(bytes)?;
         tree.take(bytes)?;
         *event = codec::take(bytes)?;
+        *time_ms = codec::take(bytes)?;
         codec::take_list(bytes, used_grants)?;
         codec::take_list(bytes, alarms)?;
         codec::take_list(bytes, readmissions)?;
         codec::take_list(bytes, sequences)?;
         *members = codec::take(bytes)?;
         codec::take_list(bytes, changes)?;
+        *registry = codec::take(bytes)?;
         codec::take_list(bytes, refreshes)
     }
 
     fn is_sound(&self, genesis: &impl Devices) -> bool {
         self.mesh == genesis.mesh()
             && self.tree.is_sound()
-            && self.used_grants.len() == genesis.authorities()
+            // authorities and endpoints are only ever added; which there are, the pages of the registry tell
+            && self.used_grants.len() >= genesis.authorities()
             && self.readmissions.len() == genesis.validators()
-            && self.sequences.len() == genesis.endpoints()
+            && self.sequences.len() >= genesis.endpoints()
             && self.changes.len() == genesis.validators()
             && self.refreshes.len() == genesis.validators()
             && self.members.is_sound(genesis)
             && self.event.tree_size <= self.height()
+            && self.time_ms >= genesis.made_ms()
     }
 
     /// Canonical bytes.
@@ -263,6 +309,18 @@ impl State {
         &self.event
     }
 
+    /// The agreed time, milliseconds of Unix time: when the car was made, at first (DC-61).
+    #[must_use]
+    pub const fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// The time nearest to `ms` that the next decision may have (DC-61).
+    #[must_use]
+    pub fn time_near(&self, ms: u64) -> u64 {
+        ms.clamp(self.time_ms, self.time_ms.saturating_add(MAX_TIME_STEP_MS))
+    }
+
     /// Decisions that no block holds yet (DC-52).
     #[must_use]
     pub const fn backlog(&self) -> u32 {
@@ -287,14 +345,35 @@ impl State {
         self.members
     }
 
-    /// Whose votes counted at the state's own height, which `last` decided.
+    /// Whose votes counted at the state's own height, which `last` decided. A validator that leaves by an order was a member if
+    /// its place changed then.
     #[must_use]
     pub fn members_before(&self, last: &Transaction, genesis: &impl Devices) -> Members {
         match last {
             Transaction::Suspend { validator } => self.members.with(*validator, genesis),
             Transaction::Resume { validator } => self.members.without(*validator),
+            Transaction::Change(order) => match order.change.device() {
+                Some(Device::Validator(at)) if self.changes.get(usize::from(at)) == Some(&self.height()) => {
+                    let mut before = self.members;
+                    before.insert(at); // also one that is not the car's any more
+                    before
+                }
+                _ => self.members,
+            },
             _ => self.members,
         }
+    }
+
+    /// Whether this is the registry that it commits to (DC-48). Where it is not, pages of it are missing.
+    #[must_use]
+    pub fn is_of(&self, registry: &Registry) -> bool {
+        self.registry == *registry.root()
+    }
+
+    /// Root of that registry; all zeros: as the genesis says.
+    #[must_use]
+    pub const fn registry(&self) -> &Hash {
+        &self.registry
     }
 
     /// The last sequence of an endpoint.
@@ -313,10 +392,13 @@ impl State {
     ///
     /// # Errors
     /// The rule that it breaks.
-    pub fn check(&self, tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
+    pub fn check(&self, tx: &Transaction, genesis: &Registry) -> Result<(), Refusal> {
         self.check_backlog(tx)?;
         match tx {
-            Transaction::UseGrant(order) => self.check_grant(order).map_err(Refusal::Grant),
+            Transaction::UseGrant(order) => self.check_grant(order, genesis).map_err(Refusal::Grant),
+            Transaction::Record { endpoint, .. } if !genesis.is_active(Device::Endpoint(*endpoint)) => {
+                Err(Refusal::UnknownEndpoint)
+            }
             Transaction::Record { endpoint, sequence, .. } => match self.sequence(*endpoint) {
                 None => Err(Refusal::UnknownEndpoint),
                 Some(last) if *sequence <= last => Err(Refusal::OldSequence),
@@ -326,6 +408,7 @@ impl State {
             Transaction::EventBlock(header) => self.check_block(header),
             Transaction::Readmit { validator, nonce } => match self.readmission(*validator) {
                 Some(last) if last.nonce == *nonce => Err(Refusal::Readmission),
+                Some(_) if !genesis.is_active(Device::Validator(*validator)) => Err(Refusal::Readmission),
                 Some(last) => self.check_return(*validator, last.height, genesis),
                 None => Err(Refusal::Readmission),
             },
@@ -335,13 +418,44 @@ impl State {
                 _ => Err(Refusal::Membership),
             },
             Transaction::Resume { validator } => match self.changes.get(usize::from(*validator)) {
-                Some(last) if !self.members.contains(*validator) => self.check_return(*validator, *last, genesis),
+                Some(last)
+                    if genesis.is_active(Device::Validator(*validator)) && !self.members.contains(*validator) =>
+                {
+                    self.check_return(*validator, *last, genesis)
+                }
                 _ => Err(Refusal::Membership),
             },
+            Transaction::Change(order) => self.check_order(order, genesis).map_err(Refusal::Order),
+            Transaction::Time { ms } => {
+                let rise = ms.checked_sub(self.time_ms);
+                let allowed = rise.is_some_and(|rise| (MIN_TIME_RISE_MS..=MAX_TIME_STEP_MS).contains(&rise));
+                if allowed { Ok(()) } else { Err(Refusal::Time) }
+            }
+            Transaction::Firmware { device, firmware } => {
+                genesis.check_firmware(*device, firmware).map_err(Refusal::Order)
+            }
             Transaction::Refresh { validator, .. } => match self.refreshed(*validator) {
+                _ if !genesis.is_active(Device::Validator(*validator)) => Err(Refusal::Refresh),
                 Some(last) if last.height == 0 || self.height() - last.height >= REFRESH_INTERVAL_HEIGHTS => Ok(()),
                 _ => Err(Refusal::Refresh),
             },
+        }
+    }
+
+    /// DC-46: an order is decided in time, once, and leaves enough who vote.
+    fn check_order(&self, order: &Order, registry: &Registry) -> Result<(), OrderRefusal> {
+        if order.not_after <= self.height() {
+            return Err(OrderRefusal::Expired);
+        }
+        registry.check_order(order)?;
+        match order.change {
+            Change::Revoke { device: Device::Validator(at) }
+            | Change::Replace { device: Device::Validator(at), .. }
+                if !self.members.may_do_without(at, registry) =>
+            {
+                Err(OrderRefusal::Members)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -362,7 +476,12 @@ impl State {
     fn check_backlog(&self, tx: &Transaction) -> Result<(), Refusal> {
         let backlog = self.backlog();
         let limit = match tx {
-            Transaction::UseGrant(_) | Transaction::Record { .. } | Transaction::Refresh { .. } => MAX_BACKLOG,
+            Transaction::UseGrant(_)
+            | Transaction::Record { .. }
+            | Transaction::Change(_)
+            | Transaction::Firmware { .. }
+            | Transaction::Time { .. }
+            | Transaction::Refresh { .. } => MAX_BACKLOG,
             Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,
             Transaction::EventBlock(_)
             | Transaction::Readmit { .. }
@@ -373,7 +492,11 @@ impl State {
         if backlog < limit { Ok(()) } else { Err(Refusal::Backlog) }
     }
 
-    fn check_grant(&self, order: &GrantUse) -> Result<(), GrantRefusal> {
+    fn check_grant(&self, order: &GrantUse, registry: &Registry) -> Result<(), GrantRefusal> {
+        let is_fleet = |holder: &Holder| holder.is(Authority::Fleet) && !registry.vehicle().ended;
+        if !registry.holder(order.issuer).is_some_and(is_fleet) {
+            return Err(GrantRefusal::Issuer);
+        }
         if order.not_after <= self.height() {
             return Err(GrantRefusal::Expired);
         }
@@ -411,7 +534,8 @@ impl State {
             (header.previous == self.event.hash, "does not follow the last approved block"),
             (header.tree_size == self.height(), "does not end at the head"),
             (header.tree_root == self.tree.root(), "does not hold the decisions that were made"),
-            (header.time_ms >= self.event.time_ms, "time falls"),
+            (header.time_ms >= self.time_ms, "time falls"),
+            (header.time_ms <= self.time_near(u64::MAX), "time leaps"),
             (header.finality == Finality::Final, "decisions of a quorum are final"),
             (header.members == self.members, "does not name the members that seal it"),
         ];
@@ -426,12 +550,12 @@ impl State {
     ///
     /// # Errors
     /// What [`Self::check`] says; the state is then unchanged.
-    pub fn apply(&mut self, bytes: &[u8], tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
+    pub fn apply(&mut self, bytes: &[u8], tx: &Transaction, genesis: &mut Registry) -> Result<(), Refusal> {
         self.apply_named(decision_hash(&self.mesh, self.height() + 1, &self.head, bytes), tx, genesis)
     }
 
     /// The same where the decision hash is known.
-    pub(crate) fn apply_named(&mut self, hash: Hash, tx: &Transaction, genesis: &impl Devices) -> Result<(), Refusal> {
+    pub(crate) fn apply_named(&mut self, hash: Hash, tx: &Transaction, genesis: &mut Registry) -> Result<(), Refusal> {
         self.check(tx, genesis)?;
         let height = self.height() + 1;
         self.head = hash;
@@ -455,12 +579,9 @@ impl State {
                 let _ = self.alarms.push(AlarmEntry { identifier: *identifier, height, count: *count });
             }
             Transaction::EventBlock(header) => {
-                self.event = EventHead {
-                    number: header.number,
-                    hash: header.hash(&self.mesh),
-                    tree_size: header.tree_size,
-                    time_ms: header.time_ms,
-                };
+                self.event =
+                    EventHead { number: header.number, hash: header.hash(&self.mesh), tree_size: header.tree_size };
+                self.time_ms = header.time_ms;
             }
             Transaction::Readmit { validator, nonce } => {
                 if let Some(last) = self.readmissions.get_mut(usize::from(*validator)) {
@@ -470,6 +591,15 @@ impl State {
             Transaction::Skip => {}
             Transaction::Suspend { validator } => self.change(*validator, self.members.without(*validator)),
             Transaction::Resume { validator } => self.change(*validator, self.members.with(*validator, genesis)),
+            Transaction::Change(order) => {
+                genesis.apply_order(order);
+                self.follow_order(&order.change, genesis);
+            }
+            Transaction::Firmware { device, firmware } => {
+                genesis.apply_firmware(*device, firmware);
+                self.registry = *genesis.root();
+            }
+            Transaction::Time { ms } => self.time_ms = *ms,
             Transaction::Refresh { validator, key } => {
                 if let Some(last) = self.refreshes.get_mut(usize::from(*validator)) {
                     *last = Some(Refreshed { key: *key, height });
@@ -477,6 +607,34 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// What an order changes beside the registry: who comes has done nothing yet, who goes has no vote.
+    fn follow_order(&mut self, change: &Change, registry: &Registry) {
+        self.registry = *registry.root();
+        let _ = self.used_grants.resize_default(registry.authorities());
+        let _ = self.sequences.resize_default(registry.endpoints());
+        match change {
+            Change::Provision { device, .. } | Change::Replace { device, .. } | Change::Revoke { device } => {
+                if let Device::Validator(at) = device {
+                    // the pairs that it was for are no more
+                    self.refreshes.get_mut(usize::from(*at)).into_iter().for_each(|last| *last = None);
+                }
+                match device {
+                    // a new device is resumed when it is at the present
+                    Device::Validator(at) if self.members.contains(*at) => self.change(*at, self.members.without(*at)),
+                    Device::Validator(_) => {}
+                    Device::Endpoint(at) => {
+                        self.sequences.get_mut(usize::from(*at)).into_iter().for_each(|last| *last = 0)
+                    }
+                }
+            }
+            Change::Authority { at, .. } => {
+                self.used_grants.get_mut(usize::from(*at)).into_iter().for_each(|used| *used = UsedSerials::default());
+            }
+            Change::Reset => self.alarms.clear(),
+            Change::Update { .. } | Change::Rotate { .. } | Change::Transfer { .. } | Change::EndOfLife => {}
+        }
     }
 
     /// R1: what a height changes holds from the next one on.

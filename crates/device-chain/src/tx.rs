@@ -9,7 +9,9 @@ use crate::flaw::Flaw;
 use crate::genesis::RawIdentifier;
 use crate::grant::GrantUse;
 use crate::hash::{Domain, hash};
+use crate::keys::Device;
 use crate::limits::{MAX_RECORD_DATA, MAX_TX};
+use crate::order::Order;
 use crate::types::{Hash, Height, MeshId, ValidatorIndex};
 
 /// Encoded transaction.
@@ -57,6 +59,20 @@ pub enum Transaction {
         /// Who.
         validator: ValidatorIndex,
     },
+    /// Who belongs to the car changes, by an order whose signatures every voter has checked before (DC-46).
+    Change(Order),
+    /// A device has said which firmware it runs, and the chain did not know (DC-47).
+    Firmware {
+        /// Which.
+        device: Device,
+        /// Digest of what it runs.
+        firmware: Hash,
+    },
+    /// It is later than what was agreed on last (DC-61, DC-62).
+    Time {
+        /// Milliseconds of Unix time.
+        ms: u64,
+    },
     /// A validator brings a new key, by which every other one makes its pairwise key with it anew (DC-24).
     Refresh {
         /// Whose.
@@ -91,6 +107,9 @@ impl Transaction {
             Self::Skip => "skip",
             Self::Suspend { .. } => "suspend",
             Self::Resume { .. } => "resume",
+            Self::Change(order) => order.change.name(),
+            Self::Firmware { .. } => "firmware",
+            Self::Time { .. } => "time",
             Self::Refresh { .. } => "refresh",
         }
     }
@@ -113,8 +132,11 @@ pub fn nil_subject(parent: &Hash) -> Hash {
 mod tests {
     use super::*;
     use crate::block::Finality;
+    use crate::genesis::Identity;
     use crate::grant::Action;
     use crate::members::Members;
+    use crate::order::Change;
+    use crate::types::PublicKey;
 
     #[test]
     fn the_largest_transactions_fit() {
@@ -144,6 +166,18 @@ mod tests {
             Transaction::Skip,
             Transaction::Suspend { validator: 255 },
             Transaction::Resume { validator: 255 },
+            Transaction::Change(Order {
+                change: Change::Provision {
+                    device: Device::Endpoint(255),
+                    identity: Identity::A(PublicKey([255; 32])),
+                    firmware: Hash([255; 32]),
+                    identifier: u32::MAX,
+                },
+                generation: u16::MAX,
+                not_after: u32::MAX,
+            }),
+            Transaction::Firmware { device: Device::Endpoint(255), firmware: Hash([255; 32]) },
+            Transaction::Time { ms: u64::MAX },
             Transaction::Refresh { validator: 255, key: [255; 32] },
         ];
         for tx in largest {

@@ -88,6 +88,11 @@ pub type ValidatorIndex = u8;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PublicKey(pub [u8; 32]);
 
+impl PublicKey {
+    /// Nobody's: of a place where nobody is.
+    pub const NONE: Self = Self([0; 32]);
+}
+
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&Hash(self.0), f)

@@ -14,10 +14,27 @@ use crate::types::{Hash, Height, Round};
 pub const HEADER: usize = 16;
 /// Bytes of a frame: every message but proposals and those on the bulk identifier fits one.
 pub const MAX_FRAME: usize = 64;
+/// Bytes of a PRESENT's word of the endpoint's firmware.
+pub const FIRMWARE: usize = 6;
+/// Bytes of a CALL's body: nonce, and which endpoints of 64 are called.
+pub const CALL_BODY: usize = 8 + 8;
 /// Value of `hint_proposer` in a vote for nil.
 pub const NIL_PROPOSER: u8 = 0xff;
 /// Value of `hint_proposer` in a VALUE that says: this was decided.
 pub const DECIDED_VALUE: u8 = 0xfe;
+/// Value of `hint_proposer` in a SYNC that asks for the whole state; 1 and more ask for a page of the registry, 0 for whatever
+/// brings the asker on.
+pub const WHOLE_STATE: u8 = 0xff;
+/// Byte 8 of a GRANT whose body is a signed grant.
+pub const GRANT_FORM: u8 = 0;
+/// Byte 8 of a GRANT whose body is an order with one signature ([`crate::order::Endorsement`]).
+pub const ORDER_FORM: u8 = 1;
+/// Byte 8 of a GRANT that is CLOCK: what the sender's clock says, 8 bytes, milliseconds of Unix time.
+pub const CLOCK_FORM: u8 = 2;
+/// Byte 8 of a GRANT whose body is the digest of the sender's firmware.
+pub const FIRMWARE_FORM: u8 = 3;
+/// Value of `hint_proposer` in a RECORD or an ACK that is about presence: PRESENT, CALL (DC-70).
+pub const PRESENCE: u8 = 1;
 /// Value of `sender` where the sender is no validator.
 pub const ENDPOINT_SENDER: u8 = 0xf;
 
@@ -43,7 +60,7 @@ pub enum Kind {
     Fetch = 7,
     /// Asks for the head; one peer is asked for the state, too.
     Sync = 8,
-    /// A signed grant; body: grant.
+    /// A signed grant, or what else is said aside; body by the form in byte 8.
     Grant = 9,
     /// An endpoint's record; body: data.
     Record = 10,
@@ -162,9 +179,9 @@ pub struct Header {
     pub sender: u8,
     /// Bytes 4 to 7. HELLO: boot number.
     pub height: Height,
-    /// Byte 8. Addressed kinds: the addressee. CONFIRM: flags. RECORD: endpoint.
+    /// Byte 8. Addressed kinds: the addressee. CONFIRM: flags. RECORD: endpoint. GRANT: what it is.
     pub round: Round,
-    /// Byte 9: who proposed the value; [`NIL_PROPOSER`] for nil.
+    /// Byte 9: who proposed the value; [`NIL_PROPOSER`] for nil. RECORD, ACK: [`PRESENCE`] or 0.
     pub hint_proposer: u8,
     /// Bytes 10 and 11: the first two bytes of the value's hash (M3). CONFIRM: peers whose nonce the sender knows.
     pub hint: u16,
@@ -201,6 +218,29 @@ impl Header {
     #[must_use]
     pub fn hint(mut self, value: Option<(u8, &Hash)>) -> Self {
         (self.hint_proposer, self.hint) = value.map_or((NIL_PROPOSER, 0), |(proposer, hash)| (proposer, hash.hint()));
+        self
+    }
+
+    /// Whether it is a PRESENT or a CALL, by its kind.
+    #[must_use]
+    pub const fn is_presence(&self) -> bool {
+        self.hint_proposer == PRESENCE && matches!(self.kind, Kind::Record | Kind::Ack)
+    }
+
+    /// PRESENT's word of the endpoint's firmware, bytes 10 to 15.
+    #[must_use]
+    pub const fn firmware(&self) -> [u8; FIRMWARE] {
+        let ([a, b], [c, d, e, f]) = (self.hint.to_le_bytes(), self.counter.to_le_bytes());
+        [a, b, c, d, e, f]
+    }
+
+    /// Of a PRESENT, with its word of the firmware.
+    #[must_use]
+    pub const fn present(mut self, firmware: [u8; FIRMWARE]) -> Self {
+        let [a, b, c, d, e, f] = firmware;
+        self.hint_proposer = PRESENCE;
+        self.hint = u16::from_le_bytes([a, b]);
+        self.counter = u32::from_le_bytes([c, d, e, f]);
         self
     }
 
@@ -278,8 +318,12 @@ impl<'m> Parts<'m> {
     pub fn split(message: &'m [u8], n: usize, tag_len: usize) -> Option<Self> {
         let header = Header::parse(message)?;
         let (head, rest) = message.split_first_chunk::<HEADER>()?;
-        let tags_len = tags_len(header.kind, n, tag_len);
-        let body_len = match header.kind.body_len() {
+        let (fixed, tags_len) = match header.kind {
+            Kind::Record if header.is_presence() => (Some(0), n * present_tag_len(n, tag_len)),
+            Kind::Ack if header.is_presence() => (Some(CALL_BODY), 0),
+            kind => (kind.body_len(), tags_len(kind, n, tag_len)),
+        };
+        let body_len = match fixed {
             Some(fixed) => fixed,
             None => rest.len().checked_sub(tags_len)?,
         };
@@ -306,6 +350,13 @@ pub const fn tags_len(kind: Kind, n: usize, tag_len: usize) -> usize {
         n - 1
     };
     tags * tag_len
+}
+
+/// Bytes of a tag of a PRESENT, which has one for each of `n` validators and is one frame (DC-70).
+#[must_use]
+pub const fn present_tag_len(n: usize, tag_len: usize) -> usize {
+    let room = (MAX_FRAME - HEADER) / n;
+    if room < tag_len { room } else { tag_len }
 }
 
 /// The place of the tag for `receiver` in a message of `sender` to all: the sender itself is left out.
@@ -399,6 +450,42 @@ mod tests {
     fn a_vote_fills_a_frame_for_seven_and_fits_for_eight() {
         assert_eq!(HEADER + tags_len(Kind::Prevote, 7, 8), 64);
         assert!(HEADER + tags_len(Kind::Prevote, 8, 6) <= 64);
+    }
+
+    /// Golden: endpoint 7 says in its boot 0x01020304 that it is there. Changed only on purpose.
+    #[test]
+    fn a_present_header_on_the_wire() {
+        let mut header = Header::new(Kind::Record, 0x0102_0304).round(7).present([0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5]);
+        (header.mesh, header.suite, header.sender) = (0xbeef, 2, ENDPOINT_SENDER);
+        let bytes = [0xef, 0xbe, 0x12, 0xaf, 4, 3, 2, 1, 7, 1, 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5];
+        assert_eq!(header.to_bytes(), bytes);
+        assert_eq!((header.is_presence(), header.firmware()), (true, [0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5]));
+        assert!(!Header { hint_proposer: 0, ..header }.is_presence(), "a record");
+        assert!(!Header { kind: Kind::Prevote, ..header }.is_presence(), "a vote for a value of validator 1");
+    }
+
+    /// Validators, bytes of a tag of theirs, bytes of a tag of PRESENT, bytes of PRESENT.
+    #[test]
+    fn a_present_is_one_frame_with_a_tag_for_each_validator() {
+        for (n, tag_len, present, length) in [(4, 8, 8, 48), (6, 8, 8, 64), (7, 8, 6, 58), (8, 6, 6, 64)] {
+            assert_eq!(present_tag_len(n, tag_len), present, "{n}");
+            let head = Header::new(Kind::Record, 1).present([9; FIRMWARE]).to_bytes();
+            let mut message = head.to_vec();
+            message.resize(length, 0x33);
+            message.resize(if length > 48 { 64 } else { 48 }, 0); // of its frame
+            let parts = Parts::split(&message, n, tag_len).expect("whole");
+            assert_eq!((parts.body.len(), parts.tags), (0, &[0x33; 64][..n * present]), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_call_has_a_body_and_no_tag() {
+        let mut message = Header { hint_proposer: PRESENCE, ..Header::new(Kind::Ack, 1) }.to_bytes().to_vec();
+        message.extend(1..=CALL_BODY as u8);
+        let parts = Parts::split(&message, 7, 8).expect("whole");
+        assert_eq!((parts.body.len(), parts.tags.len()), (CALL_BODY, 0));
+        message.push(1);
+        assert!(Parts::split(&message, 7, 8).is_none(), "what is left over");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use device_chain::block::{BlockHeader, Seal};
-use device_chain::genesis::Genesis;
 use device_chain::limits::{MAX_TX, MAX_VALIDATORS};
+use device_chain::registry::{Devices, Registry};
 use device_chain::tx::TxBytes;
 use device_chain::types::{Hash, Height, MeshId};
 use serde::{Deserialize, Serialize};
@@ -105,10 +105,10 @@ impl Block {
     }
 
     /// Adds a seal if it is valid and its validator has none yet. Returns whether it was added.
-    pub fn add_seal(&mut self, seal: Seal, genesis: &Genesis) -> bool {
+    pub fn add_seal(&mut self, seal: Seal, registry: &Registry) -> bool {
         let Err(place) = self.seals.binary_search_by_key(&seal.validator, |seal| seal.validator) else { return false };
-        let Some(entry) = genesis.validators.get(usize::from(seal.validator)) else { return false };
-        seal.is_valid(&entry.key, &self.hash(&genesis.mesh())) && self.seals.insert(place, seal).is_ok()
+        let Some(key) = registry.validator_key(seal.validator) else { return false };
+        seal.is_valid(key, &self.hash(&registry.mesh())) && self.seals.insert(place, seal).is_ok()
     }
 }
 

@@ -87,7 +87,7 @@ impl BlockBuilder {
     }
 
     /// The header that would close the block now; `state` is the state after the last decision handed over.
-    /// `time_ms` is the gateway's clock, held at the time of the block before if it has been set back.
+    /// `time_ms` is what the clocks say; the header has the nearest time that the chain allows (DC-61).
     #[must_use]
     pub fn header(&self, state: &State, time_ms: u64) -> BlockHeader {
         let before = state.event();
@@ -100,7 +100,7 @@ impl BlockBuilder {
             attested_count: self.attested.len() as u32,
             finality: Finality::Final,
             members: state.members(),
-            time_ms: time_ms.max(before.time_ms),
+            time_ms: state.time_near(time_ms),
         }
     }
 

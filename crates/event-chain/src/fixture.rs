@@ -4,15 +4,16 @@ use alloc::vec::Vec;
 
 use device_chain::block::Seal;
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, SignedGenesis, ValidatorEntry,
-    WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Policy, Role, SignedGenesis, Thresholds,
+    ValidatorEntry, WIRE_VERSION,
 };
 use device_chain::grant::Grant;
 use device_chain::mac::Suite;
+use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
 use device_chain::state::State;
 use device_chain::tx::Transaction;
-use device_chain::types::{PublicKey, ValidatorIndex};
+use device_chain::types::{Hash, PublicKey, ValidatorIndex};
 
 use crate::block::Block;
 use crate::build::BlockBuilder;
@@ -42,6 +43,8 @@ pub struct Car {
     pub validators: Vec<SigningKey>,
     /// The genesis.
     pub genesis: Genesis,
+    /// Who belongs to the car now.
+    pub registry: Registry,
     /// After the last decision.
     pub state: State,
     /// The block being made.
@@ -90,27 +93,39 @@ impl Car {
             name: name.try_into().expect("short"),
             role,
             key: key.public(),
+            firmware: Hash::NIL,
             identifiers: Identifiers { vote: 0x100 + i, propose: 0x200 + i, control: 0x300 + i, bulk: 0x400 + i },
         });
         let genesis = Genesis {
             version: WIRE_VERSION,
             suite: Suite::Cmac,
             vehicle: vehicle.try_into().expect("at most 24 bytes"),
+            made_ms: START_MS,
             validators: entries.collect(),
             endpoints: heapless::Vec::from_iter([EndpointEntry {
                 name: "door".try_into().expect("short"),
-                key: SigningKey::from_seed([seed + 100; 32]).public(),
+                identity: Identity::A(SigningKey::from_seed([seed + 100; 32]).public()),
+                firmware: Hash::NIL,
                 identifier: 0x500,
             }]),
             authorities: heapless::Vec::from_iter([
                 AuthorityEntry { authority: Authority::Fleet, key: fleet },
                 AuthorityEntry { authority: Authority::Archive, key: archive },
             ]),
-            policy: Policy { phase_us: 50_000, heartbeat_us: 1_000_000 },
+            policy: Policy { phase_us: 50_000, heartbeat_us: 1_000_000, thresholds: Thresholds::ONE },
         };
-        let state = State::new(&genesis);
+        let registry = Registry::from(&genesis);
+        let state = State::new(&registry);
         let builder = BlockBuilder::new(genesis.mesh());
-        Self { maker: SigningKey::from_seed([99; 32]), validators, genesis, state, builder, time_ms: START_MS }
+        Self {
+            maker: SigningKey::from_seed([99; 32]),
+            validators,
+            genesis,
+            registry,
+            state,
+            builder,
+            time_ms: START_MS,
+        }
     }
 
     /// The signed genesis, as the maker gives it to the cloud.
@@ -125,7 +140,7 @@ impl Car {
     /// If the chain does not allow it.
     pub fn decide(&mut self, tx: &Transaction) -> Option<Block> {
         let bytes = tx.encode().expect("within MAX_TX");
-        self.state.apply(&bytes, tx, &self.genesis).expect("allowed");
+        self.state.apply(&bytes, tx, &mut self.registry).expect("allowed");
         self.builder.decide(bytes).expect("room")
     }
 
@@ -158,7 +173,7 @@ impl Car {
         self.time_ms += STEP_MS;
         let mut block = self.decide(&Transaction::EventBlock(header)).expect("closed");
         for validator in 0..seals {
-            assert!(block.add_seal(self.seal(&block, validator as ValidatorIndex), &self.genesis));
+            assert!(block.add_seal(self.seal(&block, validator as ValidatorIndex), &self.registry));
         }
         block
     }

@@ -1,13 +1,16 @@
 //! Following a chain of blocks from the genesis, believing nobody.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
 use device_chain::block::Finality;
 use device_chain::codec;
 use device_chain::genesis::Genesis;
+use device_chain::limits::MAX_PAGE;
+use device_chain::registry::{Devices, Registry};
 use device_chain::state::{EventHead, Refusal, State};
-use device_chain::tx::Transaction;
+use device_chain::tx::{Transaction, TxBytes};
 use device_chain::types::{Hash, Height, ValidatorIndex};
 
 use crate::block::{Block, BlockError, attested_root};
@@ -98,38 +101,66 @@ impl core::error::Error for Fault {}
 #[derive(Clone, Debug)]
 pub struct ChainVerifier {
     genesis: Genesis,
+    registry: Box<Registry>,
     state: State,
     head: EventHead,
+}
+
+/// The pages of a registry that say more than the genesis, as they are kept beside it.
+pub type Pages = Vec<(u8, Vec<u8>)>;
+
+/// What a registry says that its genesis does not.
+#[must_use]
+pub fn pages_of(registry: &Registry) -> Pages {
+    let mut buffer = [0; MAX_PAGE];
+    let write = |page| registry.write_page(page, &mut buffer).map(|bytes| (page, bytes.to_vec()));
+    registry.changed_pages().filter_map(write).collect()
+}
+
+/// The registry of a genesis and what has changed since; `None` if that is damaged.
+#[must_use]
+pub fn registry_of(genesis: &Genesis, pages: &Pages) -> Option<Registry> {
+    let mut registry = Registry::from(genesis);
+    pages.iter().all(|(page, bytes)| registry.restore_page(*page, bytes)).then_some(registry)
 }
 
 impl ChainVerifier {
     /// Before the first block. Take the genesis from the maker, never from the car.
     #[must_use]
     pub fn new(genesis: Genesis) -> Self {
-        let state = State::new(&genesis);
+        let registry = Box::new(Registry::from(&genesis));
+        let state = State::new(&*registry);
         let head = state.event().clone();
-        Self { genesis, state, head }
+        Self { genesis, registry, state, head }
     }
 
     /// After the blocks that made `snapshot`; `None` if it is damaged or of another car. The snapshot is believed: keep
     /// it where the archive keeps its own.
     #[must_use]
     pub fn resume(genesis: Genesis, snapshot: &[u8]) -> Option<Self> {
-        let (head, state): (EventHead, Vec<u8>) = codec::decode(snapshot)?;
-        let state = State::decode(&state, &genesis)?;
-        (head.tree_size == state.height()).then_some(Self { genesis, state, head })
+        let (head, state, pages): (EventHead, Vec<u8>, Pages) = codec::decode(snapshot)?;
+        let registry = Box::new(registry_of(&genesis, &pages)?);
+        let state = State::decode(&state, &*registry)?;
+        let sound = head.tree_size == state.height() && state.is_of(&registry);
+        sound.then_some(Self { genesis, registry, state, head })
     }
 
     /// What [`Self::resume`] takes.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        encode(&(&self.head, encode(&self.state)))
+        encode(&(&self.head, encode(&self.state), pages_of(&self.registry)))
     }
 
     /// The genesis.
     #[must_use]
     pub const fn genesis(&self) -> &Genesis {
         &self.genesis
+    }
+
+    /// Who belongs to the car after the last block.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The last block accepted; number 0 before the first.
@@ -149,12 +180,27 @@ impl ChainVerifier {
     /// # Errors
     /// The first rule that it breaks; nothing has changed then.
     pub fn accept(&mut self, block: &Block) -> Result<Finality, Fault> {
-        let (state, head, finality) = self.follow(block).map_err(|rule| Fault { number: block.header.number, rule })?;
-        (self.state, self.head) = (state, head);
+        let follow = self.follow(block).map_err(|rule| Fault { number: block.header.number, rule });
+        let finality;
+        (self.state, self.registry, self.head, finality) = follow?;
         Ok(finality)
     }
 
-    fn follow(&self, block: &Block) -> Result<(State, EventHead, Finality), Rule> {
+    /// How sure the seals of the next block make it ([`check_seals`]): by the keys after its decisions. Most blocks change no key;
+    /// of those the seals are checked before the content.
+    ///
+    /// # Errors
+    /// As [`check_seals`]; and what [`Self::accept`] says of its decisions, where they change who belongs to the car.
+    pub fn finality(&self, block: &Block) -> Result<Finality, Rule> {
+        let changes = |bytes: &TxBytes| matches!(Transaction::decode(bytes), Some(Transaction::Change(_)));
+        if block.decisions.iter().any(changes) {
+            check_seals(block, &self.fold(block)?.1)
+        } else {
+            check_seals(block, &self.registry)
+        }
+    }
+
+    fn follow(&self, block: &Block) -> Result<(State, Box<Registry>, EventHead, Finality), Rule> {
         let (header, mesh) = (&block.header, self.genesis.mesh());
         let expected = self.head.number + 1;
         if header.number != expected {
@@ -165,29 +211,29 @@ impl ChainVerifier {
         }
         // Before the content: what nobody has sealed costs a signature to refuse, not the work of thousands of decisions.
         let hash = header.hash(&mesh);
-        let finality = check_seals(block, &self.genesis)?;
-        let state = self.fold(block)?;
+        let finality = self.finality(block)?;
+        let (state, registry) = self.fold(block)?;
         // The very rule by which validators approved it: numbering, link, every decision, time.
-        state.check(&Transaction::EventBlock(header.clone()), &self.genesis).map_err(Rule::Header)?;
+        state.check(&Transaction::EventBlock(header.clone()), &registry).map_err(Rule::Header)?;
         check_attested(block, &self.genesis)?;
-        let head = EventHead { number: header.number, hash, tree_size: header.tree_size, time_ms: header.time_ms };
-        Ok((state, head, finality.min(header.finality)))
+        let head = EventHead { number: header.number, hash, tree_size: header.tree_size };
+        Ok((state, registry, head, finality.min(header.finality)))
     }
 
     /// Makes the decisions again, as every validator made them.
-    fn fold(&self, block: &Block) -> Result<State, Rule> {
-        let mut state = self.state.clone();
+    fn fold(&self, block: &Block) -> Result<(State, Box<Registry>), Rule> {
+        let (mut state, mut registry) = (self.state.clone(), self.registry.clone());
         for (at, bytes) in block.decisions.iter().enumerate() {
             let height = state.height() + 1;
             let tx = Transaction::decode(bytes).ok_or(Rule::Decision { height, refusal: None })?;
             state
-                .apply(bytes, &tx, &self.genesis)
+                .apply(bytes, &tx, &mut registry)
                 .map_err(|refusal| Rule::Decision { height, refusal: Some(refusal) })?;
             if at == 0 && self.head.number > 0 && state.event().hash != self.head.hash {
                 return Err(Rule::Approval);
             }
         }
-        Ok(state)
+        Ok((state, registry))
     }
 }
 
@@ -209,18 +255,18 @@ fn check_attested(block: &Block, genesis: &Genesis) -> Result<(), Rule> {
 ///
 /// # Errors
 /// [`Rule::SealOrder`], [`Rule::Seal`] or [`Rule::Seals`].
-pub fn check_seals(block: &Block, genesis: &Genesis) -> Result<Finality, Rule> {
-    let (seals, hash) = (&block.seals, block.hash(&genesis.mesh()));
+pub fn check_seals(block: &Block, registry: &Registry) -> Result<Finality, Rule> {
+    let (seals, hash) = (&block.seals, block.hash(&registry.mesh()));
     if !seals.is_sorted_by(|left, right| left.validator < right.validator) {
         return Err(Rule::SealOrder);
     }
     for seal in seals {
-        let entry = genesis.validators.get(usize::from(seal.validator)).ok_or(Rule::Seal(seal.validator))?;
-        if !seal.is_valid(&entry.key, &hash) {
+        let key = registry.validator_key(seal.validator).ok_or(Rule::Seal(seal.validator))?;
+        if !seal.is_valid(key, &hash) {
             return Err(Rule::Seal(seal.validator));
         }
     }
-    let quorum = block.header.members.quorum(genesis);
+    let quorum = block.header.members.quorum(registry);
     match block.counted_seals() {
         have if have >= quorum.votes() => Ok(Finality::Final),
         have if have >= quorum.one_correct() => Ok(Finality::Provisional),

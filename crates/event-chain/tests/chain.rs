@@ -3,13 +3,14 @@
 use device_chain::block::Finality;
 use device_chain::genesis::{Authority, AuthorityEntry};
 use device_chain::grant::{Action, Grant};
+use device_chain::limits::{MAX_TIME_STEP_MS, MIN_TIME_RISE_MS};
 use device_chain::sign::SigningKey;
 use device_chain::state::Refusal;
 use device_chain::tx::Transaction;
 use device_chain::types::Hash;
 use event_chain::block::{Block, BlockError, MAX_BLOCK_BYTES, Records};
 use event_chain::build::{BlockBuilder, BuildError};
-use event_chain::fixture::{Car, archive_key, fleet_key};
+use event_chain::fixture::{Car, START_MS, archive_key, fleet_key};
 use event_chain::receipt::{MAX_RECEIPT, Receipt, SignedReceipt};
 use event_chain::record::{AttestedRecord, RecordKind};
 use event_chain::verify::{ChainVerifier, Rule};
@@ -52,7 +53,7 @@ fn seals_of_a_shrunken_set_count_and_those_of_suspended_validators_do_not() {
     let mut block = |car: &mut Car, sealed_by: &[u8]| {
         let mut block = car.close(0);
         for validator in sealed_by {
-            assert!(block.add_seal(car.seal(&block, *validator), &car.genesis));
+            assert!(block.add_seal(car.seal(&block, *validator), &car.registry));
         }
         verifier.accept(&block)
     };
@@ -71,15 +72,38 @@ fn a_header_names_the_members_that_the_chain_knows() {
     let mut car = Car::of_seven("NAMING");
     let mut header = car.builder.header(&car.state, car.time_ms);
     header.members = header.members.without(6).without(5);
-    let refusal = car.state.check(&Transaction::EventBlock(header.clone()), &car.genesis);
+    let refusal = car.state.check(&Transaction::EventBlock(header.clone()), &car.registry);
     assert_eq!(refusal, Err(Refusal::Block("does not name the members that seal it")));
     let mut block = car.close(0);
     block.header = header;
     for liar in 0..5 {
-        assert!(block.add_seal(car.seal(&block, liar), &car.genesis));
+        assert!(block.add_seal(car.seal(&block, liar), &car.registry));
     }
     let refused = ChainVerifier::new(car.genesis.clone()).accept(&block);
     assert!(matches!(refused, Err(fault) if fault.rule == Rule::Header(refusal.unwrap_err())), "even sealed by all");
+}
+
+/// DC-61: by the very rule of the validators.
+#[test]
+fn an_audit_follows_the_agreed_time() {
+    let mut car = Car::new("TIME");
+    let mut verifier = ChainVerifier::new(car.genesis.clone());
+    car.record();
+    car.decide(&Transaction::Time { ms: START_MS + MIN_TIME_RISE_MS });
+    let block = car.close(3);
+    assert_eq!(block.header.time_ms, START_MS + MIN_TIME_RISE_MS, "not before what was agreed on");
+    let earlier = {
+        let mut block = block.clone();
+        block.header.time_ms -= 1;
+        block.seals.clear();
+        (0..3).for_each(|liar| assert!(block.add_seal(car.seal(&block, liar), &car.registry)));
+        block
+    };
+    assert!(matches!(verifier.accept(&earlier), Err(fault) if matches!(fault.rule, Rule::Header(_))), "even sealed");
+    assert_eq!(verifier.accept(&block), Ok(Finality::Final));
+    for ms in [0, START_MS + MIN_TIME_RISE_MS, START_MS + 2 * MAX_TIME_STEP_MS] {
+        assert_eq!(car.state.check(&Transaction::Time { ms }, &car.registry), Err(Refusal::Time), "{ms}");
+    }
 }
 
 type Lie = (&'static str, fn(&mut Block), fn(&Rule) -> bool);
@@ -94,7 +118,7 @@ fn assert_refused(lies: &[Lie], bribed: bool) {
             blocks[2].seals.clear();
             for validator in 0..4 {
                 let seal = car.seal(&blocks[2], validator);
-                assert!(blocks[2].add_seal(seal, &car.genesis));
+                assert!(blocks[2].add_seal(seal, &car.registry));
             }
         }
         let fault = verifier.accept(&blocks[2]).expect_err(lie);
@@ -137,6 +161,7 @@ fn what_a_gateway_cannot_do_even_if_all_seal_it() {
             |r| matches!(r, Rule::Decision { height: 9, refusal: None }),
         ),
         ("set the clock back", |b| b.header.time_ms = 1, |r| matches!(r, Rule::Header(_))),
+        ("let time leap", |b| b.header.time_ms += MAX_TIME_STEP_MS, |r| matches!(r, Rule::Header(_))),
         ("alter a record of its own", |b| b.attested = Some(Records::new()), |r| matches!(r, Rule::Attested)),
         (
             "withhold what is not",
@@ -170,7 +195,7 @@ fn a_block_forked_by_two_liars_is_noticed_by_the_next() {
     other.header.time_ms += 1;
     other.seals.clear();
     for validator in 0..2 {
-        assert!(other.add_seal(car.seal(&other, validator), &car.genesis));
+        assert!(other.add_seal(car.seal(&other, validator), &car.registry));
     }
     assert_eq!(verifier.accept(&other), Ok(Finality::Provisional));
     let next = car.drive();
@@ -201,10 +226,10 @@ fn seals_make_a_block_provisional_then_final() {
     }
     let mut block = car.close(1);
     let seal = car.seal(&block, 1);
-    assert!(block.add_seal(seal, &car.genesis));
-    assert!(!block.add_seal(seal, &car.genesis), "one each");
+    assert!(block.add_seal(seal, &car.registry));
+    assert!(!block.add_seal(seal, &car.registry), "one each");
     let other = car.close(0);
-    assert!(!block.add_seal(car.seal(&other, 2), &car.genesis), "of another block");
+    assert!(!block.add_seal(car.seal(&other, 2), &car.registry), "of another block");
 }
 
 /// The snapshot of a verifier that has accepted all blocks before `block`.

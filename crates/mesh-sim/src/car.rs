@@ -306,6 +306,10 @@ impl Car {
     pub fn give(&mut self, at: u8, input: Input) {
         match &input {
             Input::Submit(tx) => self.push(What::Asked { ecu: at, tx: tx.clone() }),
+            Input::Endorsement(endorsement) => {
+                self.push(What::Endorsed { ecu: at, endorsement: Box::new(*endorsement) })
+            }
+            Input::Measured(firmware) => self.push(What::Measured { ecu: at, firmware: *firmware }),
             Input::Grant(signed) => self.push(What::Granted { ecu: at, grant: Box::new(signed.clone()) }),
             _ => {}
         }
@@ -320,6 +324,10 @@ impl Car {
     fn handle(&mut self, at: u8, input: Input) {
         let ecu = &mut self.ecus[usize::from(at)];
         if let Some(running) = &mut ecu.running {
+            if running.waits(self.now_ns) {
+                running.answers.push((self.now_ns, input));
+                return ecu.reckon();
+            }
             let now = Micros(ecu.clock.local_us(self.now_ns));
             note(&mut self.recorder, at, now, Some(&input));
             running.ecu.handle(now, input);
@@ -417,13 +425,26 @@ impl Car {
         if ecu.due_ns.is_none_or(|due_ns| due_ns > now_ns) {
             return;
         }
+        let reading = ecu.due_reading(now_ns);
         let Some(running) = &mut ecu.running else { return };
+        running.answers.extend(reading.map(|reading| (now_ns, reading)));
         if running.overrun > 0 {
             let frames = std::mem::take(&mut running.overrun);
             running.answers.push((now_ns, Input::Bus(BusEvent::Overrun { frames })));
         }
+        if running.waits(now_ns) {
+            return ecu.reckon();
+        }
+        running.busy_until_ns = 0;
+        if let Some(command) = running.sealed.take() {
+            self.command(at, command);
+        }
+        let ecu = &mut self.ecus[usize::from(at)];
+        let Some(running) = &mut ecu.running else { return };
         let now = Micros(ecu.clock.local_us(now_ns));
-        while let Some(input) = running.due_answer(now_ns) {
+        while !running.waits(now_ns)
+            && let Some(input) = running.due_answer(now_ns)
+        {
             if let Input::Persisted(token) = input {
                 let durable = |record| What::Durable { ecu: at, record, torn: false };
                 let facts = running.facts_until(token).into_iter().map(durable);
@@ -435,7 +456,7 @@ impl Car {
             note(&mut self.recorder, at, now, Some(&input));
             running.ecu.handle(now, input);
         }
-        if running.ecu.deadline().is_some_and(|due| due <= now) {
+        if !running.waits(now_ns) && running.ecu.deadline().is_some_and(|due| due <= now) {
             note(&mut self.recorder, at, now, Some(&Input::Tick));
             running.ecu.handle(now, Input::Tick);
         }

@@ -1,4 +1,35 @@
-//! Clocks of the ECUs: each has its own rate and its own idea of zero.
+//! Clocks of the ECUs: each has its own rate and its own idea of zero. And wall clocks, which some have besides.
+
+use crate::genesis::MADE_MS;
+
+/// What it is at a virtual time, milliseconds of Unix time.
+#[must_use]
+pub const fn true_ms(now_ns: u64) -> u64 {
+    MADE_MS + now_ns / 1_000_000
+}
+
+/// How often an application reads its wall clock, ns.
+pub const READ_EVERY_NS: u64 = 1_000_000_000;
+
+/// The wall clock of one ECU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WallClock {
+    /// It goes, and is ahead of true time by so many ms, or behind.
+    Ahead(i64),
+    /// It has stopped there, milliseconds of Unix time.
+    Stuck(u64),
+}
+
+impl WallClock {
+    /// What it shows, milliseconds of Unix time.
+    #[must_use]
+    pub const fn reads(self, now_ns: u64) -> u64 {
+        match self {
+            Self::Ahead(ms) => true_ms(now_ns).saturating_add_signed(ms),
+            Self::Stuck(ms) => ms,
+        }
+    }
+}
 
 const PPM: i128 = 1_000_000;
 

@@ -1,6 +1,7 @@
 //! One ECU of the car: what outlives a loss of power, and what does not.
 
 use can_bus::Frame;
+use can_bus::port::BusCommand;
 use device_chain::block::Seal;
 use device_chain::genesis::Genesis;
 use device_chain::keys::Kept;
@@ -12,7 +13,7 @@ use ecu_node::{Ecu, Input};
 use journal::{Counter, MemError, OpenError};
 
 use crate::attackers::{Liar, Seat};
-use crate::clock::Clock;
+use crate::clock::{Clock, READ_EVERY_NS, WallClock};
 use crate::dice::Dice;
 use crate::faults;
 use crate::flash::{SharedCounter, SharedFlash};
@@ -38,6 +39,9 @@ pub(crate) struct Running {
     pub begun: u64,
     /// It does nothing until then; frames that come in are lost.
     pub paused_until_ns: u64,
+    /// It waits for its key store until then; what comes in waits, too. And what it will have to send then.
+    pub busy_until_ns: u64,
+    pub sealed: Option<BusCommand>,
     pub overrun: u32,
     /// That its flash has failed is among the events.
     pub is_known_to_abstain: bool,
@@ -65,7 +69,17 @@ impl Running {
         dice: &'a mut Dice,
     ) -> Seat<'a> {
         let validator = self.ecu.validator();
-        Seat { me, genesis, keys: &self.keys, state: validator.state(), round: validator.round(), wiretap, dice }
+        let (registry, state, round) = (validator.registry(), validator.state(), validator.round());
+        Seat { me, genesis, registry, keys: &self.keys, state, round, wiretap, dice }
+    }
+
+    /// Takes the time that its key store has taken; whether it is busy now.
+    pub fn waits(&mut self, now_ns: u64) -> bool {
+        let elapsed_us = self.keys.elapsed_us();
+        if elapsed_us > 0 {
+            self.busy_until_ns = self.busy_until_ns.max(now_ns) + elapsed_us * 1000;
+        }
+        now_ns < self.busy_until_ns
     }
 
     pub const fn is_paused(&self, now_ns: u64) -> bool {
@@ -87,6 +101,10 @@ pub struct SimEcu {
     /// The counter beside it.
     pub counter: SharedCounter,
     pub(crate) clock: Clock,
+    /// Its wall clock, if it has one, and when its application reads it next, ns.
+    wall: Option<(WallClock, u64)>,
+    /// Makes the key store of each boot; without it that is in software.
+    pub key_store: Option<Box<dyn FnMut() -> SharedKeys>>,
     /// When it has something to do, ns: kept, for most of what happens in a car does not concern most ECUs.
     pub(crate) due_ns: Option<u64>,
     /// What it is in the hands of.
@@ -125,6 +143,8 @@ impl SimEcu {
             flash,
             counter: SharedCounter::default(),
             clock: Clock::TRUE,
+            wall: None,
+            key_store: None,
             due_ns: None,
             liar: None,
             running: None,
@@ -170,12 +190,16 @@ impl SimEcu {
         (self.running, self.due_ns) = (None, None);
         faults::restore_power(&self.flash);
         let ports = (self.flash.clone(), self.counter.clone());
-        let mut keys = keyring.store(self.place);
-        if self.keys_move {
-            keys.keep();
-            assert!(self.pairs.as_ref().is_none_or(|kept| keys.restore(kept)), "what it has written itself");
-        }
-        let keys = SharedKeys::new(keys);
+        let (place, pairs, keys_move) = (self.place, &self.pairs, self.keys_move);
+        let in_software = || {
+            let mut keys = keyring.store(place);
+            if keys_move {
+                keys.keep();
+                assert!(pairs.as_ref().is_none_or(|kept| keys.restore(kept)), "what it has written itself");
+            }
+            SharedKeys::soft(keys)
+        };
+        let keys = self.key_store.as_mut().map_or_else(in_software, |make| make());
         let mut ecu = Box::new(Ecu::new(keys.clone()));
         ecu.validator_mut().install(genesis, self.place).expect("in genesis");
         let opened = match ecu.recover(&mut || Ok(ports.clone())) {
@@ -200,6 +224,8 @@ impl SimEcu {
             facts: Vec::new(),
             begun: 0,
             paused_until_ns: 0,
+            busy_until_ns: 0,
+            sealed: None,
             overrun: 0,
             is_known_to_abstain: false,
         }));
@@ -212,14 +238,30 @@ impl SimEcu {
         self.reckon();
     }
 
+    /// Gives it a wall clock, or another one; its application reads it from now on.
+    pub fn set_wall_clock(&mut self, wall: Option<WallClock>, now_ns: u64) {
+        self.wall = wall.map(|wall| (wall, now_ns));
+        self.reckon();
+    }
+
+    /// What its wall clock shows, if it is to be read.
+    pub(crate) fn due_reading(&mut self, now_ns: u64) -> Option<Input> {
+        let (wall, due_ns) = self.wall.as_mut().filter(|(_, due_ns)| *due_ns <= now_ns)?;
+        *due_ns = now_ns + READ_EVERY_NS;
+        Some(Input::Clock(wall.reads(now_ns)))
+    }
+
     /// Works out when it has something to do next; to be called whenever anything has changed.
     pub(crate) fn reckon(&mut self) {
         self.due_ns = self.running.as_ref().and_then(|running| {
             let deadline = running.ecu.deadline().map(|at| self.clock.when_ns(at.0));
             let next = running.answers.iter().map(|(due_ns, _)| *due_ns).chain(deadline).min();
             let resumes = (running.overrun > 0).then_some(running.paused_until_ns);
+            let busy = (running.busy_until_ns > 0).then_some(running.busy_until_ns);
             let lie = self.liar.as_ref().and_then(|liar| liar.due_ns());
-            let next = next.into_iter().chain(lie).min();
+            let wall = self.wall.map(|(_, due_ns)| due_ns);
+            let next = next.into_iter().chain(lie).chain(wall).min();
+            let next = next.into_iter().chain(busy).min().map(|at| at.max(running.busy_until_ns));
             next.map(|at| at.max(running.paused_until_ns)).into_iter().chain(resumes).min()
         });
     }

@@ -2,7 +2,7 @@
 
 use can_bus::Frame;
 use device_chain::genesis::Genesis;
-use device_chain::types::Micros;
+use device_chain::types::{Hash, Micros};
 use ecu_node::endpoint::Endpoint;
 
 use crate::attackers::two_faced_sensor::TwoFacedSensor;
@@ -17,7 +17,10 @@ pub struct SimEndpoint {
     /// What it is in the hands of.
     pub liar: Option<TwoFacedSensor>,
     pub(crate) running: Option<Endpoint<SharedKeys>>,
-    pub(crate) keys: SharedKeys,
+    /// What it holds.
+    pub keys: SharedKeys,
+    /// Digest of what it runs.
+    pub firmware: Hash,
     /// Durable.
     boots: u32,
     pub(crate) liars_token: u32,
@@ -36,6 +39,7 @@ impl SimEndpoint {
             liar: None,
             running: None,
             keys,
+            firmware: Hash::NIL,
             boots: 0,
             liars_token: LIARS_TOKENS,
             at_controller: Vec::new(),
@@ -54,7 +58,9 @@ impl SimEndpoint {
     /// The genesis has no such endpoint.
     pub(crate) fn boot(&mut self, genesis: &Genesis) {
         self.boots += 1;
-        self.running = Some(Endpoint::new(genesis, self.index, self.keys.clone(), self.boots).expect("in genesis"));
+        self.running = Some(
+            Endpoint::new(genesis, self.index, self.keys.clone(), self.boots, &self.firmware).expect("in genesis"),
+        );
     }
 
     /// When it has something to do next, ns.

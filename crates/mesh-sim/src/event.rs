@@ -6,9 +6,10 @@ use can_bus::Frame;
 use device_chain::agreement::VoteKind;
 use device_chain::block::Seal;
 use device_chain::grant::SignedGrant;
+use device_chain::order::Endorsement;
 use device_chain::record::{Named, Record};
 use device_chain::tx::Transaction;
-use device_chain::types::Height;
+use device_chain::types::{Hash, Height};
 use device_chain::validator::{Decision, Report};
 use device_chain::wire::{Header, Kind, NIL_PROPOSER};
 use ecu_node::store::Diagnosis;
@@ -120,6 +121,20 @@ pub enum What {
         /// The grant.
         grant: Box<SignedGrant>,
     },
+    /// A signature under an order came into the car.
+    Endorsed {
+        /// At which ECU.
+        ecu: u8,
+        /// The order and the signature.
+        endorsement: Box<Endorsement>,
+    },
+    /// An ECU's secure boot has measured its firmware.
+    Measured {
+        /// Which.
+        ecu: u8,
+        /// Its digest.
+        firmware: Hash,
+    },
     /// Nothing can be made durable at an ECU any more.
     Abstains {
         /// Where.
@@ -185,6 +200,10 @@ impl fmt::Display for What {
             Self::Sealed { ecu, number, seal } => write!(f, "ecu{ecu} sealed block={number} by={}", seal.validator),
             Self::Asked { ecu, tx } => write!(f, "ecu{ecu} asked {}", tx.name()),
             Self::Granted { ecu, grant } => write!(f, "ecu{ecu} granted serial={}", grant.grant.serial),
+            Self::Endorsed { ecu, endorsement } => {
+                write!(f, "ecu{ecu} endorsed {} by={:?}", endorsement.order.change.name(), endorsement.signer)
+            }
+            Self::Measured { ecu, firmware } => write!(f, "ecu{ecu} measured {firmware:?}"),
             Self::Abstains { ecu } => write!(f, "ecu{ecu} abstains"),
             Self::Sensed { endpoint, bytes } => write!(f, "endpoint{endpoint} sensed bytes={bytes}"),
             Self::Recorded { endpoint, sequence } => write!(f, "endpoint{endpoint} recorded sequence={sequence:x}"),
@@ -207,7 +226,12 @@ impl fmt::Display for Content<'_> {
             };
         };
         let Header { kind, sender, height, round, hint_proposer, hint, counter, .. } = header;
-        write!(f, "{} as={sender} ", kind_name(kind))?;
+        let name = match kind {
+            Kind::Record if header.is_presence() => "present",
+            Kind::Ack if header.is_presence() => "call",
+            kind => kind_name(kind),
+        };
+        write!(f, "{name} as={sender} ")?;
         match kind {
             Kind::Hello => write!(f, "boot={height} nonce={:x}", header.nonce()),
             Kind::Propose | Kind::Prevote | Kind::Ready | Kind::Precommit if hint_proposer != NIL_PROPOSER => {

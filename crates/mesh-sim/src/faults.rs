@@ -68,7 +68,7 @@ impl Noise {
 
     /// What happens to a frame.
     pub fn disturbance(&mut self, sent: &Transmission) -> Disturbance {
-        if self.jammed >> sent.sender & 1 == 1 {
+        if self.jammed.checked_shr(sent.sender as u32).is_some_and(|jammed| jammed & 1 == 1) {
             return Disturbance::default().and(Some(sent.sender), JAMMED_BIT);
         }
         if !self.dice.percent(self.percent) {

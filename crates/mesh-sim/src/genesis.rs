@@ -1,11 +1,13 @@
 //! The genesis of a simulated car: keys from seeds, identifiers by the default plan.
 
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Policy, Role, ValidatorEntry, WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Policy, Role, Thresholds, ValidatorEntry,
+    WIRE_VERSION,
 };
+use device_chain::hash::{Domain, hash};
 use device_chain::mac::Suite;
 use device_chain::sign::SigningKey;
-use device_chain::types::ValidatorIndex;
+use device_chain::types::{Hash, ValidatorIndex};
 use journal::part::{Part, STM32G4};
 
 use crate::signer::Signer;
@@ -20,6 +22,9 @@ const ROLES: [Role; 8] = [
     Role::Battery,
     Role::Other,
 ];
+
+/// When every simulated car was made, milliseconds of Unix time: some day in 2026. Its virtual time begins then.
+pub const MADE_MS: u64 = 1_790_000_000_000;
 
 /// Whose key a seed is for.
 const VALIDATOR: u8 = 1;
@@ -83,7 +88,19 @@ impl Plan {
     /// The fleet authority.
     #[must_use]
     pub fn fleet_key(&self) -> SigningKey {
-        self.key(FLEET, 0)
+        self.authority_key(0)
+    }
+
+    /// A key outside the car: 0 the fleet's, 1 and 2 the maker's, 3 the workshop's, 4 the owner's.
+    #[must_use]
+    pub fn authority_key(&self, at: u8) -> SigningKey {
+        self.key(FLEET, at)
+    }
+
+    /// Digest of what a validator runs.
+    #[must_use]
+    pub fn firmware(&self, at: ValidatorIndex) -> Hash {
+        hash(Domain::Firmware, &[&self.seed.to_le_bytes(), &[at]])
     }
 
     /// Bit per validator that sits on the first segment.
@@ -133,6 +150,7 @@ impl Plan {
                 name: name(format!("ecu-{at}")),
                 role: ROLES[usize::from(at)],
                 key: self.validator_key(at).public(),
+                firmware: self.firmware(at),
                 identifiers: Identifiers {
                     vote: 0x090 + id,
                     propose: 0x098 + id,
@@ -143,18 +161,26 @@ impl Plan {
         });
         let endpoints = (0..self.endpoints).map(|at| EndpointEntry {
             name: name(format!("sensor-{at}")),
-            key: self.endpoint_key(at).public(),
+            identity: Identity::A(self.endpoint_key(at).public()),
+            firmware: Hash::NIL,
             identifier: 0x5C0 + u32::from(at),
         });
-        let authorities = [AuthorityEntry { authority: Authority::Fleet, key: self.fleet_key().public() }];
+        let roles = [Authority::Fleet, Authority::Maker, Authority::Maker, Authority::Workshop, Authority::Owner];
+        let key = |at| self.authority_key(at).public();
+        let authorities = (0..).zip(roles).map(|(at, authority)| AuthorityEntry { authority, key: key(at) });
         let genesis = Genesis {
             version: WIRE_VERSION,
             suite: self.suite,
             vehicle: name(format!("SIM-{}", self.seed)),
+            made_ms: MADE_MS,
             validators: validators.collect(),
             endpoints: endpoints.collect(),
-            authorities: authorities.into_iter().collect(),
-            policy: Policy { phase_us: self.phase_us, heartbeat_us: self.heartbeat_us },
+            authorities: authorities.collect(),
+            policy: Policy {
+                phase_us: self.phase_us,
+                heartbeat_us: self.heartbeat_us,
+                thresholds: Thresholds { maker: 2, workshop: 1, owner: 1 },
+            },
         };
         genesis.check().expect("a plan within the limits");
         genesis

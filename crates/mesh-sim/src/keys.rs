@@ -42,7 +42,8 @@ impl Keyring {
                 own.push((Device::Validator(peer as u8), pair));
             }
             for (entry, endpoint) in genesis.endpoints.iter().zip(0..) {
-                own.push((Device::Endpoint(endpoint), key(at, &entry.key)));
+                let public = entry.identity.key().expect("a plan's are of class A");
+                own.push((Device::Endpoint(endpoint), key(at, public)));
             }
             pairs.push(own);
         }
@@ -60,6 +61,12 @@ impl Keyring {
     #[must_use]
     pub fn pair(&self, one: ValidatorIndex, other: ValidatorIndex) -> Option<Key> {
         find(&self.pairs[usize::from(one)], Device::Validator(other))
+    }
+
+    /// The key that a validator shares with a device; `None` for one and the same, and for one that is not in the plan.
+    #[must_use]
+    pub fn pair_with(&self, at: ValidatorIndex, device: Device) -> Option<Key> {
+        find(&self.pairs[usize::from(at)], device)
     }
 
     /// A key store as a validator has it at boot.
@@ -94,21 +101,41 @@ fn find(of: &[(Device, Key)], device: Device) -> Option<Key> {
     of.iter().find(|(peer, _)| *peer == device).map(|(_, key)| key.clone())
 }
 
+/// What the commands of a key store have taken since the last question, µs.
+type Elapsed = Rc<dyn Fn() -> u64>;
+
 /// A key store that several hold: an honest ECU, and the attacker who edits what it says.
 #[derive(Clone)]
-pub struct SharedKeys(Rc<RefCell<SoftKeys>>);
+pub struct SharedKeys(Rc<RefCell<dyn KeyStore>>, Option<Elapsed>, Option<Rc<RefCell<SoftKeys>>>);
 
 impl SharedKeys {
-    /// Shares a key store.
+    /// Shares a key store that takes no time.
     #[must_use]
-    pub fn new(keys: SoftKeys) -> Self {
-        Self(Rc::new(RefCell::new(keys)))
+    pub fn new(keys: impl KeyStore + 'static) -> Self {
+        Self(Rc::new(RefCell::new(keys)), None, None)
     }
 
-    /// What has to be kept of them for the next boot.
+    /// One in software, whose keys may move on.
     #[must_use]
-    pub fn write(&self) -> Kept {
-        self.0.borrow().write()
+    pub fn soft(keys: SoftKeys) -> Self {
+        let keys = Rc::new(RefCell::new(keys));
+        Self(keys.clone(), None, Some(keys))
+    }
+
+    /// One that takes its time, as an HSM does; the ECU waits for it.
+    #[must_use]
+    pub fn slow(keys: impl KeyStore + 'static, elapsed: impl Fn() -> u64 + 'static) -> Self {
+        Self(Rc::new(RefCell::new(keys)), Some(Rc::new(elapsed)), None)
+    }
+
+    pub(crate) fn elapsed_us(&self) -> u64 {
+        self.1.as_ref().map_or(0, |elapsed| elapsed())
+    }
+
+    /// What has to be kept of them for the next boot, if they may move on.
+    #[must_use]
+    pub fn write(&self) -> Option<Kept> {
+        self.2.as_ref().map(|keys| keys.borrow().write())
     }
 }
 
@@ -127,6 +154,10 @@ impl KeyStore for SharedKeys {
 
     fn promote(&mut self, peer: ValidatorIndex) {
         self.0.borrow_mut().promote(peer);
+    }
+
+    fn forget(&mut self, device: Device) {
+        self.0.borrow_mut().forget(device);
     }
 
     fn keeps(&self) -> bool {

@@ -281,7 +281,8 @@ impl Run {
         self.together_ns = Some(now_ns - since_ns);
         for class in 0..4 {
             let tx = alarm(&self.car, asker, class);
-            let ecu = self.car.ecu(asker).map(|ecu| ecu.validator().state().check(&tx, &self.car.genesis).is_ok());
+            let asked = self.car.ecu(asker).map(|ecu| ecu.validator());
+            let ecu = asked.map(|validator| validator.state().check(&tx, validator.registry()).is_ok());
             if ecu == Some(true) {
                 self.car.give(asker, Input::Submit(tx));
                 self.phase = Phase::Fresh(now_ns, height);

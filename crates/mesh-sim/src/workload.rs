@@ -20,8 +20,6 @@ const USE_AFTER_NS: u64 = 60_000_000;
 const BLOCK_NS: u64 = 1_000_000_000;
 /// The same when nobody wants anything any more: what had to wait for a block comes then, and another height may forestall it.
 const CALM_BLOCK_NS: u64 = 100_000_000;
-/// Unix time at the start, ms: some day in 2026.
-const START_MS: u64 = 1_790_000_000_000;
 /// In the hands of the gateway.
 const GATEWAY: u8 = 0;
 
@@ -180,7 +178,8 @@ fn close_block(car: &mut Car) {
 /// The block that the gateway would close now, over all that it knows to be decided.
 #[must_use]
 pub fn block(car: &Car) -> Option<Transaction> {
-    let state = car.ecu(GATEWAY)?.validator().state();
+    let validator = car.ecu(GATEWAY)?.validator();
+    let state = validator.state();
     let event = state.event();
     Some(Transaction::EventBlock(BlockHeader {
         number: event.number + 1,
@@ -192,6 +191,6 @@ pub fn block(car: &Car) -> Option<Transaction> {
         attested_count: 0,
         finality: Finality::Final,
         members: state.members(),
-        time_ms: START_MS + car.now_us() / 1000,
+        time_ms: validator.time_to_give(),
     }))
 }

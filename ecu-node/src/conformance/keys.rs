@@ -1,5 +1,6 @@
 //! Key stores.
 
+use device_chain::hash::Domain;
 use device_chain::keys::{Device, KeyHandle, KeyStore};
 use device_chain::mac::{FULL_TAG, Key, Suite, TAG_INPUT, Tag, TagInput};
 use device_chain::types::ValidatorIndex;
@@ -39,8 +40,7 @@ const fn known_answer(suite: Suite) -> Tag {
 
 /// The same under the key derived from it (DC-21).
 fn session_answer(suite: Suite, nonces: [u64; 2]) -> Tag {
-    let parts = nonces.map(u64::to_le_bytes);
-    Key::new(TEST_KEY).derive(&[&parts[0], &parts[1]]).for_tags(suite).tag(&MESSAGE)
+    Key::new(TEST_KEY).derive(suite, Domain::SessionKey, nonces).for_tags(suite).tag(&MESSAGE)
 }
 
 /// A key store that holds [`TEST_KEY`] for [`TEST_PEER`] and nothing else. That a key cannot be got out of it is nothing that a test could

@@ -1,8 +1,10 @@
-use device_chain::genesis::{EndpointEntry, Identifiers, Name, Policy, Role, ValidatorEntry, WIRE_VERSION};
+use device_chain::genesis::{
+    EndpointEntry, Identifiers, Identity, Name, Policy, Role, Thresholds, ValidatorEntry, WIRE_VERSION,
+};
 use device_chain::keys::SoftKeys;
 use device_chain::mac::{Key, Suite};
 use device_chain::tx::Transaction;
-use device_chain::types::PublicKey;
+use device_chain::types::{Hash, PublicKey};
 use device_chain::validator::{Boot, Decision};
 
 use super::*;
@@ -19,6 +21,7 @@ fn genesis() -> Genesis {
         name: name(at),
         role: if at == 0 { Role::Gateway } else { Role::Other },
         key: PublicKey([at; 32]),
+        firmware: Hash::NIL,
         identifiers: Identifiers {
             vote: 0x90 + u32::from(at),
             propose: 0x98 + u32::from(at),
@@ -30,10 +33,18 @@ fn genesis() -> Genesis {
         version: WIRE_VERSION,
         suite: Suite::Blake2s,
         vehicle: name(4),
+        made_ms: 1,
         validators: validators.collect(),
-        endpoints: [EndpointEntry { name: name(4), key: PublicKey([N; 32]), identifier: 0x5C0 }].into_iter().collect(),
+        endpoints: [EndpointEntry {
+            name: name(4),
+            identity: Identity::A(PublicKey([N; 32])),
+            firmware: Hash::NIL,
+            identifier: 0x5C0,
+        }]
+        .into_iter()
+        .collect(),
         authorities: Vec::new(),
-        policy: Policy { phase_us: 1000, heartbeat_us: HEARTBEAT_US as u32 },
+        policy: Policy { phase_us: 1000, heartbeat_us: HEARTBEAT_US as u32, thresholds: Thresholds::ONE },
     }
 }
 
@@ -73,7 +84,7 @@ impl World {
         Self {
             now: Micros(0),
             validators: validators.collect(),
-            endpoint: Endpoint::new(&genesis, 0, keys(N), boot).unwrap(),
+            endpoint: Endpoint::new(&genesis, 0, keys(N), boot, &Hash::NIL).unwrap(),
             decisions: std::vec::Vec::new(),
             effects: std::vec::Vec::new(),
             sent: std::vec::Vec::new(),
@@ -227,5 +238,5 @@ fn what_does_not_fit_is_given_back() {
 
 #[test]
 fn only_an_endpoint_of_the_genesis_is_one() {
-    assert!(Endpoint::new(&genesis(), 1, keys(N), 1).is_err());
+    assert!(Endpoint::new(&genesis(), 1, keys(N), 1, &Hash::NIL).is_err());
 }

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use can_bus::frame::EXTENDED_FLAG;
 use device_chain::genesis::{
-    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Name, Policy, RawIdentifier, Role, ValidatorEntry,
-    WIRE_VERSION,
+    Authority, AuthorityEntry, EndpointEntry, Genesis, Identifiers, Identity, Name, Policy, RawIdentifier, Role,
+    Thresholds, ValidatorEntry, WIRE_VERSION,
 };
+use device_chain::hash::{Domain, hash};
 use device_chain::limits::{MAX_AUTHORITIES, MAX_ENDPOINTS, MAX_NAME, MAX_VALIDATORS};
 use device_chain::mac::Suite;
-use device_chain::types::PublicKey;
+use device_chain::types::{Hash, PublicKey};
 use serde::Deserialize;
 
-use super::files;
+use super::{files, status};
 
 /// First of the identifiers that validators and endpoints have by default, to which their place is added.
 const VOTE: RawIdentifier = 0x090;
@@ -22,6 +23,8 @@ const PROPOSE: RawIdentifier = 0x098;
 const CONTROL: RawIdentifier = 0x0A0;
 const BULK: RawIdentifier = 0x4E8;
 const RECORD: RawIdentifier = 0x5C0;
+/// Longest firmware image, bytes.
+const MAX_FIRMWARE: u64 = 256 << 20;
 
 /// The configuration of a car.
 #[derive(Clone, Debug, Deserialize)]
@@ -92,6 +95,8 @@ pub struct ValidatorConfig {
     pub role: RoleName,
     /// Its identifiers, if they are not the default ones.
     pub identifiers: Option<IdentifierConfig>,
+    /// Digest of its firmware, or the file that holds it.
+    pub firmware: Option<String>,
 }
 
 /// A role by its name.
@@ -128,6 +133,21 @@ pub struct EndpointConfig {
     pub name: String,
     /// Identifier of its records, if it is not the default one.
     pub identifier: Option<u32>,
+    /// Digest of its firmware, or the file that holds it.
+    pub firmware: Option<String>,
+    /// What it is known by.
+    #[serde(default)]
+    pub class: Class,
+}
+
+/// The class of an endpoint (DC-72).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Class {
+    /// It has an Ed25519 identity.
+    #[default]
+    A,
+    /// It has symmetric keys only.
+    S,
 }
 
 /// Keys outside the car: hexadecimal digits, or files that hold them.
@@ -138,6 +158,48 @@ pub struct Authorities {
     pub fleet: Vec<String>,
     /// May sign receipts.
     pub archive: Vec<String>,
+    /// Who made the car.
+    pub maker: Vec<String>,
+    /// Who repairs it.
+    pub workshop: Vec<String>,
+    /// Whose it is.
+    pub owner: Vec<String>,
+    /// How many of each have to sign.
+    pub thresholds: ThresholdConfig,
+}
+
+/// How many keys of a role have to sign an order.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "as in Thresholds")]
+pub struct ThresholdConfig {
+    pub maker: u8,
+    pub workshop: u8,
+    pub owner: u8,
+}
+
+impl Default for ThresholdConfig {
+    fn default() -> Self {
+        Self { maker: 1, workshop: 1, owner: 1 }
+    }
+}
+
+impl Authorities {
+    /// The lists by their roles, with their keys in the file.
+    fn lists(&mut self) -> [(Authority, &'static str, &mut Vec<String>); 5] {
+        [
+            (Authority::Fleet, "authorities.fleet", &mut self.fleet),
+            (Authority::Archive, "authorities.archive", &mut self.archive),
+            (Authority::Maker, "authorities.maker", &mut self.maker),
+            (Authority::Workshop, "authorities.workshop", &mut self.workshop),
+            (Authority::Owner, "authorities.owner", &mut self.owner),
+        ]
+    }
+
+    const fn policy(&self) -> Thresholds {
+        let ThresholdConfig { maker, workshop, owner } = self.thresholds;
+        Thresholds { maker, workshop, owner }
+    }
 }
 
 /// The cloud service.
@@ -169,12 +231,16 @@ impl Car {
         let mut car: Self = toml::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let named = || path.display().to_string();
-        for (key, list) in
-            [("authorities.fleet", &mut car.authorities.fleet), ("authorities.archive", &mut car.authorities.archive)]
-        {
+        for (_, key, list) in car.authorities.lists() {
             for text in list {
                 let public = public_key(text, folder).with_context(|| format!("{key}: {text}")).with_context(named)?;
                 *text = files::to_hex(&public.0);
+            }
+        }
+        let validators = car.validators.iter_mut().map(|config| &mut config.firmware);
+        for firmware in validators.chain(car.endpoints.iter_mut().map(|config| &mut config.firmware)).flatten() {
+            if files::from_hex(firmware).is_none() {
+                *firmware = files::to_hex(&measure(&folder.join(&*firmware)).with_context(named)?.0);
             }
         }
         if let Some(record) = &mut car.record {
@@ -210,8 +276,8 @@ impl Car {
         self.genesis(&stand_in, &[])?.check().map_err(|error| anyhow!("{error}"))
     }
 
-    /// The genesis of this car. `key_of` gives the public key of each device, validators first; `authorities` come after
-    /// those of the file.
+    /// The genesis of this car. `key_of` gives the public key of each device, validators first, and of an endpoint of
+    /// class S what is committed to; `authorities` come after those of the file.
     ///
     /// # Errors
     /// Which key of the file has a value that a genesis cannot hold.
@@ -222,21 +288,24 @@ impl Car {
     ) -> Result<Genesis> {
         let mut genesis = Genesis {
             version: WIRE_VERSION,
-            suite: match self.mesh.suite {
-                SuiteName::Cmac => Suite::Cmac,
-                SuiteName::Blake2s => Suite::Blake2s,
-            },
+            suite: self.mesh.suite.into(),
             vehicle: name(&self.vehicle)?,
+            made_ms: status::unix_ms(),
             validators: heapless::Vec::new(),
             endpoints: heapless::Vec::new(),
             authorities: heapless::Vec::new(),
-            policy: Policy { phase_us: self.mesh.phase_us, heartbeat_us: self.mesh.heartbeat_us },
+            policy: Policy {
+                phase_us: self.mesh.phase_us,
+                heartbeat_us: self.mesh.heartbeat_us,
+                thresholds: self.authorities.policy(),
+            },
         };
         for (at, config) in self.validators.iter().enumerate() {
             let entry = ValidatorEntry {
                 name: name(&config.name)?,
                 role: config.role.into(),
                 key: key_of(at),
+                firmware: firmware(config.firmware.as_deref())?,
                 identifiers: config.identifiers(at as u32).with_context(|| format!("validator {}", config.name))?,
             };
             genesis.validators.push(entry).map_err(|_| anyhow!("too many validators"))?;
@@ -245,7 +314,11 @@ impl Car {
             let identifier = raw("identifier", config.identifier.unwrap_or(RECORD + at as u32));
             let entry = EndpointEntry {
                 name: name(&config.name)?,
-                key: key_of(self.validators.len() + at),
+                firmware: firmware(config.firmware.as_deref())?,
+                identity: match (config.class, key_of(self.validators.len() + at)) {
+                    (Class::A, key) => Identity::A(key),
+                    (Class::S, PublicKey(commitment)) => Identity::S(Hash(commitment)),
+                },
                 identifier: identifier.with_context(|| format!("endpoint {}", config.name))?,
             };
             genesis.endpoints.push(entry).map_err(|_| anyhow!("too many endpoints"))?;
@@ -259,10 +332,28 @@ impl Car {
     }
 
     fn authorities(&self) -> Result<Vec<(Authority, PublicKey)>> {
-        let fleet = self.authorities.fleet.iter().map(|text| (Authority::Fleet, text));
-        let archive = self.authorities.archive.iter().map(|text| (Authority::Archive, text));
-        fleet.chain(archive).map(|(authority, text)| Ok((authority, public_key(text, Path::new(""))?))).collect()
+        let mut authorities = self.authorities.clone();
+        let keys = authorities
+            .lists()
+            .into_iter()
+            .flat_map(|(role, _, list)| list.iter().map(move |text| (role, text.clone())));
+        keys.map(|(authority, text)| Ok((authority, public_key(&text, Path::new(""))?))).collect()
     }
+}
+
+/// The digest of a firmware by its hexadecimal digits. None: nobody has named one.
+fn firmware(text: Option<&str>) -> Result<Hash> {
+    let Some(text) = text else { return Ok(Hash::NIL) };
+    files::from_hex(text).map(Hash).with_context(|| format!("firmware: {text}: 64 hexadecimal digits expected"))
+}
+
+/// What a secure boot would measure of a firmware image: SHA-256 in its domain (DC-3).
+///
+/// # Errors
+/// The file cannot be read.
+pub fn measure(path: &Path) -> Result<Hash> {
+    let image = files::read(path, MAX_FIRMWARE).with_context(|| format!("firmware: cannot read {}", path.display()))?;
+    Ok(hash(Domain::Firmware, &[&image]))
 }
 
 impl ValidatorConfig {
@@ -276,6 +367,15 @@ impl ValidatorConfig {
             control: raw("control", control)?,
             bulk: raw("bulk", bulk)?,
         })
+    }
+}
+
+impl From<SuiteName> for Suite {
+    fn from(name: SuiteName) -> Self {
+        match name {
+            SuiteName::Cmac => Self::Cmac,
+            SuiteName::Blake2s => Self::Blake2s,
+        }
     }
 }
 
@@ -312,7 +412,7 @@ fn name(text: &str) -> Result<Name> {
 }
 
 /// As SocketCAN writes it: bit 31 marks 29 bits.
-fn raw(key: &str, identifier: u32) -> Result<RawIdentifier> {
+pub(super) fn raw(key: &str, identifier: u32) -> Result<RawIdentifier> {
     match identifier {
         0..=0x7FF => Ok(identifier),
         0x800..=0x1FFF_FFFF => Ok(identifier | EXTENDED_FLAG),
@@ -356,6 +456,7 @@ mod tests {
             ("name = \"door-sensor\"", "name = \"door-sensor\"\nidentifier = 0x093", "door-sensor"),
             ("name = \"door-sensor\"", "name = \"door-sensor\"\nidentifier = 0x20000000", "29 bits"),
             ("name = \"door-sensor\"", "name = \"door-sensor\"\nidentifier = 0x010", "lower"),
+            ("name = \"door-sensor\"", "name = \"door-sensor\"\nclass = \"B\"", "line"),
             ("fleet = []", "fleet = [\"nobody.pub\"]", "authorities.fleet: nobody.pub"),
             ("vehicle = \"RINGFORT-DEMO-0001\"", "vehicle = \"RINGFORT-DEMO-0001-AND-MORE\"", "vehicle"),
             ("[cloud]", "[clowd]", "clowd"),

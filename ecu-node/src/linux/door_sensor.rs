@@ -10,7 +10,7 @@ use can_bus::port::Filter;
 use device_chain::genesis::{Genesis, RawIdentifier};
 use device_chain::keys::{Device, SoftKeys};
 use device_chain::limits::MAX_RECORD_DATA;
-use device_chain::types::Micros;
+use device_chain::types::{Hash, Micros};
 use journal::{Counter, FileCounter};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep_until};
@@ -21,6 +21,9 @@ use super::failure::{Failure, OrFail};
 use super::keyfile;
 use super::node::{NodePaths, open_genesis};
 use crate::endpoint::{Data, Effect, Endpoint, Input};
+
+/// Digest of what it runs: the chain does not yet say which it expects.
+const FIRMWARE: Hash = Hash::NIL;
 
 /// Where the records come from.
 pub enum Records {
@@ -68,7 +71,7 @@ pub async fn run(
 }
 
 fn open(paths: &NodePaths, genesis: &Genesis) -> Result<(Endpoint<SoftKeys>, RawIdentifier)> {
-    let device = keyfile::open(&paths.state.join("keys.bin"), genesis)?;
+    let device = keyfile::open(paths, genesis)?;
     let Device::Endpoint(index) = device.device else {
         bail!("{} has the keys of a validator: use `ecu-node run`", paths.state.display())
     };
@@ -76,7 +79,8 @@ fn open(paths: &NodePaths, genesis: &Genesis) -> Result<(Endpoint<SoftKeys>, Raw
     let mut counter = FileCounter::open(&paths.counter).context("the boot counter: provision this device again")?;
     let boot = u32::try_from(counter.value() + 1).context("the boot counter has reached its end")?;
     counter.raise(boot.into())?;
-    let endpoint = Endpoint::new(genesis, index, device.keys, boot).map_err(|_| anyhow!("not in the genesis"))?;
+    let endpoint =
+        Endpoint::new(genesis, index, device.keys, boot, &FIRMWARE).map_err(|_| anyhow!("not in the genesis"))?;
     let entry = &genesis.endpoints[usize::from(index)];
     info!(name = entry.name.as_str(), mesh = ?genesis.mesh().0, boot, "started");
     Ok((endpoint, entry.identifier))

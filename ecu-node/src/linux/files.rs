@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use device_chain::types::{Hash, PublicKey};
+use zeroize::Zeroizing;
 
 pub use crate::hex::from_hex;
 
@@ -74,6 +75,17 @@ pub fn read_public_key(path: &Path) -> Result<PublicKey> {
     let text = String::from_utf8_lossy(&read(path, 1024)?).into_owned();
     let key = from_hex(&text).with_context(|| format!("{}: 64 hexadecimal digits expected", path.display()))?;
     Ok(PublicKey(key))
+}
+
+/// A secret key from the hexadecimal digits in a file.
+///
+/// # Errors
+/// The file cannot be read or holds something else.
+pub fn read_seed(path: &Path) -> Result<Zeroizing<[u8; 32]>> {
+    let text = Zeroizing::new(read(path, 1024)?);
+    let text = std::str::from_utf8(&text).ok().and_then(from_hex);
+    let seed = text.filter(|seed| *seed != [0; 32]).map(Zeroizing::new);
+    seed.with_context(|| format!("{}: 64 hexadecimal digits expected, not all zero", path.display()))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use journal::{FileCounter, FileFlash, Geometry};
 use tokio::sync::watch;
 
 use super::pairs::PairFile;
+use super::sealed::SealKey;
 use super::status::Status;
 use super::{files, keyfile};
 use crate::Ecu;
@@ -39,6 +40,8 @@ pub struct NodePaths {
     pub maker_key: PathBuf,
     /// The monotonic counter, outside `state`: who puts an old copy of the folder back must not put it back, too.
     pub counter: PathBuf,
+    /// What opens `keys.bin`, outside `state`: who takes the folder must not have it.
+    pub kek: PathBuf,
 }
 
 impl NodePaths {
@@ -50,8 +53,19 @@ impl NodePaths {
             genesis: folder.join("genesis.bin"),
             maker_key: folder.join("maker.pub"),
             counter: folder.join(format!("{name}.counter")),
+            kek: folder.join(format!("{name}.kek")),
         }
     }
+}
+
+/// The clock of a node (DC-60).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClockSource {
+    /// It has none, and goes by those of the others.
+    None,
+    /// The system's.
+    #[default]
+    System,
 }
 
 /// A node that is ready to [run](super::runtime::run).
@@ -63,6 +77,10 @@ pub struct Node {
     pub(super) pairs: Arc<Mutex<PairFile>>,
     pub(super) status: watch::Sender<Status>,
     pub(super) epoch: Instant,
+    /// Its folder.
+    pub(super) folder: PathBuf,
+    /// The clock that it tells the others of; [`ClockSource::System`] at first.
+    pub clock: ClockSource,
     diagnosis: Diagnosis,
     history: Vec<(Height, TxBytes)>,
 }
@@ -86,12 +104,13 @@ impl Node {
     pub fn open(paths: &NodePaths) -> Result<Self> {
         let epoch = Instant::now();
         let genesis = open_genesis(&paths.genesis, &paths.maker_key)?;
-        let device = keyfile::open(&paths.state.join("keys.bin"), &genesis)?;
+        let device = keyfile::open(paths, &genesis)?;
         let Device::Validator(me) = device.device else {
             bail!("{} has the keys of an endpoint: use `ecu-node endpoint`", paths.state.display())
         };
+        let identity = device.identity.context("a validator has an identity")?;
         let (path, mut keys) = (paths.state.join("pairs.bin"), device.keys);
-        let (pairs, kept) = PairFile::open(&path, &genesis.mesh(), me)?;
+        let (pairs, kept) = PairFile::open(&path, &genesis.mesh(), me, SealKey::read(&paths.kek)?)?;
         if kept.is_some_and(|kept| !keys.restore(&kept)) {
             bail!("{}: not the keys of this device: provision it again", path.display());
         }
@@ -113,9 +132,21 @@ impl Node {
         let history = validator.history().filter_map(|(height, tx)| Some((height, TxBytes::from_slice(tx).ok()?)));
         let history = history.collect();
         let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
-        let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(device.identity), Arc::new(genesis));
         let pairs = Arc::new(Mutex::new(pairs));
-        Ok(Self { genesis, ecu, store: opened.store, identity, pairs, status, epoch, diagnosis, history })
+        let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(identity), Arc::new(genesis));
+        Ok(Self {
+            genesis,
+            ecu,
+            store: opened.store,
+            identity,
+            pairs,
+            status,
+            epoch,
+            folder: paths.state.clone(),
+            clock: ClockSource::System,
+            diagnosis,
+            history,
+        })
     }
 
     /// The genesis.

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::actuator::Actuator;
 use super::bus::Buses;
 use super::failure::{Failure, OrFail};
-use super::node::{Node, NodePaths};
+use super::node::{ClockSource, Node, NodePaths};
 use super::runtime::{self, MAX_EVENTS, NodeEvent, RunError};
 use super::status::{self, Status};
 
@@ -24,9 +24,11 @@ pub async fn run(
     buses: &impl Buses,
     paths: &NodePaths,
     interface: &str,
+    clock: ClockSource,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let node = Node::open(paths).or_usage()?;
+    let mut node = Node::open(paths).or_usage()?;
+    node.clock = clock;
     let bus = buses.open(interface, 0, node.epoch(), &[Filter::ALL]).or_unreachable()?;
     let entry = node.entry();
     info!(

@@ -8,9 +8,11 @@
 //! | `genesis.bin`, `maker.pub` | the signed genesis and the maker's public key: for every ECU, and for the cloud |
 //! | `maker.key` | the maker's key, if it was made here: keep it out of the car |
 //! | `NAME/keys.bin` | identity and pairwise keys of a device |
-//! | `NAME/pairs.bin` | made by a validator that runs: its pairwise keys as they are now |
+//! | `NAME/pairs.bin` | made by a validator that runs: its pairwise keys as they are now, sealed, too |
+//! | `NAME/keys.bin` | identity and pairwise keys of a device, [sealed](super::sealed) |
 //! | `NAME/journal.bin` | the formatted journal of a validator |
 //! | `NAME.counter` | the device's monotonic counter, outside its folder as a TPM is outside its flash |
+//! | `NAME.kek` | what opens `NAME/keys.bin` and `pairs.bin`, outside its folder for the same reason |
 
 use std::fmt;
 use std::fs;
@@ -19,13 +21,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use device_chain::codec;
 use device_chain::genesis::{Authority, SignedGenesis};
+use device_chain::keys::{SoftKeys, commitment};
+use device_chain::mac::{Key, Suite};
 use device_chain::sign::SigningKey;
-use device_chain::types::PublicKey;
+use device_chain::types::{Hash, PublicKey};
 use journal::{FileCounter, FileFlash};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::car::Car;
+use super::car::{Car, Class};
+use super::keyfile::Own;
 use super::node::{GEOMETRY, NodePaths};
 use super::{files, keyfile};
 use crate::store;
@@ -65,12 +70,14 @@ pub struct DeviceSummary {
     pub name: String,
     /// `validator` or `endpoint`.
     pub kind: &'static str,
-    /// Ed25519 identity, hexadecimal.
+    /// Ed25519 identity, or the commitment of an endpoint of class S, hexadecimal.
     pub key: String,
     /// Its folder.
     pub state: PathBuf,
     /// Its monotonic counter.
     pub counter: PathBuf,
+    /// What opens its key file.
+    pub kek: PathBuf,
 }
 
 /// Provisions a car into the folder `out`, signed with the key in `maker_key`, or with one made here.
@@ -86,10 +93,21 @@ pub fn provision(
     if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} is not empty: a provisioned car is never overwritten; choose another folder", out.display());
     }
-    let given = maker_key.map(read_seed).transpose()?;
+    let given = maker_key.map(files::read_seed).transpose()?;
     let count = car.validators.len() + car.endpoints.len();
     let seeds = (0..count).map(|_| random_seed()).collect::<Result<Vec<Seed>>>()?;
-    let public = |at: usize| SigningKey::from_seed(*seeds[at]).public();
+    let validators = car.validators.len();
+    let symmetric = car.endpoints.iter().map(|endpoint| match endpoint.class {
+        Class::A => Ok(Vec::new()),
+        Class::S => (0..validators).map(|_| Ok(Key::new(*random_seed()?))).collect::<Result<Vec<_>>>(),
+    });
+    let symmetric = symmetric.collect::<Result<Vec<_>>>()?;
+    let shared =
+        |endpoint: u8, validator: u8| symmetric.get(usize::from(endpoint))?.get(usize::from(validator)).cloned();
+    let public = |at: usize| match symmetric.get(at.wrapping_sub(validators)) {
+        Some(keys) if !keys.is_empty() => PublicKey(committed(car.mesh.suite.into(), keys).0),
+        _ => SigningKey::from_seed(*seeds[at]).public(),
+    };
     let genesis = car.genesis(&public, authorities)?;
     genesis.check().map_err(|error| anyhow!("{error}"))?;
 
@@ -110,21 +128,27 @@ pub fn provision(
     files::create(&paths.genesis, signed, files::PUBLIC)?;
     files::create(&paths.maker_key, format!("{}\n", files::to_hex(&maker.public().0)).as_bytes(), files::PUBLIC)?;
 
-    let validators = car.validators.iter().map(|config| ("validator", &config.name));
+    let named = car.validators.iter().map(|config| ("validator", &config.name));
     let endpoints = car.endpoints.iter().map(|config| ("endpoint", &config.name));
     let mut devices = Vec::new();
-    for ((kind, name), seed) in validators.chain(endpoints).zip(&seeds) {
-        let NodePaths { state, counter, .. } = NodePaths::provisioned(out, name);
-        fs::create_dir(&state).with_context(|| format!("cannot make the folder {}", state.display()))?;
-        keyfile::create(&state.join("keys.bin"), &genesis, seed)?;
-        FileCounter::create(&counter)?;
+    for (at, (kind, name)) in named.chain(endpoints).enumerate() {
+        let paths = NodePaths::provisioned(out, name);
+        let NodePaths { state, counter, .. } = &paths;
+        fs::create_dir(state).with_context(|| format!("cannot make the folder {}", state.display()))?;
+        let own = match at.checked_sub(validators).filter(|endpoint| car.endpoints[*endpoint].class == Class::S) {
+            Some(endpoint) => Own::Symmetric(endpoint as u8),
+            None => Own::Seed(&seeds[at]),
+        };
+        keyfile::create(&paths, &genesis, own, &shared)?;
+        FileCounter::create(counter)?;
         if kind == "validator" {
             let mut flash = FileFlash::create(&state.join("journal.bin"), GEOMETRY)?;
             store::format::<_, FileCounter>(&mut flash, &genesis)?;
         }
-        files::sync_folder(&state)?;
-        let key = files::to_hex(&SigningKey::from_seed(**seed).public().0);
-        devices.push(DeviceSummary { name: name.clone(), kind, key, state, counter });
+        files::sync_folder(state)?;
+        let key = files::to_hex(&public(at).0);
+        let NodePaths { state, counter, kek, .. } = paths;
+        devices.push(DeviceSummary { name: name.clone(), kind, key, state, counter, kek });
     }
     files::sync_folder(out)?;
     Ok(Summary {
@@ -136,17 +160,19 @@ pub fn provision(
     })
 }
 
+/// What an endpoint with these keys, one for each validator, is known by.
+fn committed(suite: Suite, keys: &[Key]) -> Hash {
+    let mut store = SoftKeys::new(suite);
+    for (validator, key) in (0..).zip(keys) {
+        store.load_validator(validator, key.clone());
+    }
+    commitment(&store, keys.len()).unwrap_or(Hash::NIL)
+}
+
 fn random_seed() -> Result<Seed> {
     let mut seed = Seed::default();
     getrandom::fill(&mut *seed).context("the system has no randomness")?;
     Ok(seed)
-}
-
-fn read_seed(path: &Path) -> Result<Seed> {
-    let text = Zeroizing::new(files::read(path, 1024)?);
-    let text = std::str::from_utf8(&text).ok().and_then(files::from_hex);
-    let seed = text.filter(|seed| *seed != [0; 32]).map(Zeroizing::new);
-    seed.with_context(|| format!("{}: 64 hexadecimal digits expected, not all zero", path.display()))
 }
 
 #[cfg(test)]
@@ -170,11 +196,12 @@ mod tests {
             let paths = NodePaths::provisioned(out.path(), &device.name);
             let node = Node::open(&paths).unwrap();
             assert_eq!((node.entry().name.as_str(), node.diagnosis()), (device.name.as_str(), Diagnosis::Intact));
-            let mode = fs::metadata(paths.state.join("keys.bin")).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, files::SECRET);
+            for secret in [paths.state.join("keys.bin"), paths.kek] {
+                assert_eq!(fs::metadata(secret).unwrap().permissions().mode() & 0o777, files::SECRET);
+            }
         }
         let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
-        assert!(keyfile::open(&out.path().join("door-sensor/keys.bin"), &genesis).is_ok());
+        assert!(keyfile::open(&NodePaths::provisioned(out.path(), "door-sensor"), &genesis).is_ok());
         assert!(provision(&car(), out.path(), None, &[]).is_err(), "nothing is overwritten");
     }
 
@@ -184,12 +211,54 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let summary = provision(&car(), out.path(), None, &[]).unwrap();
         let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
-        let keys = |name: &str| keyfile::open(&out.path().join(name).join("keys.bin"), &genesis).unwrap().keys;
+        let keys = |name: &str| keyfile::open(&NodePaths::provisioned(out.path(), name), &genesis).unwrap().keys;
         let (gateway, powertrain, chassis) = (keys("gateway"), keys("powertrain"), keys("chassis"));
         let tag = gateway.tag(Pair(Validator(1)), &[7; 48]).unwrap();
         assert!(powertrain.verify(Pair(Validator(0)), &[7; 48], &tag));
         assert!(!chassis.verify(Pair(Validator(0)), &[7; 48], &tag));
         assert!(gateway.tag(Pair(Validator(0)), &[7; 48]).is_none(), "nobody shares a key with itself");
+    }
+
+    /// DC-72: the smallest chips have no identity but the keys that they were given.
+    #[test]
+    fn an_endpoint_of_class_s_shares_a_key_with_each_validator_and_has_no_seed() {
+        use device_chain::keys::{Device, KeyHandle::Pair, KeyStore};
+        let (out, mut car) = (tempfile::tempdir().unwrap(), car());
+        car.endpoints[0].class = Class::S;
+        let summary = provision(&car, out.path(), None, &[]).unwrap();
+        let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
+        let path = |name: &str| NodePaths::provisioned(out.path(), name);
+        let open = |name: &str| keyfile::open(&path(name), &genesis).unwrap();
+        let sensor = open("door-sensor");
+        assert!(sensor.identity.is_none() && sensor.device == Device::Endpoint(0));
+        assert_eq!(summary.devices[7].key, genesis_commitment(&genesis));
+        for (at, name) in [(0, "gateway"), (3, "adas"), (6, "battery")] {
+            let tag = open(name).keys.tag(Pair(Device::Endpoint(0)), &[7; 48]).unwrap();
+            assert!(sensor.keys.verify(Pair(Device::Validator(at)), &[7; 48], &tag), "{name}");
+            assert!(!sensor.keys.verify(Pair(Device::Validator(1)), &[7; 48], &tag), "{name}");
+        }
+        // with another key it is not what the genesis is committed to; and where the genesis names an identity, nobody comes without
+        let mut bytes = keyfile::unseal(&path("door-sensor"), Some(&genesis.mesh())).unwrap();
+        bytes[80] ^= 1;
+        let body = bytes.len() - 4;
+        let checksum = crate::keyfile::CRC.checksum(&bytes[..body]).to_le_bytes();
+        bytes[body..].copy_from_slice(&checksum);
+        assert_eq!(crate::keyfile::parse(&bytes, &genesis).err(), Some(crate::keyfile::KeyFileError::Keys));
+        let others = tempfile::tempdir().unwrap();
+        car.endpoints[0].class = Class::A;
+        let summary = provision(&car, others.path(), None, &[]).unwrap();
+        let genesis = open_genesis(&summary.genesis, &summary.maker_key).unwrap();
+        bytes[8..40].copy_from_slice(&genesis.mesh().0.0);
+        let checksum = crate::keyfile::CRC.checksum(&bytes[..body]).to_le_bytes();
+        bytes[body..].copy_from_slice(&checksum);
+        assert_eq!(crate::keyfile::parse(&bytes, &genesis).err(), Some(crate::keyfile::KeyFileError::Unknown));
+    }
+
+    fn genesis_commitment(genesis: &device_chain::genesis::Genesis) -> String {
+        match genesis.endpoints[0].identity {
+            device_chain::genesis::Identity::S(commitment) => files::to_hex(&commitment.0),
+            device_chain::genesis::Identity::A(_) => String::new(),
+        }
     }
 
     #[test]
@@ -208,11 +277,20 @@ mod tests {
         };
         let damaged = NodePaths::provisioned(out.path(), "adas");
         flip(&damaged.state.join("keys.bin"));
+        let neighbour = NodePaths::provisioned(out.path(), "battery");
+        let (moved, cut) = (NodePaths::provisioned(out.path(), "telematics"), out.path().join("cut.kek"));
+        fs::copy(neighbour.state.join("keys.bin"), moved.state.join("keys.bin")).unwrap();
+        fs::write(&cut, [7; 31]).unwrap();
         let cases = [
+            (NodePaths { kek: neighbour.kek, ..paths.clone() }, "sealed by another key"),
+            (NodePaths { kek: foreign.kek, ..paths.clone() }, "sealed by another key"),
+            (moved, "sealed by another key"),
+            (NodePaths { kek: out.path().join("no.kek"), ..paths.clone() }, "no.kek"),
+            (NodePaths { kek: cut, ..paths.clone() }, "not 32 bytes"),
             (NodePaths { genesis: foreign.genesis.clone(), ..paths.clone() }, "genesis.bin"),
-            (NodePaths { genesis: foreign.genesis, maker_key: foreign.maker_key, ..paths.clone() }, "keys.bin"),
+            (NodePaths { genesis: foreign.genesis, maker_key: foreign.maker_key, ..paths.clone() }, "another car"),
             (NodePaths { counter: out.path().join("nowhere"), ..paths.clone() }, "nowhere"),
-            (damaged, "checksum"),
+            (damaged, "damaged"),
             (NodePaths::provisioned(out.path(), "door-sensor"), "endpoint"),
         ];
         for (paths, told) in cases {

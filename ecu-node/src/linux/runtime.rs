@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -18,20 +19,24 @@ use device_chain::grant::{GrantRefusal, SignedGrant};
 use device_chain::hash::Domain;
 use device_chain::keys::SoftKeys;
 use device_chain::limits::{MAX_GRANTS, MIN_HISTORY};
+use device_chain::order::Endorsement;
 use device_chain::pairing::{Agreement, Ephemeral};
+use device_chain::registry::Devices;
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
-use device_chain::types::{Hash, Micros};
+use device_chain::types::{Hash, Micros, PublicKey};
 use device_chain::validator::{Decision, Report};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, sleep_until};
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::bus::Bus;
-use super::node::Node;
+use super::node::{ClockSource, Node};
+use super::orders::{RegistryView, inbox};
 use super::pairs::PairFile;
-use super::status::{Status, Tally};
+use super::status::{Status, Tally, unix_ms};
 use super::writer::Writer;
 use crate::{Ecu, Effect, Input};
 
@@ -121,6 +126,9 @@ pub async fn run<B: Bus>(
         backlog: VecDeque::new(),
         status: node.status,
         epoch: node.epoch,
+        folder: node.folder,
+        shown: None,
+        clock: node.clock,
         tally: Tally::default(),
     };
     let ended = runtime.run(commands, shutdown).await;
@@ -141,6 +149,10 @@ struct Runtime<B> {
     backlog: VecDeque<NodeEvent>,
     status: watch::Sender<Status>,
     epoch: Instant,
+    folder: PathBuf,
+    /// Root of the registry that was written last.
+    shown: Option<Hash>,
+    clock: ClockSource,
     tally: Tally,
 }
 
@@ -174,7 +186,11 @@ impl<B: Bus> Runtime<B> {
                 () = deliver(&self.events, &mut self.backlog), if !self.backlog.is_empty() => continue,
                 _ = renew.tick() => {
                     self.publish();
-                    continue;
+                    self.take_orders();
+                    match self.clock {
+                        ClockSource::System => Input::Clock(unix_ms()),
+                        ClockSource::None => continue,
+                    }
                 }
             };
             let now = self.now();
@@ -222,6 +238,7 @@ impl<B: Bus> Runtime<B> {
                         .spawn_blocking(move || Input::Signed(digest, identity.sign(Domain::Block, &digest)));
                 }
                 Effect::CheckGrant(signed) => self.check_grant(signed),
+                Effect::CheckEndorsement(endorsement, key) => self.check_endorsement(endorsement, key),
                 Effect::Agree(agreement) => self.agree(agreement),
                 Effect::Draw => self.draw(),
                 Effect::Keep => self.keep(),
@@ -229,11 +246,23 @@ impl<B: Bus> Runtime<B> {
         }
     }
 
+    fn check_endorsement(&mut self, endorsement: Endorsement, key: PublicKey) {
+        let signature = endorsement.signature;
+        if self.asymmetric.len() < MAX_ASYMMETRIC {
+            let mesh = *self.ecu.validator().mesh();
+            let check = move || Input::EndorsementChecked(signature, endorsement.is_genuine(&mesh, &key));
+            self.asymmetric.spawn_blocking(check);
+        } else {
+            self.asymmetric.spawn(async move { Input::EndorsementChecked(signature, false) });
+        }
+    }
+
     fn agree(&mut self, agreement: Agreement) {
-        let (identity, genesis) = (self.identity.clone(), self.genesis.clone());
+        // as it is now: a device that was replaced has another key than in the genesis
+        let peer = self.ecu.validator().registry().validator_key(agreement.peer()).copied();
+        let identity = self.identity.clone();
         self.asymmetric.spawn_blocking(move || {
-            let peer = genesis.validators.get(usize::from(agreement.peer()));
-            Input::Agreed(peer.map_or_else(|| agreement.put_off(), |peer| agreement.run(&identity, &peer.key)))
+            Input::Agreed(peer.map_or_else(|| agreement.put_off(), |peer| agreement.run(&identity, &peer)))
         });
     }
 
@@ -265,8 +294,9 @@ impl<B: Bus> Runtime<B> {
     fn check_grant(&mut self, signed: SignedGrant) {
         let digest = signed.grant.digest();
         if self.asymmetric.len() < MAX_ASYMMETRIC {
-            let genesis = self.genesis.clone();
-            self.asymmetric.spawn_blocking(move || Input::GrantChecked(digest, signed.is_genuine(&*genesis)));
+            let issuer = self.ecu.validator().registry().authority(signed.grant.issuer).copied();
+            let check = move || issuer.is_some_and(|issuer| signed.is_signed_by(&issuer));
+            self.asymmetric.spawn_blocking(move || Input::GrantChecked(digest, check()));
         } else {
             // somebody floods: refused, so that it may be sent again
             self.asymmetric.spawn(async move { Input::GrantChecked(digest, false) });
@@ -287,7 +317,23 @@ impl<B: Bus> Runtime<B> {
         self.backlog.push_back(event);
     }
 
+    /// What was put into the node's folder for it.
+    fn take_orders(&mut self) {
+        for endorsement in inbox::take(&self.folder, self.ecu.validator().mesh()) {
+            let now = self.now();
+            self.ecu.handle(now, Input::Endorsement(endorsement));
+            self.carry_out();
+        }
+    }
+
     fn publish(&mut self) {
+        let (registry, state) = (self.ecu.validator().registry(), self.ecu.validator().state());
+        if self.shown != Some(*registry.root()) {
+            self.shown = Some(*registry.root());
+            if let Err(error) = RegistryView::new(&self.genesis, registry, state.height()).write(&self.folder) {
+                warn!("the registry cannot be shown: {error:#}");
+            }
+        }
         let (genesis, ecu, tally) = (&self.genesis, &self.ecu, &self.tally);
         self.status.send_modify(|status| status.renew(genesis, ecu, tally));
     }

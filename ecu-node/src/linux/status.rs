@@ -12,7 +12,7 @@ use can_bus::port::ErrorState;
 use device_chain::genesis::Genesis;
 use device_chain::keys::KeyStore;
 use device_chain::types::ValidatorIndex;
-use device_chain::validator::{Counters, Decision, Mode, Report, Workings};
+use device_chain::validator::{Counters, Decision, Mode, Presence, Report, Workings};
 use serde::{Deserialize, Serialize};
 
 use super::files;
@@ -49,6 +49,10 @@ pub struct Status {
     pub round: u8,
     /// Hash of the last decision, hexadecimal.
     pub head: String,
+    /// The agreed time, milliseconds of Unix time.
+    pub time_ms: u64,
+    /// What the clocks of the mesh say, milliseconds of Unix time, if enough are heard.
+    pub clocks_ms: Option<u64>,
     /// Number of this boot.
     pub boot: u32,
     /// Listens only, until a quorum readmits it.
@@ -59,6 +63,9 @@ pub struct Status {
     pub diagnosis: String,
     /// The other validators.
     pub peers: Vec<Peer>,
+    /// The endpoints.
+    #[serde(default)]
+    pub endpoints: EndpointStatus,
     /// Messages by what became of them.
     pub messages: BTreeMap<String, u64>,
     /// Rules at work inside the validator that nobody outside can see.
@@ -96,6 +103,17 @@ pub struct Peer {
     pub amnesiac: bool,
     /// Its vote does not count.
     pub suspended: bool,
+}
+
+/// The endpoints that have proved to this node, in this boot, that they are there (DC-70).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// How many.
+    pub present: usize,
+    /// Names of those that have not.
+    pub missing: Vec<String>,
+    /// Names of those that are there with another firmware than the chain expects.
+    pub other_firmware: Vec<String>,
 }
 
 /// Decisions that this node had asked for.
@@ -196,9 +214,12 @@ impl Status {
             height: 0,
             round: 0,
             head: String::new(),
+            time_ms: 0,
+            clocks_ms: None,
             amnesiac: false,
             suspended: false,
             peers: Vec::new(),
+            endpoints: EndpointStatus::default(),
             messages: BTreeMap::new(),
             rules: BTreeMap::new(),
             frames: BTreeMap::new(),
@@ -224,10 +245,19 @@ impl Status {
         self.height = validator.state().height();
         self.round = validator.round();
         self.head = validator.state().head().to_string();
+        self.time_ms = validator.state().time_ms();
+        self.clocks_ms = validator.estimate();
         self.amnesiac = validator.is_amnesiac();
         self.suspended = !validator.state().members().contains(validator.index());
         let entries = (0..).zip(&genesis.validators).filter(|(at, _)| *at != validator.index());
         self.peers = entries.map(|(at, entry)| peer(ecu, at, &entry.name)).collect();
+        let presence = |at: usize| validator.presence(at as u8);
+        let named = |like: Presence| {
+            let alike = genesis.endpoints.iter().enumerate().filter(|(at, _)| presence(*at) == like);
+            alike.map(|(_, entry)| entry.name.to_string()).collect::<Vec<_>>()
+        };
+        let (missing, other_firmware) = (named(Presence::Missing), named(Presence::OtherFirmware));
+        self.endpoints = EndpointStatus { present: genesis.endpoints.len() - missing.len(), missing, other_firmware };
         self.messages = message_counters(validator.counters());
         self.rules = rule_counters(validator.workings());
         self.frames = frame_counters(ecu.counters());
@@ -376,6 +406,8 @@ impl fmt::Display for Status {
         let suspended = if self.suspended { ", suspended" } else { "" };
         writeln!(f, "{:<12}{}{amnesiac}{suspended}{ignition}", "mode", self.mode)?;
         writeln!(f, "{:<12}height {}, round {}, head {}", "chain", self.height, self.round, &self.head)?;
+        let clocks = self.clocks_ms.map_or_else(|| "too few".into(), |ms| format!("{ms} ms"));
+        writeln!(f, "{:<12}agreed {} ms; clocks: {clocks}", "time", self.time_ms)?;
         writeln!(f, "{:<12}boot {}; {}", "journal", self.boot, self.diagnosis)?;
         if let Some(door) = &self.door {
             writeln!(f, "{:<12}{door}", "door")?;
@@ -386,6 +418,14 @@ impl fmt::Display for Status {
             write!(f, ", median {median} us, worst {worst} us")?;
         }
         writeln!(f, "\n{:<12}{}", "bus", self.bus)?;
+        let EndpointStatus { present, missing, other_firmware } = &self.endpoints;
+        write!(f, "{:<12}{present} present", "endpoints")?;
+        for (what, names) in [("missing", missing), ("other firmware", other_firmware)] {
+            if !names.is_empty() {
+                write!(f, "; {what}: {}", names.join(", "))?;
+            }
+        }
+        writeln!(f)?;
         for (name, counters) in [("messages", &self.messages), ("rules", &self.rules), ("frames", &self.frames)] {
             let shown: Vec<_> = counters.iter().filter(|(_, count)| **count > 0).collect();
             let text: Vec<_> = shown.iter().map(|(name, count)| format!("{name} {count}")).collect();

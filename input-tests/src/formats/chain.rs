@@ -7,6 +7,7 @@ use device_chain::genesis::{Genesis, SignedGenesis};
 use device_chain::grant::SignedGrant;
 use device_chain::hash::{Domain, hash_of_encoding};
 use device_chain::limits::MAX_TX;
+use device_chain::order::Endorsement;
 use device_chain::registry::{Devices, Registry};
 use device_chain::sign::SigningKey;
 use device_chain::state::State;
@@ -34,12 +35,18 @@ pub const TRANSACTIONS: Group = Group {
         Format { name: "transaction: skip", make: transaction::<5>, read: read_transaction },
         Format { name: "transaction: suspend", make: transaction::<6>, read: read_transaction },
         Format { name: "transaction: resume", make: transaction::<7>, read: read_transaction },
+        Format { name: "transaction: change", make: transaction::<8>, read: read_transaction },
+        Format { name: "transaction: firmware", make: transaction::<9>, read: read_transaction },
+        Format { name: "transaction: time", make: transaction::<10>, read: read_transaction },
     ],
 };
 
 pub const GRANTS: Group = Group {
     name: "grant",
-    formats: &[Format { name: "grant", make: |dice| encode(&values::grant(dice)), read: read_grant }],
+    formats: &[
+        Format { name: "grant", make: |dice| encode(&values::grant(dice)), read: read_grant },
+        Format { name: "order, signed", make: |dice| encode(&values::endorsement(dice)), read: reading::<Endorsement> },
+    ],
 };
 
 pub const GENESES: Group = Group {
@@ -72,6 +79,7 @@ pub const RECEIPTS: Group =
     Group { name: "receipt", formats: &[Format { name: "receipt", make: receipt, read: read_receipt }] };
 
 static SEVEN: LazyLock<Genesis> = LazyLock::new(|| values::plain_genesis(7));
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::from(&*SEVEN));
 const MESH: MeshId = MeshId(Hash([0x3A; 32]));
 
 fn transaction<const KIND: usize>(dice: &mut Dice<'_>) -> Vec<u8> {
@@ -124,7 +132,6 @@ fn open_signed(genesis: &[u8]) {
 }
 
 fn read_state(bytes: &[u8]) -> Reading {
-    static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::from(&*SEVEN));
     let state = State::decode(bytes, &*REGISTRY).ok_or("no state of this car")?;
     assert_eq!(state.encode().as_deref(), Some(bytes), "DC-4");
     assert!(state.tree().is_sound() && state.members().is_sound(&*REGISTRY));
@@ -193,7 +200,7 @@ pub fn block(dice: &mut Dice<'_>) -> Block {
 fn read_block(bytes: &[u8]) -> Reading {
     let block = Block::decode(bytes).map_err(|error| error.to_string())?;
     assert!(block.encode() == bytes && bytes.len() <= MAX_BLOCK_BYTES, "DC-4");
-    let sealed = check_seals(&block, &SEVEN);
+    let sealed = check_seals(&block, &REGISTRY);
     assert!(sealed.is_err(), "nobody has sealed it");
     Ok([&block.hash(&MESH).0[..], format!("{sealed:?}").as_bytes(), bytes].concat())
 }

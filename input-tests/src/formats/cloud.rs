@@ -6,7 +6,7 @@ use cloud_link::hex;
 use cloud_link::wire::{
     Action, Claim, ErrorAnswer, Finality, GrantAnswer, GrantOrder, GrantState, Mode, ReceiptAnswer, StoredBlock,
 };
-use ecu_node::linux::status::{ApprovalStatus, DecisionStatus, Peer, Status};
+use ecu_node::linux::status::{ApprovalStatus, DecisionStatus, EndpointStatus, Peer, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -134,11 +134,18 @@ fn status(dice: &mut Dice<'_>) -> Status {
         height: dice.int(),
         round: dice.byte(),
         head: text(dice),
+        time_ms: dice.long(),
+        clocks_ms: sometimes(dice, |dice| dice.long()),
         boot: dice.int(),
         amnesiac: dice.flag(),
         suspended: dice.flag(),
         diagnosis: text(dice),
         peers: (0..dice.below(3)).map(|_| peer(dice)).collect(),
+        endpoints: EndpointStatus {
+            present: dice.below(9),
+            missing: (0..dice.below(3)).map(|_| text(dice)).collect(),
+            other_firmware: (0..dice.below(3)).map(|_| text(dice)).collect(),
+        },
         messages: counts(dice),
         rules: counts(dice),
         frames: counts(dice),

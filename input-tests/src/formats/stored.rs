@@ -9,6 +9,7 @@ use device_chain::mac::Suite;
 use device_chain::record::Record;
 use device_chain::sign::SigningKey;
 use device_chain::types::Micros;
+use ecu_node::linux::sealed::{SealKey, seal, unseal};
 use ecu_node::trace::{self, Step};
 use ecu_node::{Input, keyfile, provision};
 use event_chain::codec::encode;
@@ -45,6 +46,7 @@ pub const FILES: Group = Group {
     name: "file",
     formats: &[
         Format { name: "key file", make: key_file, read: read_key_file },
+        Format { name: "sealed key file", make: sealed_key_file, read: read_sealed_key_file },
         Format { name: "provisioning image", make: provisioned, read: read_provisioned },
         Format { name: "trace", make: traced, read: read_trace },
     ],
@@ -157,6 +159,23 @@ fn read_key_file(bytes: &[u8]) -> Reading {
     Ok(told)
 }
 
+/// The key that opens it.
+fn seal_key() -> SealKey {
+    SealKey::new([0xCE; 32].into())
+}
+
+fn sealed_key_file(dice: &mut Dice<'_>) -> Vec<u8> {
+    seal(&key_file(dice), &CAR.mesh(), &seal_key(), dice.bytes())
+}
+
+/// Whatever is in it is what was sealed, and sealing it again gives the same.
+fn read_sealed_key_file(bytes: &[u8]) -> Reading {
+    let file = unseal(bytes, Some(&CAR.mesh()), &seal_key()).map_err(|error| error.to_string())?;
+    let nonce = bytes[48..60].try_into().expect("as long as that");
+    assert!(seal(&file, &CAR.mesh(), &seal_key(), nonce) == bytes, "two boxes of one key file");
+    read_key_file(&file)
+}
+
 /// A damaged key file whose checksum is right: only forgers make one, and whoever has a fault in the program that writes it.
 ///
 /// # Panics
@@ -165,8 +184,10 @@ pub fn forged_key_file(bytes: &[u8]) {
     let mut dice = Dice::of_bytes(bytes);
     let mut file = key_file(&mut dice);
     file.truncate(file.len() - 4);
-    let _ = read_key_file(&with_checksum(dice.damage(file)));
+    let damaged = with_checksum(dice.damage(file));
+    let _ = read_key_file(&damaged);
     let _ = read_key_file(&with_checksum(bytes.to_vec()));
+    let _ = read_sealed_key_file(&seal(&damaged, &CAR.mesh(), &seal_key(), [0; 12]));
 }
 
 fn provisioned(dice: &mut Dice<'_>) -> Vec<u8> {
@@ -203,6 +224,9 @@ fn step(dice: &mut Dice<'_>) -> Step {
         12 => Input::Signed(values::hash(dice), values::signature(dice)),
         13 => Input::GrantChecked(values::hash(dice), dice.flag()),
         14 => Input::Grant(values::grant(dice)),
+        15 => Input::EndorsementChecked(values::signature(dice), dice.flag()),
+        16 => Input::Endorsement(values::endorsement(dice)),
+        17 => Input::Measured(values::hash(dice)),
         _ => {
             let kind = dice.below(values::TRANSACTIONS);
             Input::Submit(values::transaction(kind, dice))

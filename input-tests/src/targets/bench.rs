@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use device_chain::genesis::Genesis;
+use device_chain::hash::Domain;
 use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
 use device_chain::mac::{MacKey, Suite, Tag};
 use device_chain::types::{Hash, ValidatorIndex};
@@ -71,8 +72,9 @@ impl Peer {
     pub fn begin_session(&mut self, mesh: &Mesh, nonce: u64) {
         let nonces = if ME < self.at { [NONCE, nonce] } else { [nonce, NONCE] };
         let pair = mesh.keyring.pair(ME, self.at).expect("another validator");
-        let key = pair.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()]);
-        (self.session, self.nonce, self.counter) = (key.for_tags(mesh.genesis.suite), nonce, 0);
+        let suite = mesh.genesis.suite;
+        let key = pair.derive(suite, Domain::SessionKey, nonces);
+        (self.session, self.nonce, self.counter) = (key.for_tags(suite), nonce, 0);
     }
 
     /// A message with the tag that is right for the ECU; the tags of others are empty.

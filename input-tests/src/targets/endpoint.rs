@@ -8,7 +8,7 @@ use can_bus::segment::{Assembly, MAX_MESSAGE};
 use device_chain::hash::{Domain, hash};
 use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
 use device_chain::limits::MAX_RECORD_DATA;
-use device_chain::types::Micros;
+use device_chain::types::{Hash, Micros};
 use device_chain::validator::record_sequence;
 use device_chain::wire::{ENDPOINT_SENDER, HEADER, Header, Kind, tag_input};
 use ecu_node::endpoint::{Data, Effect, Endpoint, Input, MAX_QUEUED};
@@ -63,7 +63,7 @@ pub fn live(bytes: &[u8]) -> Reach {
     let mut dice = Dice::of_bytes(bytes);
     let mesh = Mesh::pick(&mut dice);
     let keys = mesh.keyring.endpoint_store(0);
-    let endpoint = Endpoint::new(&mesh.genesis, 0, keys, BOOT).unwrap_or_else(|_| panic!("in the genesis"));
+    let endpoint = Endpoint::new(&mesh.genesis, 0, keys, BOOT, &Hash::NIL).unwrap_or_else(|_| panic!("in the genesis"));
     let mut life = Life {
         dice,
         mesh,

@@ -41,6 +41,8 @@ struct Life<'d> {
     /// Signatures to be made, grants to be checked.
     to_sign: Vec<Hash>,
     to_check: Vec<Hash>,
+    /// Signatures under orders to be checked.
+    to_prove: Vec<Signature>,
     decided: u32,
     /// Whether bus and journal answer at once.
     prompt: bool,
@@ -92,6 +94,7 @@ pub fn live(bytes: &[u8]) -> Reach {
         handed_out: 0,
         to_sign: Vec::new(),
         to_check: Vec::new(),
+        to_prove: Vec::new(),
         decided: 0,
         prompt,
     };
@@ -183,6 +186,9 @@ impl Life<'_> {
                     let sound = match kind {
                         RecordKind::Fact => codec::decode::<Record>(bytes).is_some(),
                         RecordKind::State => State::decode(bytes, &self.mesh.genesis).is_some(),
+                        RecordKind::Page => bytes.split_first().is_some_and(|(page, content)| {
+                            Registry::from(&self.mesh.genesis).restore_page(*page, content)
+                        }),
                     };
                     assert!(sound, "a record that cannot be read");
                     self.handed_out = token;
@@ -196,6 +202,7 @@ impl Life<'_> {
                 }
                 Some(Effect::Sign(digest)) => self.to_sign.push(digest),
                 Some(Effect::CheckGrant(signed)) => self.to_check.push(signed.grant.digest()),
+                Some(Effect::CheckEndorsement(endorsement, _)) => self.to_prove.push(endorsement.signature),
                 Some(Effect::Agree(_) | Effect::Draw | Effect::Keep) => panic!("its keys stay"),
                 Some(Effect::Sealed(..) | Effect::Report(_)) => {}
             }
@@ -228,6 +235,15 @@ impl Life<'_> {
         if let Some(digest) = self.to_check.pop() {
             let genuine = self.dice.flag();
             self.handle(Input::GrantChecked(digest, genuine));
+        } else if let Some(signature) = self.to_prove.pop() {
+            let genuine = self.dice.flag();
+            self.handle(Input::EndorsementChecked(signature, genuine));
+        } else if self.dice.below(4) == 0 {
+            let endorsement = values::endorsement(&mut self.dice);
+            self.handle(Input::Endorsement(endorsement));
+        } else if self.dice.below(8) == 0 {
+            let firmware = values::hash(&mut self.dice);
+            self.handle(Input::Measured(firmware));
         } else if let Some(digest) = self.to_sign.pop() {
             self.handle(Input::Signed(digest, signature));
         } else {
@@ -300,9 +316,10 @@ impl Life<'_> {
     /// All others are ahead, and who is asked for the state sends one of them.
     fn catch_up(&mut self) {
         let mut ahead = self.ecu.validator().state().clone();
+        let mut registry = self.ecu.validator().registry().clone();
         for _ in 0..=self.dice.below(90) {
             let tx = values::likely(&ahead, &self.mesh.genesis, &mut self.dice);
-            let _ = tx.encode().map(|bytes| ahead.apply(&bytes, &tx, &self.mesh.genesis));
+            let _ = tx.encode().map(|bytes| ahead.apply(&bytes, &tx, &mut registry));
         }
         let header = Header::new(Kind::Decided, ahead.height()).hint(Some((0, ahead.head())));
         let (digest, early) = (ahead.digest(), self.dice.flag());
@@ -416,7 +433,8 @@ impl Life<'_> {
                 if self.dice.flag() {
                     let tx = values::likely(state, &self.mesh.genesis, &mut self.dice);
                     other = state.clone();
-                    let _ = tx.encode().map(|bytes| other.apply(&bytes, &tx, &self.mesh.genesis));
+                    let _ =
+                        tx.encode().map(|bytes| other.apply(&bytes, &tx, &mut self.ecu.validator().registry().clone()));
                 }
                 codec::encode(&other, &mut buffer)
             }

@@ -106,6 +106,7 @@ pub fn node(bytes: &[u8]) {
     const GEOMETRY: Geometry = Geometry { erase_size: 2048, write_size: 8, capacity: 32 * 1024 };
     let mut dice = Dice::of_bytes(bytes);
     let mesh = Mesh::pick(&mut dice);
+    let mut registry = device_chain::registry::Registry::from(&mesh.genesis);
     let mut state = device_chain::state::State::new(&mesh.genesis);
     let (image, count) = image(GEOMETRY, mesh.genesis.mesh().0.0, &mut dice, |dice| {
         let mut buffer = vec![0; MAX_RECORD];
@@ -115,7 +116,7 @@ pub fn node(bytes: &[u8]) {
             1 => {
                 let tx = values::likely(&state, &mesh.genesis, dice);
                 let bytes = tx.encode().unwrap_or_default();
-                let applied = state.apply(&bytes, &tx, &mesh.genesis).is_ok();
+                let applied = state.apply(&bytes, &tx, &mut registry).is_ok();
                 let name = device_chain::record::Named::Content(bytes);
                 let height = state.height() + u32::from(!applied);
                 codec::encode(&device_chain::record::Record::Decided(height, name), &mut buffer)
@@ -177,7 +178,7 @@ pub fn chain_log(bytes: &[u8]) {
 fn open(path: &Path) -> Result<Found, LogError> {
     let mut chain = Chain::new(formats::car().clone(), Policy::default(), Micros(0));
     let found = Log::open(path, &mut chain)?.1;
-    chain.handle(Now { at: Micros(1), unix_ms: 1 }, vehicle_gateway::chain::Input::Tick);
+    chain.handle(Now { at: Micros(1), unix_ms: 1, estimate_ms: None }, vehicle_gateway::chain::Input::Tick);
     while chain.poll().is_some() {}
     Ok(found)
 }

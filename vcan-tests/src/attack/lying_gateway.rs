@@ -60,6 +60,10 @@ impl KeyStore for SharedKeys {
     fn promote(&mut self, peer: ValidatorIndex) {
         self.lock().promote(peer);
     }
+
+    fn forget(&mut self, device: Device) {
+        self.lock().forget(device);
+    }
 }
 
 /// The honest node, with nothing that it remembers but the number of its last boot.
@@ -169,7 +173,7 @@ impl LyingGateway {
         let mut decided = state;
         let tx = Transaction::decode(order).context("a transaction")?;
         // where the chain itself forbids the order, there is no state to claim
-        if decided.apply(order, &tx, &self.genesis).is_ok() {
+        if decided.apply(order, &tx, &mut self.ecu.validator().registry().clone()).is_ok() {
             let header = Header::new(Kind::Decided, height).hint(Some((0, decided.head())));
             self.tell_all(header, &decided.digest(), &[]).await?;
         }
@@ -241,6 +245,9 @@ impl LyingGateway {
                     }
                     Effect::Persist { token, .. } => answers.push(Input::Persisted(token)),
                     Effect::CheckGrant(signed) => answers.push(Input::GrantChecked(signed.grant.digest(), true)),
+                    Effect::CheckEndorsement(endorsement, _) => {
+                        answers.push(Input::EndorsementChecked(endorsement.signature, true));
+                    }
                     Effect::Decided(_) | Effect::Sign(_) | Effect::Sealed(..) | Effect::Report(_) => {}
                     Effect::Agree(_) | Effect::Draw | Effect::Keep => {} // its keys stay
                 }

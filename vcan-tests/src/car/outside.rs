@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ecu_node::linux::emulator;
 use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::{emulator, files, keyfile};
 
 use crate::args;
 use crate::process::run;
@@ -16,6 +16,8 @@ use crate::wait::wait_for;
 
 /// The serial line, as `scripts/vcan` makes it.
 pub const LINE: &str = "/run/ttyS0";
+/// Its keys, beside its folder, as a chip has them.
+const KEYS: &str = "keys.plain";
 /// How long what is asked for may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,9 +49,11 @@ impl Outside {
             let files = ["genesis.bin", "maker.pub", name, &format!("{name}.counter")].map(|file| car.join(file));
             let [genesis, maker, state, counter] = files.map(|file| file.display().to_string());
             run(Path::new("cp"), args!["-a", genesis, maker, state, counter, folder.display()])?;
+            let keys = keyfile::unseal(&NodePaths::provisioned(car, name), None)?;
+            files::create(&folder.join(KEYS), &keys, files::SECRET)?;
             std::os::unix::fs::symlink(folder.join("log"), log)?;
         }
-        let command = emulator::command(image, &NodePaths::provisioned(&folder, name))?;
+        let command = emulator::command(image, &NodePaths::provisioned(&folder, name), KEYS)?;
         let mut text = [folder.as_os_str(), folder.join("log").as_os_str()].map(text_of).concat();
         text += &[command.get_program()].into_iter().chain(command.get_args()).map(text_of).collect::<String>();
         fs::write(self.shared.join("run.new"), text)?;

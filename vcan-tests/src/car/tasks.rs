@@ -15,7 +15,7 @@ use ecu_node::linux::bus::{Buses, ChannelBus};
 use ecu_node::linux::door_sensor::{self, Output, Records};
 use ecu_node::linux::emulator;
 use ecu_node::linux::failure::{Failure, OrFail};
-use ecu_node::linux::node::NodePaths;
+use ecu_node::linux::node::{ClockSource, NodePaths};
 use ecu_node::linux::process;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
@@ -110,7 +110,7 @@ impl Tasks {
         };
         async move {
             match program {
-                Program::Ecu => process::run(&*wires, &paths, &mesh, shutdown).await,
+                Program::Ecu => process::run(&*wires, &paths, &mesh, ClockSource::System, shutdown).await,
                 Program::Chip => {
                     let (image, log) = (
                         chip::image().or_usage()?,

@@ -100,7 +100,7 @@ pub fn lying_gateway(car: &mut Car) -> Result<String> {
     let (_, name) = car.with_role(Role::Gateway)?;
     let status = car.status(&name)?;
     car.stop(&name)?;
-    let keys = keyfile::open(&car.paths(&name).state.join("keys.bin"), car.genesis())?;
+    let keys = keyfile::open(&car.paths(&name), car.genesis())?;
     let tap = car.mesh_tap()?;
     let told = car.block_on(async {
         let mut liar = LyingGateway::join(tap, car.genesis(), keys, status.boot, status.height).await?;

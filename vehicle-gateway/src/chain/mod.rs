@@ -20,13 +20,15 @@ use std::fmt;
 use device_chain::block::{BlockHeader, Finality, Seal};
 use device_chain::genesis::Genesis;
 use device_chain::grant::{GrantRefusal, GrantUse};
-use device_chain::limits::MAX_BACKLOG;
+use device_chain::limits::{MAX_BACKLOG, TIME_TOLERANCE_MS};
+use device_chain::registry::Registry;
 use device_chain::state::{Refusal, State};
 use device_chain::tx::{Transaction, TxBytes};
 use device_chain::types::{Height, Micros, ValidatorIndex};
 use event_chain::block::{Block, MAX_ATTESTED, MAX_DECISIONS};
 use event_chain::build::{BlockBuilder, BuildError};
 use event_chain::record::{AttestedRecord, RecordKind};
+use event_chain::verify::{Pages, pages_of, registry_of};
 use serde::{Deserialize, Serialize};
 
 pub use log::{Found, Log, LogError};
@@ -64,8 +66,10 @@ impl Default for Policy {
 pub struct Now {
     /// Since boot, for timers.
     pub at: Micros,
-    /// Unix time in milliseconds, for what is recorded.
+    /// Unix time in milliseconds, for what the gateway alone attests.
     pub unix_ms: u64,
+    /// What the clocks of the mesh say, as far as the own node can tell: for blocks.
+    pub estimate_ms: Option<u64>,
 }
 
 /// Something that happened.
@@ -119,6 +123,8 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     state: State,
+    /// What the registry says that the genesis does not.
+    pages: Pages,
     builder: BlockBuilder,
     proposed: Option<BlockHeader>,
     sealing: Option<Sealing>,
@@ -145,6 +151,8 @@ pub enum Broken {
     Decision(Height, Option<Refusal>),
     /// The mesh closed a block whose attested records are not here.
     Records(Height),
+    /// What the log says of who belongs to the car is damaged.
+    Registry,
     /// So many decisions were made without a block being sealed that none could hold them.
     Full(Height),
 }
@@ -159,6 +167,9 @@ impl fmt::Display for Broken {
             )?,
             Self::Decision(height, _) => {
                 write!(f, "the decision at height {height} does not follow from those in chain.log")?;
+            }
+            Self::Registry => {
+                f.write_str("what chain.log says of who belongs to the car is damaged")?;
             }
             Self::Records(height) => write!(
                 f,
@@ -179,6 +190,8 @@ impl fmt::Display for Broken {
 /// The Event Chain in the making.
 pub struct Chain {
     genesis: Genesis,
+    /// Who belongs to the car after the state's decisions.
+    registry: Box<Registry>,
     policy: Policy,
     kept: Snapshot,
     broken: Option<Broken>,
@@ -200,11 +213,13 @@ impl Chain {
     pub fn new(genesis: Genesis, policy: Policy, now: Micros) -> Self {
         let kept = Snapshot {
             state: State::new(&genesis),
+            pages: Pages::new(),
             builder: BlockBuilder::new(genesis.mesh()),
             proposed: None,
             sealing: None,
         };
         Self {
+            registry: Box::new(Registry::from(&genesis)),
             genesis,
             policy,
             kept,
@@ -234,7 +249,7 @@ impl Chain {
     /// Whether a grant opens nothing any more, as far as this chain knows.
     #[must_use]
     pub fn is_used(&self, usage: &GrantUse) -> bool {
-        let refusal = self.state().check(&Transaction::UseGrant(*usage), &self.genesis);
+        let refusal = self.state().check(&Transaction::UseGrant(*usage), &self.registry);
         refusal == Err(Refusal::Grant(GrantRefusal::Used))
     }
 
@@ -321,7 +336,7 @@ impl Chain {
         if sealing.block.header.number != number || sealing.block.seals.iter().any(|s| s.validator == seal.validator) {
             return;
         }
-        if sealing.block.add_seal(seal, &self.genesis) {
+        if sealing.block.add_seal(seal, &self.registry) {
             self.effects.push_back(Effect::Persist(Entry::Sealed(seal)));
         } else {
             self.bad_seals += 1;
@@ -383,8 +398,11 @@ impl Chain {
         if self.close_due().is_none_or(|due| due > now.at) {
             return;
         }
-        let header = self.kept.proposed.clone().unwrap_or_else(|| {
-            let header = self.kept.builder.header(&self.kept.state, now.unix_ms);
+        // never the own clock alone; where nobody knows the time it stays (DC-62)
+        let time_ms = now.estimate_ms.map_or(self.state().time_ms(), |estimate| self.state().time_near(estimate));
+        let is_timely = |header: &BlockHeader| header.time_ms.abs_diff(time_ms) <= TIME_TOLERANCE_MS / 2;
+        let header = self.kept.proposed.clone().filter(is_timely).unwrap_or_else(|| {
+            let header = self.kept.builder.header(&self.kept.state, time_ms);
             let _ = self.record(Entry::Proposed(header.clone())); // cannot break anything
             header
         });
@@ -402,7 +420,10 @@ impl Chain {
     fn apply(&mut self, entry: Entry) -> Result<(), Broken> {
         let kept = &mut self.kept;
         match entry {
-            Entry::Snapshot(snapshot) => *kept = *snapshot,
+            Entry::Snapshot(snapshot) => {
+                *kept = *snapshot;
+                *self.registry = registry_of(&self.genesis, &kept.pages).ok_or(Broken::Registry)?;
+            }
             Entry::Decided(bytes) => return self.apply_decision(bytes),
             Entry::Attested(record) => {
                 kept.builder.attest(record).map_err(|_| Broken::Full(kept.state.height()))?;
@@ -410,7 +431,7 @@ impl Chain {
             Entry::Proposed(header) => kept.proposed = Some(header),
             Entry::Sealed(seal) => {
                 if let Some(sealing) = &mut kept.sealing {
-                    sealing.block.add_seal(seal, &self.genesis);
+                    sealing.block.add_seal(seal, &self.registry);
                 }
             }
             Entry::Forwarded(finality) => {
@@ -426,12 +447,15 @@ impl Chain {
         let kept = &mut self.kept;
         let height = kept.state.height() + 1;
         let tx = Transaction::decode(&bytes).ok_or(Broken::Decision(height, None))?;
-        kept.state.check(&tx, &self.genesis).map_err(|refusal| Broken::Decision(height, Some(refusal)))?;
+        kept.state.check(&tx, &self.registry).map_err(|refusal| Broken::Decision(height, Some(refusal)))?;
         let closed = kept.builder.decide(bytes.clone()).map_err(|error| match error {
             BuildError::Full => Broken::Full(height),
             BuildError::UnknownHeader => Broken::Records(height),
         })?;
-        kept.state.apply(&bytes, &tx, &self.genesis).map_err(|refusal| Broken::Decision(height, Some(refusal)))?;
+        kept.state.apply(&bytes, &tx, &mut self.registry).map_err(|refusal| Broken::Decision(height, Some(refusal)))?;
+        if matches!(tx, Transaction::Change(_) | Transaction::Firmware { .. }) {
+            kept.pages = pages_of(&self.registry);
+        }
         kept.proposed = None;
         if let Some(block) = closed {
             kept.sealing = Some(Sealing { block, forwarded: None });

@@ -1,7 +1,8 @@
 //! The chain of a small car, told step by step.
 
+use device_chain::limits::MAX_TIME_STEP_MS;
 use device_chain::types::ValidatorIndex;
-use event_chain::fixture::Car;
+use event_chain::fixture::{Car, START_MS};
 use event_chain::verify::ChainVerifier;
 use tempfile::TempDir;
 
@@ -16,6 +17,7 @@ struct Bench {
     log: Log,
     folder: TempDir,
     now_s: f64,
+    estimate_ms: Option<u64>,
     submitted: Vec<Transaction>,
     forwarded: Vec<(Block, Finality)>,
     broken: Vec<Broken>,
@@ -30,11 +32,11 @@ impl Bench {
         let (log, found) = Log::open(&folder.path().join("chain.log"), &mut chain).expect("a log");
         assert_eq!(found, Found::Nothing);
         let (submitted, forwarded, broken) = Default::default();
-        Self { car, chain, log, folder, now_s: 0.0, submitted, forwarded, broken, full: false }
+        Self { car, chain, log, folder, now_s: 0.0, estimate_ms: None, submitted, forwarded, broken, full: false }
     }
 
     fn now(&self) -> Now {
-        Now { at: Micros((self.now_s * 1e6) as u64), unix_ms: 1_000 }
+        Now { at: Micros((self.now_s * 1e6) as u64), unix_ms: 1_000, estimate_ms: self.estimate_ms }
     }
 
     fn give(&mut self, input: Input) {
@@ -67,7 +69,7 @@ impl Bench {
     }
 
     fn decide_unheard(&mut self, tx: &Transaction) {
-        self.car.state.apply(&tx.encode().expect("fits"), tx, &self.car.genesis).expect("allowed");
+        self.car.state.apply(&tx.encode().expect("fits"), tx, &mut self.car.registry).expect("allowed");
     }
 
     fn record(&self) -> Transaction {
@@ -123,6 +125,38 @@ fn what_is_new_is_in_a_block_after_two_seconds() {
     assert_eq!(verifier.accept(&block), Ok(Finality::Final));
     let attested = block.attested.expect("they are here");
     assert!(matches!(&attested[..], [AttestedRecord { kind: RecordKind::Note(text), .. }] if text == "engine on"));
+}
+
+/// DC-62: what the gateway's own clock says is in no header.
+#[test]
+fn a_block_has_the_time_that_the_clocks_of_the_mesh_say() {
+    for (clocks, time_ms) in [
+        (None, START_MS),
+        (Some(START_MS + 5_000), START_MS + 5_000),
+        (Some(START_MS - 5_000), START_MS),
+        (Some(START_MS + 2 * MAX_TIME_STEP_MS), START_MS + MAX_TIME_STEP_MS),
+    ] {
+        let mut bench = Bench::new();
+        bench.estimate_ms = clocks;
+        bench.at(15.0);
+        assert!(matches!(&bench.submitted[..], [Transaction::EventBlock(header)] if header.time_ms == time_ms));
+    }
+}
+
+#[test]
+fn a_header_that_has_waited_is_made_anew_when_the_time_has_come() {
+    let mut bench = Bench::new();
+    bench.at(15.0);
+    bench.at(20.0);
+    assert_eq!(bench.submitted[0], bench.submitted[1], "nobody knows the time: the same one again");
+    bench.estimate_ms = Some(START_MS + 60_000);
+    bench.at(25.0);
+    assert!(matches!(&bench.submitted[2], Transaction::EventBlock(header) if header.time_ms == START_MS + 60_000));
+    bench.submitted.swap(0, 2);
+    bench.submitted.truncate(1);
+    bench.decide_submitted();
+    bench.seal(0..3);
+    assert_eq!(bench.forwarded.len(), 1);
 }
 
 #[test]

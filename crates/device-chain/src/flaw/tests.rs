@@ -38,6 +38,7 @@ const NOTICED: &[(Flaw, &str)] = &[
     (Flaw::NonceStays, "validator::tests::aging::a_stolen_session_key_dies_at_the_next_boot"),
     (Flaw::KeysStay, "validator::tests::aging::a_stolen_pairwise_key_opens_no_earlier_session"),
     (Flaw::NothingShared, "validator::tests::aging::a_stolen_pairwise_key_is_healed_by_a_refresh"),
+    (Flaw::OneClock, "validator::tests::clocks::a_clock_stuck_at_its_maximum_does_not_advance_time"),
 ];
 
 /// What the test says by this rule, if it fails; by the right ones without it.

@@ -54,6 +54,39 @@ fn tags_agree_with_openssl() {
     }
 }
 
+/// By CMAC it is OpenSSL's KBKDF, whose salt is the label and whose info the context:
+/// `openssl kdf -keylen 16 -kdfopt mac:CMAC -kdfopt cipher:AES-128-CBC -kdfopt hexkey:KEY -kdfopt salt:ringfort/1/session-key -kdfopt hexinfo:CONTEXT KBKDF`.
+/// By BLAKE2s there is no such program. Python's `hashlib`, with the counters 1 and 2:
+///
+/// ```text
+/// part = lambda i: struct.pack(">I", i) + b"ringfort/1/session-key\0" + b"\2" + struct.pack("<QQ", *nonces) + struct.pack(">I", 256)
+/// b"".join(hashlib.blake2s(part(i), key=key, digest_size=16).digest() for i in (1, 2))
+/// ```
+#[test]
+fn derived_keys_agree_with_sp_800_108_of_others() {
+    let key = Key::new(core::array::from_fn(|at| at as u8));
+    for (suite, derived) in [
+        (Suite::Cmac, "73e587f1c03d92f493773c20fb8fea0300000000000000000000000000000000"),
+        (Suite::Blake2s, "b22320399da46b5506a885963c7d7237f289c60d67595bb137aaccd3a00d95cd"),
+    ] {
+        let made = key.derive(suite, Domain::SessionKey, [0x0102_0304_0506_0708, 9]);
+        assert!(made.same(&Key::new(array(derived))), "{suite:?}");
+    }
+}
+
+/// NIST SP 800-108r1, 4.1, by hand: a message that is written out, and the MAC of it.
+#[test]
+fn a_key_is_derived_by_one_call_of_cmac_over_this() {
+    let input = hex("0000000172696e67666f72742f312f73657373696f6e2d6b6579\
+                     00010807060504030201090000000000000000000080");
+    assert_eq!(derivation_input(Suite::Cmac, Domain::SessionKey, [0x0102_0304_0506_0708, 9], 1)[..], input);
+    let key: [u8; 32] = core::array::from_fn(|at| at as u8);
+    let tag = cmac(&array("000102030405060708090a0b0c0d0e0f"), &input);
+    let mut derived = [0; 32];
+    derived[..FULL_TAG].copy_from_slice(&tag);
+    assert!(Key::new(key).derive(Suite::Cmac, Domain::SessionKey, [0x0102_0304_0506_0708, 9]).same(&Key::new(derived)));
+}
+
 /// 4096 tags, each of which goes into key and message of the next. No vector that is published has our lengths (32 bytes of key, 16 of
 /// tag), so the last tag is that of the authors' own implementation, which Python's `hashlib` of 3.11 is:
 ///

@@ -1,6 +1,7 @@
 use std::vec::Vec;
 
 use super::*;
+use crate::mac::Suite;
 
 fn pair() -> Pair {
     Pair::new(Key::new([7; 32]))
@@ -151,7 +152,7 @@ impl World {
     fn derive(&self, at: usize, key: &Key, its: u64) -> Key {
         let mine = self.sides[at].boot;
         let nonces = if at == 0 { [mine, its] } else { [its, mine] };
-        key.derive(&[&nonces[0].to_le_bytes(), &nonces[1].to_le_bytes()])
+        key.derive(Suite::Blake2s, Domain::SessionKey, nonces)
     }
 
     fn hello(&mut self, at: usize) {

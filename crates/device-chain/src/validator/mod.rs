@@ -7,12 +7,16 @@
 //! What is marked `inline(never)` has large values on the stack, which would otherwise lie there while something else is done
 //! (`docs/measurements/footprint.md`).
 
+mod clocks;
 mod fairness;
 mod heights;
 mod ignition;
+mod life;
 mod membership;
 mod orders;
 mod outbox;
+mod pages;
+mod presence;
 mod receive;
 mod recovery;
 mod refresh;
@@ -30,6 +34,7 @@ use heapless::{Deque, Vec};
 use heights::Heights;
 pub use orders::record_sequence;
 pub use outbox::{Cancel, Effect};
+pub use presence::{Presence, called, firmware_word, present_subject};
 pub use receive::Source;
 pub use recovery::NotAValidator;
 pub use sync::Proof;
@@ -40,6 +45,7 @@ use crate::genesis::RawIdentifier;
 use crate::grant::{GrantRefusal, GrantUse, SignedGrant};
 use crate::keys::KeyStore;
 use crate::limits::{HELD_BYTES, MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_TX, MAX_VALIDATORS};
+use crate::order::{Endorsement, OrderRefusal};
 use crate::packed::Packed;
 use crate::pairing::{Agreed, Ephemeral};
 use crate::quorum::Quorum;
@@ -84,8 +90,17 @@ pub enum Input<'a> {
     Kept,
     /// A grant from outside: check it and pass it on to the others.
     Grant(SignedGrant),
+    /// Answer to [`Effect::CheckEndorsement`]: whether the key made that signature.
+    EndorsementChecked(Signature, bool),
+    /// A signature under an order, from outside: check it and pass it on to the others. When there are enough of them the
+    /// order is asked for.
+    Endorsement(Endorsement),
+    /// Digest of the firmware that this node runs, as its secure boot has measured it.
+    Measured(Hash),
     /// A transaction that this node wants decided.
     Submit(Transaction),
+    /// This node's clock says so, milliseconds of Unix time: of a satellite receiver, a network, a battery-backed clock (DC-60).
+    Clock(u64),
 }
 
 /// What this boot brings.
@@ -139,6 +154,10 @@ pub enum Report<T = Transaction, G = Hash> {
     GrantRefused(G, GrantRefusal),
     /// A grant is verified and may be used.
     GrantReady(G),
+    /// An order was refused, or a signature under it.
+    OrderRefused(G, OrderRefusal),
+    /// All signatures that an order needs are there.
+    OrderReady(G),
     /// This node has caught up to a height without deciding it itself.
     CaughtUp(Height),
     /// This node may vote again.
@@ -277,11 +296,15 @@ pub struct Validator<K> {
     grants: Deque<HeldGrant, MAX_GRANTS>,
     records: Deque<HeldRecord, MAX_RECORDS>,
     impostors: Vec<(RawIdentifier, u32), 4>,
+    life: life::Life,
+    pages: pages::Pages,
+    roll: presence::Roll,
 
     outbox: outbox::Outbox,
     /// The own seal of a block, until it has left.
     seal: Option<(u32, Signature)>,
     hello_due: Option<Micros>,
+    answer_due: Option<Micros>,
     hello_sent: Option<Micros>,
     hello_backoff: u32,
     confirm_due: Option<Micros>,
@@ -295,6 +318,7 @@ pub struct Validator<K> {
     fetch_turn: usize,
     catch_up: sync::CatchUp,
     fairness: fairness::Fairness,
+    clocks: clocks::Clocks,
     counters: Counters,
     workings: Workings,
 }
@@ -336,9 +360,13 @@ impl<K> Validator<K> {
             grants: Deque::new(),
             records: Deque::new(),
             impostors: Vec::new(),
+            life: life::Life::NONE,
+            pages: pages::Pages::NONE,
+            roll: presence::Roll::EMPTY,
             outbox: outbox::Outbox::EMPTY,
             seal: None,
             hello_due: None,
+            answer_due: None,
             hello_sent: None,
             hello_backoff: 0,
             confirm_due: None,
@@ -351,6 +379,7 @@ impl<K> Validator<K> {
             fetch_turn: 0,
             catch_up: sync::CatchUp::IDLE,
             fairness: fairness::Fairness::NONE,
+            clocks: clocks::Clocks::NONE,
             counters: Counters::ZERO,
             workings: Workings::ZERO,
         }
@@ -381,6 +410,7 @@ impl<K: KeyStore> Validator<K> {
         self.catch_up();
         self.vote();
         self.retransmit();
+        self.call();
         self.update_mode();
     }
 
@@ -399,7 +429,11 @@ impl<K: KeyStore> Validator<K> {
             Input::Refresh(ephemeral) => self.on_refresh(ephemeral),
             Input::Kept => self.on_kept(),
             Input::Grant(signed) => self.on_grant(signed, None),
+            Input::EndorsementChecked(signature, genuine) => self.on_endorsement_checked(&signature, genuine),
+            Input::Endorsement(endorsement) => self.on_endorsement(endorsement, None),
+            Input::Measured(firmware) => self.on_measured(firmware),
             Input::Submit(tx) => self.submit(tx),
+            Input::Clock(ms) => self.on_own_clock(ms),
         }
     }
 
@@ -421,13 +455,16 @@ impl<K: KeyStore> Validator<K> {
     pub fn deadline(&self) -> Option<Micros> {
         let timers = [
             self.hello_due,
+            self.answer_due,
             self.confirm_due,
             Some(self.heartbeat_due),
             self.retransmit_due,
+            self.roll.due,
             self.fetch.get().map(|fetch| fetch.due),
             // nothing is voted, and no timer of a vote runs out, while the journal is behind
-            self.heights.current().deadline().filter(|_| self.can_persist()),
+            self.heights.current().deadline().filter(|_| self.may_go_on()),
             self.next_proposal(),
+            self.pages_due(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -444,6 +481,9 @@ impl<K: KeyStore> Validator<K> {
         if mode != self.mode {
             self.mode = mode;
             self.report(Report::Mode(mode));
+            if mode == Mode::Trusted {
+                self.begin_calls();
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use crate::grant::{GrantRefusal, SignedGrant};
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::MAX_GRANT;
+use crate::order::OrderRefusal;
 use crate::state::Refusal;
 use crate::tx::{Transaction, TxBytes};
 use crate::types::{Hash, Height, Micros, Signature, ValidatorIndex};
@@ -24,7 +25,12 @@ const MAX_BACK_OFF: u32 = 10;
 impl<K: KeyStore> Validator<K> {
     /// A transaction that this node wants decided.
     pub(super) fn submit(&mut self, tx: Transaction) {
-        let nothing = if tx == Transaction::Skip { Err(Refusal::Nothing) } else { Ok(()) };
+        let nothing = match &tx {
+            Transaction::Skip => Err(Refusal::Nothing),
+            // an own order is voted for without a further look
+            Transaction::Change(order) if !self.is_ordered(order) => Err(Refusal::Order(OrderRefusal::Signature)),
+            _ => Ok(()),
+        };
         if let Err(refusal) = nothing.and(self.state.check(&tx, &self.registry)) {
             return self.refuse(&tx, refusal);
         }
@@ -150,7 +156,7 @@ impl<K: KeyStore> Validator<K> {
                 .any(|held| (held.endpoint, held.sequence, &held.data) == (*endpoint, *sequence, data)),
             // only the owner can tell its own frames from others'
             Transaction::Alarm { identifier, .. } => self.owns(proposer, *identifier),
-            Transaction::EventBlock(_) => proposer == self.gateway,
+            Transaction::EventBlock(header) => proposer == self.gateway && self.is_timely(header.time_ms),
             Transaction::Readmit { validator, nonce } => {
                 let session = self.sessions.get(usize::from(*validator));
                 session.is_some_and(|session| session.amnesiac && session.nonce == Some(*nonce))
@@ -158,6 +164,9 @@ impl<K: KeyStore> Validator<K> {
             Transaction::Skip => true,
             Transaction::Suspend { validator } => self.is_silent(*validator),
             Transaction::Resume { validator } => self.is_back(*validator),
+            Transaction::Change(order) => self.is_ordered(order),
+            Transaction::Firmware { device, firmware } => self.runs(*device, firmware),
+            Transaction::Time { ms } => self.is_timely(*ms),
             // only who has the other half of the key gains by it
             Transaction::Refresh { validator, .. } => proposer == *validator,
         }
@@ -199,7 +208,13 @@ impl<K: KeyStore> Validator<K> {
 
     pub(super) fn on_grant_message(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         if self.verify_body(peer, parts) {
-            self.take_grant(peer, parts);
+            match parts.header.round {
+                wire::GRANT_FORM => self.take_grant(peer, parts),
+                wire::ORDER_FORM => self.take_endorsement(peer, parts),
+                wire::CLOCK_FORM => self.on_clock(peer, parts),
+                wire::FIRMWARE_FORM => self.on_firmware(peer, parts),
+                _ => self.counters.malformed += 1,
+            }
         }
     }
 
@@ -320,6 +335,7 @@ impl<K: KeyStore> Validator<K> {
             }
             Transaction::UseGrant(order) => self.grants.retain(|held| held.digest != order.digest),
             Transaction::Readmit { .. } => self.remember(),
+            Transaction::Change(order) => self.follow_order(&order.change),
             _ => {}
         }
     }
@@ -374,7 +390,7 @@ impl<K: KeyStore> Validator<K> {
 }
 
 /// Drops the first that may go, if one may.
-fn drop_first<T, const N: usize>(queue: &mut Deque<T, N>, may_go: impl Fn(&T) -> bool) {
+pub(super) fn drop_first<T, const N: usize>(queue: &mut Deque<T, N>, may_go: impl Fn(&T) -> bool) {
     let mut gone = false;
     queue.retain(|item| gone || !may_go(item) || core::mem::replace(&mut gone, true));
 }

@@ -4,6 +4,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::ignition::{FLAG_AMNESIAC, FLAG_KEPT};
+use super::life::SignatureName;
 use super::workings::count;
 use super::{Decision, HeldGrant, Report, Validator};
 use crate::agreement::{Instance, MAX_ACTIONS, ValueId, VoteKind};
@@ -14,13 +15,14 @@ use crate::grant::{GrantRefusal, SignedGrant};
 use crate::hash::{Domain, hash};
 use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::{MAX_MESSAGE, MAX_OUTBOX, MAX_TX};
+use crate::order::{Endorsement, OrderRefusal};
 use crate::packed::Packed;
 use crate::pairing::Agreement;
 use crate::record::{MAX_RECORD, NamedValues, Record, RecordKind};
 use crate::state::Refusal;
 use crate::tx::{Transaction, TxBytes};
-use crate::types::{Hash, Height, Round, Signature, ValidatorIndex};
-use crate::wire::{self, Class, DECIDED_VALUE, HEADER, Header, Kind};
+use crate::types::{Hash, Height, PublicKey, Round, Signature, ValidatorIndex};
+use crate::wire::{self, Class, DECIDED_VALUE, HEADER, Header, Kind, WHOLE_STATE};
 
 /// Something to do, in order.
 #[derive(Debug)]
@@ -56,6 +58,9 @@ pub enum Effect<'b> {
     Draw,
     /// Make durable what the key store has now, in place of what it had; answer with [`super::Input::Kept`] (DC-25).
     Keep,
+    /// Check that the key has signed an order for this car ([`Endorsement::is_genuine`]), at leisure; answer with
+    /// [`super::Input::EndorsementChecked`].
+    CheckEndorsement(Endorsement, PublicKey),
     /// At the gateway: a seal of block `number` (its signature is not checked yet).
     Sealed(u32, Seal),
     /// Worth a line in a log.
@@ -88,12 +93,20 @@ pub(super) enum Message {
     Confirm,
     Fetch(ValidatorIndex, Height, u16),
     Sync(ValidatorIndex),
+    AskPage(ValidatorIndex, u8),
     State(ValidatorIndex),
+    Page(ValidatorIndex, u8),
     Decision(ValidatorIndex, Height),
     Grant(GrantName),
+    Order(SignatureName),
+    Firmware,
     /// The sequence as bytes, for a number of that length would have to be aligned.
     Ack(u8, Height, [u8; 8]),
     Seal(u32),
+    /// What the own clock says when it leaves.
+    Clock,
+    /// To the missing ones of 64 endpoints.
+    Call(u8),
 }
 
 /// What waits for durability. What is long lies beside it, in the order of the entries that speak of it.
@@ -107,6 +120,7 @@ enum Waiting {
     Agree,
     Draw,
     Keep,
+    CheckEndorsement(SignatureName),
     Sealed,
     Report(Report<(), ()>),
 }
@@ -127,6 +141,8 @@ const MAX_CONCLUDED: usize = 5 + 32 + 1 + 1 + 10 + 1;
 const DECIDED_BYTES: usize = 512;
 /// Bytes of what reports and seals speak of that wait to be told.
 const TOLD_BYTES: usize = 256;
+/// Stands for a page among the records; no [`Record`] begins so.
+const PAGE_MARK: u8 = 0xff;
 /// Bytes of records that wait to be written.
 const RECORD_BYTES: usize = 1024;
 
@@ -140,10 +156,10 @@ impl Message {
             Self::Hello => Kind::Hello,
             Self::Confirm => Kind::Confirm,
             Self::Fetch(..) => Kind::Fetch,
-            Self::Sync(..) => Kind::Sync,
-            Self::State(..) => Kind::State,
-            Self::Grant(..) => Kind::Grant,
-            Self::Ack(..) => Kind::Ack,
+            Self::Sync(..) | Self::AskPage(..) => Kind::Sync,
+            Self::State(..) | Self::Page(..) => Kind::State,
+            Self::Grant(..) | Self::Order(..) | Self::Firmware | Self::Clock => Kind::Grant,
+            Self::Ack(..) | Self::Call(_) => Kind::Ack,
             Self::Seal(_) => Kind::Seal,
         };
         kind.class()
@@ -160,14 +176,16 @@ const _: () = assert!(RECORD_BYTES > ROOM_BYTES + ROOM && DECIDED_BYTES > 1 + 1 
 const _: () = assert!(2 * MAX_WAITING + ROOM < MAX_OUTBOX, "votes and answers to peers together must not stop voting");
 
 pub(super) struct Outbox {
-    /// Encoded. Nothing is the state: large, so encoded only when its turn comes. By then it may hold decisions whose
-    /// records follow.
+    /// Encoded. Nothing is the state, [`PAGE_MARK`] and a number a page: large, so encoded only when their turn comes. By then the
+    /// state may hold decisions whose records follow.
     persists: Packed<RECORD_BYTES>,
     /// Each the encoding of [`Concluded`] behind its length, and the transaction.
     decided: Packed<DECIDED_BYTES>,
     /// Refused transactions, digests of grants, seals.
     told: Packed<TOLD_BYTES>,
     token: u64,
+    /// That of the last page.
+    page: u64,
     durable: u64,
     handed_out: u64,
     waiting: Vec<(u64, Waiting), MAX_OUTBOX>,
@@ -179,6 +197,7 @@ impl Outbox {
         decided: Packed::new(),
         told: Packed::new(),
         token: 0,
+        page: 0,
         durable: 0,
         handed_out: 0,
         waiting: Vec::new(),
@@ -221,6 +240,8 @@ impl Outbox {
             Report::Refused((), refusal) => Report::Refused(self.take_told(Transaction::decode)?, refusal),
             Report::GrantRefused((), refusal) => Report::GrantRefused(self.take_told(digest)?, refusal),
             Report::GrantReady(()) => Report::GrantReady(self.take_told(digest)?),
+            Report::OrderRefused((), refusal) => Report::OrderRefused(self.take_told(digest)?, refusal),
+            Report::OrderReady(()) => Report::OrderReady(self.take_told(digest)?),
             Report::CaughtUp(height) => Report::CaughtUp(height),
             Report::Readmitted(height) => Report::Readmitted(height),
         })
@@ -251,9 +272,18 @@ impl<K: KeyStore> Validator<K> {
         self.hold_back_head();
     }
 
+    /// Makes a page of the registry durable.
+    pub(super) fn persist_page(&mut self, page: u8) {
+        self.write_bytes(Some(&[PAGE_MARK, page]));
+        self.outbox.page = self.outbox.token;
+    }
+
     fn write(&mut self, write: Option<&Record>) {
         let mut buffer = [0; MAX_RECORD];
-        let bytes = write.map_or(Some(&[][..]), |record| codec::encode(record, &mut buffer));
+        self.write_bytes(write.map_or(Some(&[][..]), |record| codec::encode(record, &mut buffer)));
+    }
+
+    fn write_bytes(&mut self, bytes: Option<&[u8]>) {
         if bytes.is_some_and(|bytes| self.outbox.persists.push([bytes, &[]])) {
             self.outbox.token += 1;
         } else {
@@ -265,7 +295,7 @@ impl<K: KeyStore> Validator<K> {
     fn hold_back_head(&mut self) {
         let token = self.outbox.token;
         for (after, waiting) in &mut self.outbox.waiting {
-            if matches!(waiting, Waiting::Send(Message::Decided | Message::State(_))) {
+            if matches!(waiting, Waiting::Send(Message::Decided | Message::State(_) | Message::Page(..))) {
                 *after = token;
             }
         }
@@ -276,6 +306,12 @@ impl<K: KeyStore> Validator<K> {
         self.outbox.persists.has_room(ROOM_BYTES, ROOM)
             && self.outbox.decided.has_room(1 + MAX_CONCLUDED + MAX_TX, 1)
             && self.outbox.waiting.len() + ROOM <= MAX_OUTBOX
+    }
+
+    /// Whether a vote may be cast and a decision taken: it can be made durable, and who belongs to the car is known. A page that is
+    /// on its way to the journal must not hold what is decided only then.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.can_persist() && self.outbox.durable >= self.outbox.page && self.knows_registry()
     }
 
     fn queue(&mut self, after: u64, waiting: Waiting) {
@@ -392,6 +428,15 @@ impl<K: KeyStore> Validator<K> {
         self.tell(Waiting::Report(report), [&digest.0, &[]]);
     }
 
+    pub(super) fn ask_endorsement_check(&mut self, name: SignatureName) {
+        self.queue(0, Waiting::CheckEndorsement(name));
+    }
+
+    pub(super) fn tell_order(&mut self, digest: &Hash, refused: Option<OrderRefusal>) {
+        let report = refused.map_or(Report::OrderReady(()), |refusal| Report::OrderRefused((), refusal));
+        self.tell(Waiting::Report(report), [&digest.0, &[]]);
+    }
+
     pub(super) fn next_effect<'b>(&mut self, free: impl Fn(Class) -> bool, buffer: &'b mut [u8]) -> Option<Effect<'b>> {
         if let Some((token, kind, length)) = self.next_record(buffer) {
             return Some(Effect::Persist { token, kind, bytes: &buffer[..length] });
@@ -422,6 +467,10 @@ impl<K: KeyStore> Validator<K> {
                     (self.keeping.changed, self.keeping.under_way) = (false, true);
                     Effect::Keep
                 }
+                Waiting::CheckEndorsement(name) => match self.endorsement_to_check(name) {
+                    Some((endorsement, key)) => Effect::CheckEndorsement(endorsement, key),
+                    None => continue, // the order is void
+                },
                 Waiting::Sealed => {
                     let (number, seal) = self.outbox.take_told(read_seal)?;
                     Effect::Sealed(number, seal)
@@ -431,15 +480,20 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    /// Whether the next record is the state, which takes a long buffer.
+    /// Whether the next record is the state or a page of the registry, which take a long buffer.
     #[must_use]
     pub fn owes_state(&self) -> bool {
-        self.outbox.persists.oldest().is_some_and(<[u8]>::is_empty)
+        self.outbox.persists.oldest().is_some_and(|record| matches!(record, [] | [PAGE_MARK, _]))
     }
 
     fn next_record(&mut self, buffer: &mut [u8]) -> Option<(u64, RecordKind, usize)> {
         let (kind, length) = match self.outbox.persists.oldest()? {
             [] => (RecordKind::State, codec::encode(&self.state, buffer)?.len()),
+            [PAGE_MARK, page] => {
+                let (number, content) = buffer.split_first_mut()?;
+                *number = *page;
+                (RecordKind::Page, 1 + self.registry.write_page(*page, content)?.len())
+            }
             record => {
                 buffer.get_mut(..record.len())?.copy_from_slice(record);
                 (RecordKind::Fact, record.len())
@@ -454,6 +508,12 @@ impl<K: KeyStore> Validator<K> {
     pub fn live_records(&self, buffer: &mut [u8; MAX_MESSAGE], keep: &mut dyn FnMut(RecordKind, &[u8])) {
         if let Some(state) = codec::encode(&self.state, buffer) {
             keep(RecordKind::State, state);
+        }
+        for page in self.registry.changed_pages() {
+            buffer[0] = page;
+            if let Some(length) = self.registry.write_page(page, &mut buffer[1..]).map(<[u8]>::len) {
+                keep(RecordKind::Page, &buffer[..=length]);
+            }
         }
         let facts = [Some(Record::Boot(self.boot)), self.amnesiac.then_some(Record::Amnesiac)].into_iter().flatten();
         let past = self.history.iter().filter_map(|tx| Some(Record::Past(TxBytes::from_slice(tx).ok()?)));
@@ -531,7 +591,24 @@ impl<K: KeyStore> Validator<K> {
                 header.hint = *hint;
                 (header, nil, 0)
             }
-            Message::Sync(from) => (Header::new(Kind::Sync, self.state.height()).round(*from), nil, 0),
+            Message::Sync(from) => {
+                let mut header = Header::new(Kind::Sync, self.state.height()).round(*from);
+                // decisions are of no use to whoever does not know the registry before them
+                header.hint_proposer = if self.knows_registry() { 0 } else { WHOLE_STATE };
+                (header, nil, 0)
+            }
+            Message::AskPage(from, page) => {
+                let mut header = Header::new(Kind::Sync, self.state.height()).round(*from);
+                header.hint_proposer = 1 + page;
+                (header, nil, 0)
+            }
+            Message::Page(to, page) => {
+                let body = self.put_page(*page, buffer)?;
+                let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
+                let mut header = Header::new(Kind::State, self.state.height()).round(*to);
+                header.hint_proposer = 1 + page;
+                (header, subject, body)
+            }
             Message::State(to) => {
                 let body = codec::encode(&self.state, buffer.get_mut(HEADER..)?)?.len();
                 let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
@@ -543,10 +620,31 @@ impl<K: KeyStore> Validator<K> {
                 let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
                 (Header::new(Kind::Grant, self.state.height()), subject, body)
             }
+            Message::Order(name) => {
+                let endorsement = self.take_endorsement_named(*name)?;
+                let body = codec::encode(&endorsement, buffer.get_mut(HEADER..)?)?.len();
+                let subject = hash(Domain::Body, &[&buffer[HEADER..HEADER + body]]);
+                (Header::new(Kind::Grant, self.state.height()).round(wire::ORDER_FORM), subject, body)
+            }
+            Message::Firmware => {
+                let firmware = self.firmware_of(self.me)?.0;
+                let (body, subject) = (put_body(buffer, &firmware)?, hash(Domain::Body, &[&firmware]));
+                (Header::new(Kind::Grant, self.state.height()).round(wire::FIRMWARE_FORM), subject, body)
+            }
+            Message::Clock => {
+                let reading = self.own_clock()?.to_le_bytes();
+                let body = put_body(buffer, &reading)?;
+                let header = Header::new(Kind::Grant, self.state.height()).round(wire::CLOCK_FORM);
+                (header, hash(Domain::Body, &[&reading]), body)
+            }
             Message::Ack(endpoint, height, sequence) => {
                 let body = put_body(buffer, sequence)?;
                 let subject = hash(Domain::Body, &[sequence]);
                 (Header::new(Kind::Ack, *height).round(*endpoint), subject, body)
+            }
+            Message::Call(window) => {
+                let (header, body) = self.call_message(*window)?;
+                (header, nil, put_body(buffer, &body)?)
             }
             Message::Seal(number) => {
                 let (_, signature) = self.seal.filter(|(newest, _)| newest == number)?;
@@ -578,6 +676,7 @@ impl<K: KeyStore> Validator<K> {
             Some(())
         };
         match header.kind {
+            Kind::Ack if header.is_presence() => {} // many are called, and share no key
             Kind::Ack => put_tag(KeyHandle::Pair(Device::Endpoint(header.round)), &self.keys)?,
             kind if kind.is_addressed() => put_tag(KeyHandle::Session(header.round), &self.keys)?,
             kind => {

@@ -48,8 +48,10 @@ impl<K: KeyStore> Validator<K> {
             self.counters.version += 1;
         } else if header.kind.class() != source.class || !self.is_from(&parts, source.device) {
             self.counters.malformed += 1;
+        } else if !self.registry.is_active(source.device) {
+            self.counters.unknown += 1; // it belongs to the car no more
         } else if let Device::Endpoint(endpoint) = source.device {
-            self.on_record(endpoint, &parts);
+            if header.is_presence() { self.on_present(endpoint, &parts) } else { self.on_record(endpoint, &parts) }
         } else if header.kind == Kind::Hello {
             self.on_hello(header.sender, &parts);
         } else if !self.has_session(header.sender) {

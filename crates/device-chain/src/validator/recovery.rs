@@ -67,6 +67,13 @@ impl<K: KeyStore> Validator<K> {
                     return Err(BadRecord);
                 }
             }
+            RecordKind::Page => {
+                let (page, content) = bytes.split_first().ok_or(BadRecord)?;
+                if !self.registry.read_page(*page, content, None) {
+                    return Err(BadRecord);
+                }
+                self.begin_next(); // whose votes count may depend on it
+            }
             RecordKind::Fact => match codec::decode(bytes).ok_or(BadRecord)? {
                 Record::Boot(boot) => self.boot = boot,
                 Record::Amnesiac => self.amnesiac = true,
@@ -196,7 +203,7 @@ impl<K: KeyStore> Validator<K> {
             }
         };
         let tx = Transaction::decode(&bytes).ok_or(BadRecord)?;
-        self.state.apply(&bytes, &tx, &self.registry).map_err(|_| BadRecord)?;
+        self.state.apply(&bytes, &tx, &mut self.registry).map_err(|_| BadRecord)?;
         push_newest(&mut self.history, &bytes);
         self.heights.turn();
         self.begin_next();

@@ -30,6 +30,11 @@ impl Keeping {
     pub(super) const NONE: Self =
         Self { changed: false, under_way: false, free: Micros(0), back_off: 0, agreeing: false, drawn: false };
 
+    /// What was forgotten is to be written at the next heartbeat: no peer brings that about, only who signs orders.
+    pub(super) const fn now(&mut self, now: Micros) {
+        (self.changed, self.free) = (true, now);
+    }
+
     const fn is_durable(&self) -> bool {
         !self.changed && !self.under_way
     }

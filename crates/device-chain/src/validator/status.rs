@@ -60,10 +60,10 @@ impl<K: KeyStore> Validator<K> {
     }
 
     /// Whether this node's vote counts at the next height: it is no amnesiac, and if it is suspended, counted all the same
-    /// (R1).
+    /// (R1), and it knows who belongs to the car.
     #[must_use]
     pub fn may_vote(&self) -> bool {
-        !self.amnesiac && self.voters().contains(self.me)
+        !self.amnesiac && self.knows_registry() && self.voters().contains(self.me)
     }
 
     /// Whether this node listens only, until a quorum readmits it.

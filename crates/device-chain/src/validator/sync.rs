@@ -1,6 +1,7 @@
 //! Getting to the present: missing values, and the whole state after a sleep. `docs/protocol.md` chapter 5.
 
 use super::outbox::{Cancel, Message};
+use super::pages::Pages;
 use super::receive::Verdict;
 use super::receive::timed;
 use super::{Report, Validator};
@@ -12,7 +13,7 @@ use crate::record::Record;
 use crate::slot::Slot;
 use crate::tx::{Transaction, TxBytes, decision_hash};
 use crate::types::{Hash, Height, Micros, ValidatorIndex};
-use crate::wire::{self, HEADER, Header, Parts};
+use crate::wire::{self, HEADER, Header, Parts, WHOLE_STATE};
 
 /// Phases in which a peer gets one VALUE, or one batch of decisions: the answer is longer than its question, and a liar asks at will.
 pub(super) const VALUE_PHASES: u64 = 8;
@@ -116,6 +117,7 @@ impl<K: KeyStore> Validator<K> {
 
     /// Timers of fetching.
     pub(super) fn catch_up(&mut self) {
+        self.ask_for_pages();
         if self.fetch.take_if(|fetch| fetch.due <= self.now).is_none() {
             return;
         }
@@ -245,11 +247,20 @@ impl<K: KeyStore> Validator<K> {
 
     pub(super) fn on_sync(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         let (asked, behind) = (parts.header.round, parts.header.height);
-        if self.verify(peer, parts, &Hash::NIL) != Verdict::New || behind >= self.state.height() {
+        if self.verify(peer, parts, &Hash::NIL) != Verdict::New {
+            return;
+        }
+        let wanted = parts.header.hint_proposer;
+        if wanted != 0 && wanted != WHOLE_STATE {
+            return if asked == self.me {
+                self.on_ask_page(peer, wanted - 1)
+            };
+        }
+        if behind >= self.state.height() {
             return;
         }
         let last = self.catch_up.served[usize::from(peer)];
-        let remembered = self.decision_at(behind + 1).is_some();
+        let remembered = self.decision_at(behind + 1).is_some() && wanted != WHOLE_STATE;
         // a state is long: a liar's requests must not fill the bus
         let onwards = last.is_some_and(|(_, from)| behind >= from + HISTORY_BATCH);
         let heartbeat = self.heartbeat_us();
@@ -295,7 +306,7 @@ impl<K: KeyStore> Validator<K> {
         let agreeing = self.catch_up.vouched.iter().filter(|vouched| **vouched == said).count();
         let Ok(tx) = TxBytes::from_slice(parts.body) else { return };
         let enough = if Flaw::OneIsBelieved.is_at_work() { 1 } else { self.full.one_correct() };
-        if agreeing >= enough && self.can_persist() {
+        if agreeing >= enough && self.may_go_on() {
             (self.catch_up.fruitless, self.catch_up.offered) = (0, Slot::Empty);
             let hash = decision_hash(&self.mesh, height, self.heights.current().parent(), &tx);
             self.conclude(hash, &tx, 0, false);
@@ -308,8 +319,12 @@ impl<K: KeyStore> Validator<K> {
         if self.state_asked_of() != Some(peer) || !self.verify_body(peer, parts) {
             return;
         }
+        if let Some(page) = parts.header.hint_proposer.checked_sub(1) {
+            return self.on_page(peer, page, parts);
+        }
         let height = parts.header.height;
         if let Some((_, asked, _)) = self.catch_up.asked
+            && self.whole_state_asked_of() == Some(peer)
             && height > self.state.height()
         {
             // in which each peer says DECIDED by itself; and for some time before it asks again the memory is free for others
@@ -321,9 +336,13 @@ impl<K: KeyStore> Validator<K> {
         }
     }
 
-    /// The peer whose state would be taken now.
+    /// The peer whose state, or page of the registry, would be taken now.
     #[must_use]
     pub fn state_asked_of(&self) -> Option<ValidatorIndex> {
+        self.whole_state_asked_of().or_else(|| self.page_asked_of())
+    }
+
+    fn whole_state_asked_of(&self) -> Option<ValidatorIndex> {
         let (peer, at, _) = self.catch_up.asked?;
         let is_due = self.now.since(at) < self.heartbeat_us() && self.catch_up.fruitless >= self.patience();
         (is_due && self.proof().is_none()).then_some(peer)
@@ -345,7 +364,13 @@ impl<K: KeyStore> Validator<K> {
     /// Fruitless requests before a state is taken over instead of decisions. The gateway asks everybody three times
     /// before: it needs the decisions themselves, for the Event Chain.
     fn patience(&self) -> u8 {
-        if self.me == self.gateway { 3 * self.full.n as u8 } else { 2 }
+        if !self.knows_registry() {
+            0
+        } else if self.me == self.gateway {
+            3 * self.full.n as u8
+        } else {
+            2
+        }
     }
 
     /// C5: f + 1 verified DECIDED of the same height, decision and state, one of them from a correct node.
@@ -370,6 +395,7 @@ impl<K: KeyStore> Validator<K> {
         if self.state.read(parts.body, &self.registry) && self.state.height() == height {
             self.digest = digest.into();
             self.history.clear();
+            self.pages = Pages::NONE;
             self.persist_state();
             self.remember();
             self.report(Report::CaughtUp(height));

@@ -192,7 +192,7 @@ impl<K: KeyStore> Validator<K> {
 
     #[inline(never)]
     fn progress(&mut self, height: Height) {
-        while self.can_persist() {
+        while self.may_go_on() {
             let (now, mut actions) = (self.now, Actions::new());
             if let Some(instance) = self.instance_mut(height) {
                 instance.progress(now, &mut actions);
@@ -321,7 +321,7 @@ impl<K: KeyStore> Validator<K> {
         let live = live && self.is_recent();
         let Some(tx) = Transaction::decode(bytes) else { return false };
         self.judge_proposers();
-        if let Err(refusal) = self.state.apply_named(hash, &tx, &self.registry) {
+        if let Err(refusal) = self.state.apply_named(hash, &tx, &mut self.registry) {
             // more than f liars: stand still rather than leave the chain's rules
             self.refuse(&tx, refusal);
             return false;
@@ -347,6 +347,9 @@ impl<K: KeyStore> Validator<K> {
         let latency_us = self.settle_pending(bytes);
         self.decided_durable(&Concluded { height, hash, round, latency_us, live }, bytes);
         self.follow_up(height, &tx);
+        if live {
+            self.review_time(height, &tx);
+        }
         true
     }
 

@@ -190,7 +190,7 @@ impl Conspirator {
         };
         let identifiers = seat.genesis.validators[usize::from(owner)].identifiers.all();
         let alarms = identifiers.map(|identifier| Transaction::Alarm { identifier, count: 1 });
-        alarms.into_iter().filter(|alarm| seat.state.check(alarm, seat.genesis).is_ok()).nth(number)
+        alarms.into_iter().filter(|alarm| seat.state.check(alarm, seat.registry).is_ok()).nth(number)
     }
 
     fn say(&mut self, seat: &Seat<'_>, line: Line, correct: &[ValidatorIndex]) -> Vec<Frame> {

@@ -30,6 +30,7 @@ use can_bus::frame::{MAX_FD, id_from_raw};
 use can_bus::segment::{Prefix, segments};
 use device_chain::genesis::Genesis;
 use device_chain::keys::{KeyHandle, KeyStore};
+use device_chain::registry::Registry;
 use device_chain::state::State;
 use device_chain::tx::{decision_hash, nil_subject};
 use device_chain::types::{Hash, Height, Round, ValidatorIndex};
@@ -94,6 +95,8 @@ pub struct Seat<'a> {
     pub me: ValidatorIndex,
     /// The mesh.
     pub genesis: &'a Genesis,
+    /// Who belongs to the car, as it knows.
+    pub registry: &'a Registry,
     /// The keys of its present session.
     pub keys: &'a SharedKeys,
     /// What the chain has come to there.

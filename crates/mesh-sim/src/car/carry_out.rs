@@ -32,9 +32,17 @@ impl Car {
         loop {
             let ecu = &mut self.ecus[usize::from(at)];
             let Some(running) = &mut ecu.running else { return };
+            if running.waits(now_ns) {
+                return ecu.reckon();
+            }
+            if let Some(command) = running.sealed.take() {
+                self.command(at, command);
+                continue;
+            }
             let Some(effect) = running.ecu.poll() else { break };
             match effect {
-                Effect::Bus(command) => self.command(at, command),
+                // it goes out when its tags are made
+                Effect::Bus(command) => running.sealed = Some(command),
                 Effect::Persist { token, kind, bytes } => {
                     if let (RecordKind::Fact, Some(fact)) = (kind, codec::decode(bytes)) {
                         running.facts.push((token, fact));
@@ -61,6 +69,11 @@ impl Car {
                     });
                     running.answers.push((now_ns + SIGN_US * 1000, Input::GrantChecked(digest, genuine)));
                 }
+                Effect::CheckEndorsement(endorsement, key) => {
+                    let genuine = endorsement.is_genuine(&self.genesis.mesh(), &key);
+                    let answer = Input::EndorsementChecked(endorsement.signature, genuine);
+                    running.answers.push((now_ns + SIGN_US * 1000, answer));
+                }
                 Effect::Agree(agreement) => {
                     let peer = &self.genesis.validators[usize::from(agreement.peer())].key;
                     let agreed = agreement.run(&self.plan.validator_key(ecu.place), peer);
@@ -71,7 +84,7 @@ impl Car {
                     running.answers.push((now_ns + SIGN_US * 1000, Input::Refresh(Ephemeral::from_random(random))));
                 }
                 Effect::Keep => {
-                    running.keeping = Some(running.keys.write());
+                    running.keeping = running.keys.write();
                     running.answers.push((now_ns + KEEP_US * 1000, Input::Kept));
                 }
                 Effect::Sealed(number, seal) => {
@@ -100,7 +113,7 @@ impl Car {
     }
 
     /// What an ECU tells its controller, edited if it is a liar's.
-    fn command(&mut self, at: u8, command: BusCommand) {
+    pub(super) fn command(&mut self, at: u8, command: BusCommand) {
         let ecu = &mut self.ecus[usize::from(at)];
         let Some(running) = &mut ecu.running else { return };
         let (honest, frames) = match (command, &mut ecu.liar) {

@@ -11,6 +11,7 @@ pub mod chain;
 mod hashing;
 pub mod marks;
 pub mod members;
+pub mod orders;
 pub mod quiet;
 pub mod quorum;
 pub mod records;
@@ -67,6 +68,7 @@ impl Oracle {
                 Box::new(members::MembersKeep::new(&car.genesis)),
                 Box::new(chain::Chain::default()),
                 Box::new(validity::Validity::new(&car.genesis)),
+                Box::new(orders::Orders::new(&car.genesis)),
                 Box::new(records::Records::default()),
                 Box::new(votes::OneVote::default()),
                 Box::new(quorum::QuorumOfVotes::new(&car.keyring, &car.genesis)),

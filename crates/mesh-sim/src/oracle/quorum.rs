@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use device_chain::agreement::VoteKind;
 use device_chain::genesis::Genesis;
+use device_chain::hash::Domain;
 use device_chain::mac::{Key, MacKey, Suite, TAG_INPUT};
 use device_chain::record::Record;
 use device_chain::types::{Height, Round, ValidatorIndex};
@@ -81,8 +82,8 @@ impl QuorumOfVotes {
         input[HEADER..].copy_from_slice(value);
         world.nonces(voter).iter().rev().any(|nonce| {
             let key = self.sessions.entry((voter, receiver, *nonce, own)).or_insert_with(|| {
-                let (low, high) = if voter < receiver { (*nonce, own) } else { (own, *nonce) };
-                pair.derive(&[&low.to_le_bytes(), &high.to_le_bytes()]).for_tags(self.suite)
+                let nonces = if voter < receiver { [*nonce, own] } else { [own, *nonce] };
+                pair.derive(self.suite, Domain::SessionKey, nonces).for_tags(self.suite)
             });
             key.tag(&input)[..heard.tag.len()] == heard.tag[..]
         })

@@ -20,6 +20,9 @@ const ALARM_INTERVAL: Height = 32;
 /// Decisions in no block beyond which no grant is used and no record decided, and no alarm is recorded (DC-52).
 const BACKLOG: [Height; 2] = [40, 48];
 
+/// By how much a time rises that is a decision of its own, and how much any may, ms (DC-61).
+const TIME_RISE: (u64, u64) = (60_000, 2_592_000_000);
+
 /// The chain so far, as the rules see it.
 pub struct Validity {
     gateway: u8,
@@ -29,8 +32,10 @@ pub struct Validity {
     ahead: BTreeMap<Height, Decision>,
     height: Height,
     tree: Tree,
-    /// Number, hash, tree size and time of the newest block.
-    block: (u32, Bytes32, Height, u64),
+    /// Number, hash and tree size of the newest block.
+    block: (u32, Bytes32, Height),
+    /// The agreed time.
+    time_ms: u64,
     used: BTreeSet<u64>,
     alarms: BTreeMap<RawIdentifier, Height>,
     readmitted: BTreeMap<u8, u64>,
@@ -47,7 +52,8 @@ impl Validity {
             ahead: BTreeMap::new(),
             height: 0,
             tree: Tree::default(),
-            block: (0, genesis.mesh().0.0, 0, 0),
+            block: (0, genesis.mesh().0.0, 0),
+            time_ms: genesis.made_ms,
             used: BTreeSet::new(),
             alarms: BTreeMap::new(),
             readmitted: BTreeMap::new(),
@@ -64,9 +70,16 @@ impl Validity {
             }
             Transaction::Record { .. } if backlog < BACKLOG[0] => {} // `records`
             Transaction::Refresh { .. } if backlog < BACKLOG[0] => {} // whoever brings a key nobody else gains by it
+            Transaction::Time { ms } if backlog < BACKLOG[0] => {
+                if !(self.time_ms + TIME_RISE.0..=self.time_ms + TIME_RISE.1).contains(ms) {
+                    return Err(format!("time goes from {} to {ms}", self.time_ms));
+                }
+                self.time_ms = *ms;
+            }
             Transaction::UseGrant(_)
             | Transaction::Alarm { .. }
             | Transaction::Record { .. }
+            | Transaction::Time { .. }
             | Transaction::Refresh { .. } => {
                 return Err("too much is in no block".into());
             }
@@ -81,6 +94,10 @@ impl Validity {
                 }
             }
             Transaction::Suspend { .. } | Transaction::Resume { .. } => {} // `members`
+            Transaction::Change(_) | Transaction::Firmware { .. } if backlog >= BACKLOG[0] => {
+                return Err("too much is in no block".into());
+            }
+            Transaction::Change(_) | Transaction::Firmware { .. } => {} // `orders`
             Transaction::Skip if decision.live && decision.round == 0 => return Err("nothing, in round 0".into()),
             Transaction::Skip => {}
         }
@@ -119,7 +136,7 @@ impl Validity {
     }
 
     fn judge_block(&mut self, world: &World, header: &BlockHeader) -> Result<(), String> {
-        let (number, hash, _, time_ms) = self.block;
+        let (number, hash, _) = self.block;
         let asked = self.asked.iter().any(|tx| matches!(tx, Transaction::EventBlock(of) if of == header));
         for (holds, rule) in [
             (asked || !world.is_honest(self.gateway), "nobody has closed it"),
@@ -131,14 +148,16 @@ impl Validity {
                 header.members.iter().map(|member| 1 << member).sum::<u8>() == world.members(self.height + 1),
                 "its members are others",
             ),
-            (header.time_ms >= time_ms, "its time falls"),
+            (header.time_ms >= self.time_ms, "its time falls"),
+            (header.time_ms <= self.time_ms + TIME_RISE.1, "its time leaps"),
             (header.finality == Finality::Final, "it is not final"),
         ] {
             if !holds {
                 return Err(format!("block {}: {rule}", header.number));
             }
         }
-        self.block = (header.number, hashing::block(&world.mesh, header), header.tree_size, header.time_ms);
+        self.block = (header.number, hashing::block(&world.mesh, header), header.tree_size);
+        self.time_ms = header.time_ms;
         Ok(())
     }
 }

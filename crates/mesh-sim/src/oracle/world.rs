@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use can_bus::Frame;
 use device_chain::genesis::{Genesis, RawIdentifier};
+use device_chain::keys::Device;
+use device_chain::order::Change;
 use device_chain::quorum::Quorum;
 use device_chain::record::{Named, Record};
 use device_chain::tx::Transaction;
@@ -38,6 +40,7 @@ pub struct World {
     pub decided: BTreeMap<Height, Bytes32>,
     /// Who votes from a height on, bit per validator: changed by what was decided before (R1).
     members: BTreeMap<Height, u8>,
+    gone: BTreeMap<Height, u8>,
     /// Values that the journal of an ECU has named at a height.
     named: BTreeMap<(u8, Height), Vec<Bytes32>>,
     /// The highest height that is durable at each ECU.
@@ -72,6 +75,7 @@ impl World {
             has_forgotten: BTreeSet::new(),
             decided: BTreeMap::new(),
             members: BTreeMap::from([(0, u8::MAX >> (8 - n))]),
+            gone: BTreeMap::new(),
             named: BTreeMap::new(),
             heights: BTreeMap::new(),
             abused: BTreeSet::new(),
@@ -94,12 +98,17 @@ impl World {
         self.members.range(..=height).next_back().map_or(0, |(_, members)| *members)
     }
 
+    /// Places at which nobody is any more at a height, a bit each.
+    fn gone(&self, height: Height) -> u8 {
+        self.gone.range(..=height).next_back().map_or(0, |(_, gone)| *gone)
+    }
+
     /// Whose votes count at a height, one bit each (R1): its members, and of the others, in the order of their places, those
     /// that do not raise the quorum.
     #[must_use]
     pub fn voters(&self, height: Height) -> u8 {
         let quorum_of = |set: u8| (set.count_ones() as usize + self.thresholds.f) / 2 + 1;
-        let others = (0..self.thresholds.n).map(|at| 1 << at);
+        let others = (0..self.thresholds.n).map(|at| 1 << at).filter(|other| self.gone(height) & other == 0);
         others.fold(self.members(height), |voters, other| {
             if quorum_of(voters | other) == self.quorum(height) { voters | other } else { voters }
         })
@@ -202,6 +211,20 @@ impl World {
                 let changed = match &decision.tx {
                     Transaction::Suspend { validator } => members & !(1 << validator),
                     Transaction::Resume { validator } => members | 1 << validator,
+                    Transaction::Change(order) => match order.change {
+                        Change::Revoke { device: Device::Validator(at) } => {
+                            let gone = self.gone(decision.height) | 1 << at;
+                            self.gone.entry(decision.height + 1).or_insert(gone);
+                            members & !(1 << at)
+                        }
+                        Change::Provision { device: Device::Validator(at), .. } => {
+                            let gone = self.gone(decision.height) & !(1 << at);
+                            self.gone.entry(decision.height + 1).or_insert(gone);
+                            return;
+                        }
+                        Change::Replace { device: Device::Validator(at), .. } => members & !(1 << at),
+                        _ => return,
+                    },
                     _ => return,
                 };
                 self.members.entry(decision.height + 1).or_insert(changed);

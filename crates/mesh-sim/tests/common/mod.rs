@@ -28,7 +28,8 @@ pub fn approve(car: &mut Car, serial: u64) -> Option<u64> {
 
 /// The block that an honest gateway would close now.
 pub fn next_block(car: &Car) -> Transaction {
-    let state = car.ecu(GATEWAY).expect("powered").validator().state();
+    let validator = car.ecu(GATEWAY).expect("powered").validator();
+    let state = validator.state();
     Transaction::EventBlock(BlockHeader {
         number: state.event().number + 1,
         previous: state.event().hash,
@@ -37,7 +38,7 @@ pub fn next_block(car: &Car) -> Transaction {
         attested_root: Hash([5; 32]),
         attested_count: 0,
         finality: Finality::Final,
-        time_ms: state.event().time_ms + 1_000,
+        time_ms: validator.time_to_give(),
         members: state.members(),
     })
 }

@@ -212,7 +212,7 @@ fn a_proposal_on_the_wire() {
     net.reach(1, HEARTBEAT_US);
     let proposal = net.log.iter().find(|packet| packet.header.kind == Kind::Propose).expect("proposed");
     let hex: std::string::String = proposal.bytes.iter().map(|byte| std::format!("{byte:02x}")).collect();
-    assert_eq!(hex, "0d621102010000000002128b6400000002120394856ee1b571468a4df21e0b569bb434303c4bba4c7a8992");
+    assert_eq!(hex, "82901102010000000002b84364000000021203a6a6e22409d23c9a7ba5d40ef804182fd7a36bbe8b462ffe");
 }
 
 /// DC-42: an endpoint repeats its record byte for byte. What the chain refused while too much was in no block (DC-52) is decided then.

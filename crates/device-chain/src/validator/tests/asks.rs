@@ -48,7 +48,7 @@ impl Net {
             attested_count: 3,
             finality: Finality::Final,
             members: state.members(),
-            time_ms: state.event().time_ms + 1_000,
+            time_ms: self.ecu(GATEWAY).validator.time_to_give(),
         }
     }
 

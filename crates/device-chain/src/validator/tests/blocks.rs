@@ -63,7 +63,7 @@ fn a_gateway_that_lies_about_the_past_gets_no_approval_and_no_seal() {
         let mut header = net.block();
         tell(&mut header, &net);
         let tx = Transaction::EventBlock(header);
-        assert!(net.ecu(1).validator.state().check(&tx, &net.genesis).is_err(), "{lie}");
+        assert!(net.ecu(1).validator.state().check(&tx, &Registry::from(&net.genesis)).is_err(), "{lie}");
         net.ecus[usize::from(GATEWAY)].mute = true;
         let (proposal, hash) = net.forge_proposal(GATEWAY, &tx.encode().expect("fits"), |_| true);
         net.replay(&proposal);

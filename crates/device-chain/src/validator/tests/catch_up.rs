@@ -72,7 +72,11 @@ fn votes_before_a_power_cut_are_kept_and_the_height_goes_on() {
         net.admit(&grant);
         net.tell(2, Input::Submit(Transaction::UseGrant(grant.grant.usage())));
         net.run(20 * HEARTBEAT_US);
-        let used = net.ecu(1).validator.state().check(&Transaction::UseGrant(grant.grant.usage()), &net.genesis);
+        let used = net
+            .ecu(1)
+            .validator
+            .state()
+            .check(&Transaction::UseGrant(grant.grant.usage()), &Registry::from(&net.genesis));
         assert!(used.is_err(), "power cut after {} us: not used", cut * 150);
     }
 }
@@ -214,7 +218,7 @@ fn one_liar_cannot_make_a_sleeper_adopt_its_state() {
     let mut invented = net.ecu(2).validator.state().clone();
     for sequence in 1..30 {
         let tx = Transaction::Record { endpoint: 0, sequence, data: Vec::new() };
-        invented.apply(&tx.encode().expect("fits"), &tx, &net.genesis).expect("allowed");
+        invented.apply(&tx.encode().expect("fits"), &tx, &mut Registry::from(&net.genesis)).expect("allowed");
     }
     let (head, digest) = (*invented.head(), invented.digest());
     let mut has_waited = false;

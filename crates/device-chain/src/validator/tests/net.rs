@@ -10,6 +10,7 @@ use crate::codec;
 use crate::genesis::Genesis;
 use crate::keys::{Device, Kept, SoftKeys};
 use crate::limits::MAX_MESSAGE;
+use crate::order::Change;
 use crate::pairing::{Agreed, Ephemeral};
 use crate::record::{Record, RecordKind};
 use crate::wire::{HEADER, Header, Kind, NIL_PROPOSER};
@@ -72,6 +73,7 @@ enum Answer {
     Kept(Kept),
     Agreed(Agreed),
     Refresh(Ephemeral),
+    EndorsementChecked(Signature, bool),
 }
 
 /// Says whether a packet is lost for a receiver.
@@ -89,6 +91,8 @@ pub struct Net {
     pub votes: BTreeMap<(u8, Height, Round, u8), (bool, u16)>,
     pub agreed: BTreeMap<Height, Hash>,
     boots: u64,
+    /// How often the device at a place was replaced: another device has other keys.
+    devices: [u8; 8],
 }
 
 impl Net {
@@ -104,6 +108,7 @@ impl Net {
             votes: BTreeMap::new(),
             agreed: BTreeMap::new(),
             boots: 0,
+            devices: [0; 8],
             genesis,
         };
         for me in 0..n as u8 {
@@ -142,7 +147,11 @@ impl Net {
 
     /// A validator that has its place and nothing else.
     pub fn installed(&self, me: u8) -> Box<Validator<SoftKeys>> {
-        let mut validator = Box::new(Validator::new(car::keys(self.genesis.validators.len(), me)));
+        let mut keys = car::keys(self.genesis.validators.len(), me);
+        for peer in (0..self.genesis.validators.len() as u8).filter(|peer| *peer != me) {
+            assert!(keys.load(Device::Validator(peer), self.pair_key(me, peer)));
+        }
+        let mut validator = Box::new(Validator::new(keys));
         validator.install(&self.genesis, me).expect("it is in the genesis");
         validator
     }
@@ -151,6 +160,17 @@ impl Net {
         self.boots += 1;
         let nonce = self.boots.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         validator.start(Boot { nonce }, self.now);
+    }
+
+    /// Between the devices that are at two places now.
+    fn pair_key(&self, a: u8, b: u8) -> crate::mac::Key {
+        let made = [self.devices[usize::from(a.min(b))], self.devices[usize::from(a.max(b))]];
+        if made == [0; 2] { car::pair_key(a, b) } else { car::made_pair_key(a, b, made) }
+    }
+
+    /// The device whose keys the key stores make for a place from now on: the first is 0.
+    pub fn device_at(&mut self, at: u8, device: u8) {
+        self.devices[usize::from(at)] = device;
     }
 
     pub fn ids(&self) -> core::ops::Range<u8> {
@@ -271,6 +291,11 @@ impl Net {
                     let answer = Answer::GrantChecked(signed.grant.digest(), genuine);
                     self.ecus[usize::from(at)].answers.push_back((now.plus(ANSWER_US), answer));
                 }
+                Some(Effect::CheckEndorsement(endorsement, key)) => {
+                    let genuine = endorsement.is_genuine(&self.genesis.mesh(), &key);
+                    let answer = Answer::EndorsementChecked(endorsement.signature, genuine);
+                    self.ecus[usize::from(at)].answers.push_back((now.plus(ANSWER_US), answer));
+                }
                 Some(Effect::Keep) => {
                     let kept = Answer::Kept(ecu.validator.keys().write());
                     ecu.answers.push_back((now.plus(ANSWER_US), kept));
@@ -312,6 +337,14 @@ impl Net {
     fn on_decision(&mut self, at: u8, decision: Decision) {
         let agreed = *self.agreed.entry(decision.height).or_insert(decision.hash);
         assert_eq!(agreed, decision.hash, "ecu {at} decides differently at {}", decision.height);
+        if let Transaction::Change(order) = &decision.tx
+            && let Change::Replace { device: Device::Validator(new), .. } = order.change
+            && new != at
+        {
+            // the key store makes the key with whoever comes
+            let key = self.pair_key(at, new);
+            self.ecus[usize::from(at)].validator.keys_mut().1.load(Device::Validator(new), key);
+        }
         let ecu = &mut self.ecus[usize::from(at)];
         assert!(decision.height <= ecu.durable, "acted upon before it is durable");
         ecu.decisions.insert(decision.height, decision);
@@ -360,6 +393,9 @@ impl Net {
             while let Some(answer) = self.pop_answer(at) {
                 match answer {
                     Answer::Signed(digest, signature) => self.tell(at, Input::Signed(digest, signature)),
+                    Answer::EndorsementChecked(signature, genuine) => {
+                        self.tell(at, Input::EndorsementChecked(signature, genuine));
+                    }
                     Answer::GrantChecked(digest, genuine) => self.tell(at, Input::GrantChecked(digest, genuine)),
                     Answer::Kept(kept) => {
                         self.ecus[usize::from(at)].pairs = Some(kept);
@@ -396,6 +432,7 @@ impl Net {
     fn make_durable(&mut self, at: u8, kind: RecordKind, bytes: StdVec<u8>) {
         let height = match kind {
             RecordKind::State => crate::state::State::decode(&bytes, &self.genesis).map(|state| state.height()),
+            RecordKind::Page => None,
             RecordKind::Fact => match codec::decode(&bytes) {
                 Some(Record::Decided(height, _)) => Some(height),
                 _ => None,

@@ -116,7 +116,9 @@ fn open(flash: Flash<'static, Blocking>, nonce: u64) -> Result<&'static mut Node
     let find = |own: &SigningKey| Registry::find(provision.genesis, &own.public());
     let (device, identity) =
         keyfile::load(provision.keys, registry, find, keys).map_err(|_| "the keys are damaged or of another car")?;
-    let Device::Validator(me) = device else { return Err("the keys are those of an endpoint") };
+    let (Device::Validator(me), Some(identity)) = (device, identity) else {
+        return Err("the keys are those of an endpoint");
+    };
     validator.take_place(me).map_err(|_| "the genesis has no place for this device")?;
 
     if BackupCounter::is_empty() {

@@ -148,7 +148,7 @@ fn close(car: &mut Car, number: u32) -> Option<()> {
             attested_count: 0,
             finality: Finality::Final,
             members: state.members(),
-            time_ms: state.event().time_ms + 1,
+            time_ms: state.time_ms(),
         }))
     })?;
     let closed = |car: &Car, at| car.state(at).is_some_and(|state| state.event().number >= number);

@@ -157,6 +157,11 @@ impl Node {
                     seen.grants += u32::from(genuine);
                     Input::GrantChecked(signed.grant.digest(), genuine)
                 }
+                Effect::CheckEndorsement(endorsement, key) => {
+                    let (mut genuine, mesh) = (false, *self.ecu.validator().mesh());
+                    aside(&mut || genuine = endorsement.is_genuine(&mesh, &key));
+                    Input::EndorsementChecked(endorsement.signature, genuine)
+                }
                 Effect::Agree(_) | Effect::Draw | Effect::Keep => continue,
                 Effect::Sealed(..) => {
                     seen.seals += 1;

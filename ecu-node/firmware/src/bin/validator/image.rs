@@ -51,7 +51,8 @@ fn read<'b>(path: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], HostError> {
 /// Opens the files of the device that the arguments name, in the folder of the emulator.
 fn open(machine: &mut Machine) -> Result<(Node, SigningKey), &'static str> {
     let mut buffer = [0; File::MAX_PATH];
-    let name = arguments(&mut buffer).map_err(|_| "no device named: -semihosting-config arg=NAME")?;
+    let arguments = arguments(&mut buffer).ok().and_then(|text| text.split_once(' '));
+    let (keys, name) = arguments.ok_or("no device named: -semihosting-config arg=KEYS,arg=NAME")?;
     let path = |end: &str| {
         let mut path = String::<{ File::MAX_PATH }>::new();
         write!(path, "{name}{end}").map(|()| path).map_err(|_| "the name is too long")
@@ -60,15 +61,17 @@ fn open(machine: &mut Machine) -> Result<(Node, SigningKey), &'static str> {
     let text = read("maker.pub", &mut text).map_err(|_| "maker.pub cannot be read")?;
     let maker = core::str::from_utf8(text).ok().and_then(hex::from_hex).ok_or("maker.pub holds no public key")?;
     let bytes = read("genesis.bin", GENESIS.init([0; MAX_GENESIS])).map_err(|_| "genesis.bin cannot be read")?;
-    let file = read(&path("/keys.bin")?, KEYS.init([0; keyfile::MAX_LENGTH])).map_err(|_| "keys.bin cannot be read")?;
+    let file = read(keys, KEYS.init([0; keyfile::MAX_LENGTH])).map_err(|_| "the keys cannot be read")?;
     let ecu = ECU.take();
     let validator = ecu.validator_mut();
     validator.read_genesis(bytes, &PublicKey(maker)).map_err(|_| "genesis.bin is not the maker's")?;
     let (registry, keys) = validator.keys_mut();
     keys.set_suite(registry.suite());
     let (device, identity) = keyfile::load(file, registry, |own| Registry::find(bytes, &own.public()), keys)
-        .map_err(|_| "keys.bin is damaged or of another car")?;
-    let Device::Validator(me) = device else { return Err("keys.bin is that of an endpoint") };
+        .map_err(|_| "the keys are damaged or of another car")?;
+    let (Device::Validator(me), Some(identity)) = (device, identity) else {
+        return Err("the keys are those of an endpoint");
+    };
     validator.take_place(me).map_err(|_| "the genesis has no place for this device")?;
 
     let (flash, counter) = (path("/journal.bin")?, path(".counter")?);

@@ -51,13 +51,13 @@ impl Ecu {
     /// A car of `n` that has decided this. Of those that are suspended by now `talkers` say all that the liars say. The node that is
     /// stepped is the one whose turn to propose does not come in the first rounds: proposals come from everywhere.
     pub(super) fn after(n: usize, decided: &[Transaction], talkers: &[ValidatorIndex]) -> Self {
-        let registry = Registry::from(&car::genesis(n, "EXPLORED"));
+        let mut registry = Registry::from(&car::genesis(n, "EXPLORED"));
         let height = decided.len() as Height + 1;
         let mut state = State::new(&registry);
         let before: StdVec<TxBytes> = decided.iter().map(|tx| tx.encode().expect("short")).collect();
         let mut heads = std::vec![*state.head()];
         for (tx, bytes) in decided.iter().zip(&before) {
-            state.apply(bytes, tx, &registry).expect("allowed");
+            state.apply(bytes, tx, &mut registry).expect("allowed");
             heads.push(*state.head());
         }
         let voters: StdVec<ValidatorIndex> = state.members().iter().collect();

@@ -34,4 +34,6 @@ impl KeyStore for Ideal {
     fn derive(&mut self, _: ValidatorIndex, _: [u64; 2]) {}
 
     fn promote(&mut self, _: ValidatorIndex) {}
+
+    fn forget(&mut self, _: Device) {}
 }
