@@ -144,7 +144,7 @@ fn transactions() {
         (Transaction::Skip, "05"),
         (Transaction::Suspend { validator: 6 }, "0606"),
         (Transaction::Resume { validator: 6 }, "0706"),
-        (Transaction::Time { ms: 1_700_000_000_000 }, "0880d095ffbc31"),
+        (Transaction::Time { ms: 1_700_000_000_000 }, "0a80d095ffbc31"),
         (
             Transaction::Refresh { validator: 6, key: [0xab; 32] },
             "0b06abababababababababababababababababababababababababababababababab",

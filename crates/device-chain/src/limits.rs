@@ -41,7 +41,7 @@ pub const MAX_STATE: usize = MAX_MESSAGE - 16 - MAX_TAG * (MAX_VALIDATORS - 1);
 /// How far behind an issuer's highest used serial a grant may still be used (DC-41).
 pub const GRANT_WINDOW: u32 = u64::BITS;
 /// Identifiers with an alarm on the chain at one time; the oldest gives way.
-pub const MAX_ALARMS: usize = 16;
+pub const MAX_ALARMS: usize = 14;
 /// Heights before the same identifier can be recorded again.
 pub const ALARM_INTERVAL_HEIGHTS: u32 = 32;
 /// Heights before the same validator can refresh its pairwise keys again (DC-24).

@@ -12,12 +12,13 @@ use crate::wire::{self, Kind, Parts};
 
 /// Whether the key opens a CONFIRM that ECU 1 has sent to ECU 0: its tag is then no secret, nor are those of all else.
 fn opens(net: &Net, keys: &SoftKeys, key: KeyHandle, packet: &Packet) -> bool {
+    if packet.header.kind != Kind::Confirm || packet.header.sender != 1 {
+        return false;
+    }
     let (n, tag_len) = (net.genesis.validators.len(), net.genesis.tag_len());
     let parts = Parts::split(&packet.bytes, n, tag_len).expect("a message");
     let tag = parts.tag(wire::tag_slot(1, 0), tag_len).expect("one for each");
-    packet.header.kind == Kind::Confirm
-        && packet.header.sender == 1
-        && keys.verify(key, &wire::tag_input(parts.head, &Hash::NIL), tag)
+    keys.verify(key, &wire::tag_input(parts.head, &Hash::NIL), tag)
 }
 
 /// How many of the recorded messages from `from` on the holder of pairwise keys opens: the nonces of all sessions are on the wire.
