@@ -138,7 +138,7 @@ impl<K: KeyStore> Validator<K> {
         if header.height < self.heights.current().height() {
             if self.now.since(self.decided_at) < self.help_patience_us() {
                 self.cancel_if_settled(header.height);
-            } else {
+            } else if !self.has_decided(peer) {
                 self.help(); // what it says then is not needless
             }
         }
@@ -156,6 +156,12 @@ impl<K: KeyStore> Validator<K> {
     /// How long a peer may still vote at a height that is decided here before it needs help, and how often it gets it.
     fn help_patience_us(&self) -> u64 {
         4 * self.phase_us()
+    }
+
+    /// Whether the peer has proved that it decided the height before, too: its votes there are help (L6), and who
+    /// answers help with help ends never.
+    fn has_decided(&self, peer: ValidatorIndex) -> bool {
+        self.sessions[usize::from(peer)].present.is_some_and(|at| at >= self.decided_at)
     }
 
     /// L6: a peer that still votes at the height before, well after this node decided it, gets this node's votes.

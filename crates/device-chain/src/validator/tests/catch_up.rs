@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::net::{HEARTBEAT_US, PHASE_US};
 use super::*;
 use crate::limits::MAX_HISTORY;
-use crate::wire::Kind;
+use crate::wire::{Header, Kind};
 
 fn decide(net: &mut Net, serials: core::ops::Range<u64>) {
     for serial in serials {
@@ -223,13 +223,13 @@ fn one_liar_cannot_make_a_sleeper_adopt_its_state() {
     let (head, digest) = (*invented.head(), invented.digest());
     let mut has_waited = false;
     for _ in 0..20 {
-        let header = crate::wire::Header::new(Kind::Decided, invented.height()).hint(Some((0, &head)));
+        let header = Header::new(Kind::Decided, invented.height()).hint(Some((0, &head)));
         if net.ecu(2).validator.session(3).is_some_and(|session| session.is_confirmed()) {
             let claim = net.forge(2, header, &digest, &[], |_| true);
             net.replay(&claim);
             let body = invented.encode().expect("fits");
             let subject = crate::hash::hash(crate::hash::Domain::Body, &[&body]);
-            let header = crate::wire::Header::new(Kind::State, invented.height()).round(3);
+            let header = Header::new(Kind::State, invented.height()).round(3);
             let state = net.forge(2, header, &subject, &body, |_| true);
             net.replay(&state);
             has_waited |= net.ecu(3).validator.proof().is_some();
@@ -276,10 +276,10 @@ fn who_was_given_what_is_no_state_casts_no_vote_any_more() {
     let digest = crate::hash::hash_of_encoding(crate::hash::Domain::State, &body);
     for _ in 0..20 {
         for liar in [1, 2] {
-            let decided = crate::wire::Header::new(Kind::Decided, height);
+            let decided = Header::new(Kind::Decided, height);
             let claim = net.forge(liar, decided, &digest, &[], |to| to == 3);
             let state =
-                net.forge(liar, crate::wire::Header::new(Kind::State, height).round(3), &subject, &body, |_| true);
+                net.forge(liar, Header::new(Kind::State, height).round(3), &subject, &body, |_| true);
             net.replay(&claim);
             net.replay(&state);
         }
@@ -322,6 +322,22 @@ fn who_missed_the_precommits_of_all_others_is_helped_with_votes_alone() {
     assert!(decides_late(4 * PHASE_US));
 }
 
+/// L6: help is no reason to help. What one says who has decided, heard late by those who have, too, stays without an answer.
+#[test]
+fn help_that_is_heard_late_is_not_answered_with_help() {
+    let mut net = Net::trusted(7);
+    net.unlock(1, 1);
+    net.reach(1, 2 * HEARTBEAT_US);
+    net.run(2 * HEARTBEAT_US);
+    let decided = net.ecu(1).decisions[&1].hash;
+    let header = Header::new(Kind::Precommit, 1).hint(Some((1, &decided)));
+    let help = net.forge(3, header, &decided, &[], |_| true);
+    net.replay(&help);
+    let before = net.log.len();
+    net.run(2 * HEARTBEAT_US);
+    assert!(net.log[before..].iter().all(|packet| packet.header.kind.vote().is_none()));
+}
+
 /// DC-45: whoever keeps the votes from an actuator opens no door at a time of its own choice.
 #[test]
 fn what_is_decided_long_after_it_was_heard_of_moves_nothing() {
@@ -337,7 +353,7 @@ fn who_is_behind_believes_no_single_one() {
     let tx = net.ecu(1).decisions[&1].bytes.clone();
     let subject = crate::hash::hash(crate::hash::Domain::Body, &[&tx]);
     for (teller, height) in [(2, 0), (1, 1)] {
-        let mut header = crate::wire::Header::new(Kind::Value, 1).round(3);
+        let mut header = Header::new(Kind::Value, 1).round(3);
         header.hint_proposer = crate::wire::DECIDED_VALUE;
         let told = net.forge(teller, header, &subject, &tx, |_| true);
         net.tell(3, Input::Message { source: told.source, bytes: &told.bytes });
