@@ -8,6 +8,7 @@ use device_chain::grant::SignedGrant;
 use device_chain::keys::{Device, KeyStore};
 use device_chain::limits::{MAX_MESSAGE, MAX_RECORD_DATA, MAX_SHORT_MESSAGE, MAX_TAG, MAX_TX, MAX_VALIDATORS};
 use device_chain::order::Endorsement;
+use device_chain::pairing::{Agreed, Agreement, Ephemeral};
 use device_chain::record::RecordKind;
 use device_chain::registry::Devices;
 use device_chain::tx::Transaction;
@@ -44,6 +45,12 @@ pub enum Input {
     Signed(Hash, Signature),
     /// Answer to [`Effect::CheckGrant`].
     GrantChecked(Hash, bool),
+    /// Answer to [`Effect::Agree`].
+    Agreed(Agreed),
+    /// Answer to [`Effect::Draw`]; or somebody wants the pairwise keys of this ECU refreshed now.
+    Refresh(Ephemeral),
+    /// The last [`Effect::Keep`] is durable.
+    Kept,
     /// Answer to [`Effect::CheckEndorsement`].
     EndorsementChecked(Signature, bool),
     /// A signature under an order, from outside.
@@ -79,6 +86,12 @@ pub enum Effect<'b> {
     Sign(Hash),
     /// Check a grant's signature, at leisure; answer with [`Input::GrantChecked`].
     CheckGrant(SignedGrant),
+    /// Work out a secret of a refresh, at leisure; answer with [`Input::Agreed`].
+    Agree(Agreement),
+    /// Draw a key pair for a refresh, at leisure; answer with [`Input::Refresh`].
+    Draw,
+    /// Make durable what the key store has now, in place of what it had; answer with [`Input::Kept`].
+    Keep,
     /// Check that the key has signed an order for this car, at leisure; answer with [`Input::EndorsementChecked`].
     CheckEndorsement(Endorsement, PublicKey),
     /// At the gateway: a seal of a block, not checked yet.
@@ -293,6 +306,9 @@ impl<K: KeyStore> Ecu<K> {
             Input::Persisted(token) => validator::Input::Persisted(token),
             Input::Signed(digest, signature) => validator::Input::Signed(digest, signature),
             Input::GrantChecked(digest, genuine) => validator::Input::GrantChecked(digest, genuine),
+            Input::Agreed(agreed) => validator::Input::Agreed(agreed),
+            Input::Refresh(ephemeral) => validator::Input::Refresh(ephemeral),
+            Input::Kept => validator::Input::Kept,
             Input::Grant(signed) => validator::Input::Grant(signed),
             Input::EndorsementChecked(signature, genuine) => validator::Input::EndorsementChecked(signature, genuine),
             Input::Endorsement(endorsement) => validator::Input::Endorsement(endorsement),
@@ -441,6 +457,9 @@ impl<K: KeyStore> Ecu<K> {
                 Some(validator::Effect::Decided(decision)) => return Some(Effect::Decided(decision)),
                 Some(validator::Effect::Sign(digest)) => return Some(Effect::Sign(digest)),
                 Some(validator::Effect::CheckGrant(signed)) => return Some(Effect::CheckGrant(signed)),
+                Some(validator::Effect::Agree(agreement)) => return Some(Effect::Agree(agreement)),
+                Some(validator::Effect::Draw) => return Some(Effect::Draw),
+                Some(validator::Effect::Keep) => return Some(Effect::Keep),
                 Some(validator::Effect::CheckEndorsement(endorsement, key)) => {
                     return Some(Effect::CheckEndorsement(endorsement, key));
                 }

@@ -178,6 +178,8 @@ impl<'e, K: KeyStore, F: Flash, C: Counter<Error = F::Error>> Solo<'e, K, F, C> 
                     }
                     continue;
                 }
+                // only a key store that keeps its keys asks for these, and none on a chip does yet (DC-25)
+                Effect::Agree(_) | Effect::Draw | Effect::Keep => continue,
                 Effect::Bus(command) => Outcome::Bus(command),
                 Effect::Decided(decision) => Outcome::Decided(decision),
                 Effect::Sealed(number, seal) => Outcome::Sealed(number, seal),

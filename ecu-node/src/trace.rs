@@ -96,6 +96,8 @@ pub fn write(now: Micros, step: &Step, buffer: &mut [u8], write: &mut dyn FnMut(
             }
             Input::Endorsement(endorsement) => (ENDORSEMENT, codec::encode(endorsement, buffer).map(<[u8]>::len)),
             Input::Measured(firmware) => (MEASURED, put(&[&firmware.0])),
+            // a trace is of an ECU whose keys stay: no trace holds a secret that is worth anything
+            Input::Agreed(_) | Input::Refresh(_) | Input::Kept => return false,
             Input::Grant(signed) => (GRANT, codec::encode(signed, buffer).map(<[u8]>::len)),
             Input::Submit(tx) => (SUBMIT, codec::encode(tx, buffer).map(<[u8]>::len)),
             Input::Clock(ms) => (CLOCK, put(&[&ms.to_le_bytes()])),

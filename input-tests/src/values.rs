@@ -31,7 +31,7 @@ pub fn signature(dice: &mut Dice<'_>) -> Signature {
 }
 
 /// How many kinds of transactions there are.
-pub const TRANSACTIONS: usize = 11;
+pub const TRANSACTIONS: usize = 12;
 
 /// A transaction of a kind, by its place among them.
 pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
@@ -55,7 +55,8 @@ pub fn transaction(kind: usize, dice: &mut Dice<'_>) -> Transaction {
         7 => Transaction::Resume { validator: dice.byte() },
         8 => Transaction::Change(order(dice)),
         9 => Transaction::Firmware { device: device(dice), firmware: hash(dice) },
-        _ => Transaction::Time { ms: dice.long() },
+        10 => Transaction::Time { ms: dice.long() },
+        _ => Transaction::Refresh { validator: dice.byte(), key: hash(dice).0 },
     }
 }
 
@@ -298,6 +299,7 @@ pub fn likely(state: &State, genesis: &Genesis, dice: &mut Dice<'_>) -> Transact
         }
         9 => Transaction::Firmware { device: Device::Validator(validator), firmware: hash(dice) },
         10 => Transaction::Time { ms: state.time_near(dice.long()) },
+        11 => Transaction::Refresh { validator, key: hash(dice).0 },
         _ => {
             let kind = dice.below(TRANSACTIONS);
             transaction(kind, dice)

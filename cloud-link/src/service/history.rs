@@ -102,6 +102,7 @@ fn describe_decision(tx: &Transaction) -> Value {
         Transaction::EventBlock(header) => json!({ "number": header.number, "tree_size": header.tree_size }),
         Transaction::Readmit { validator, nonce } => json!({ "validator": validator, "nonce": nonce }),
         Transaction::Skip => Value::Null,
+        Transaction::Refresh { validator, key } => json!({ "validator": validator, "key": hex::encode(key) }),
         Transaction::Suspend { validator } | Transaction::Resume { validator } => json!({ "validator": validator }),
         Transaction::Change(order) => describe_order(order),
         Transaction::Time { ms } => json!({ "time_ms": ms }),

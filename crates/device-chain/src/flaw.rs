@@ -64,6 +64,12 @@ pub enum Flaw {
     GrantAgain,
     /// DC-45: what is decided moves something, however late.
     AlwaysLive,
+    /// DC-21: the nonce of every boot is the same.
+    NonceStays,
+    /// DC-23: pairwise keys stay what they are.
+    KeysStay,
+    /// DC-24: what goes into a key with a refresh is no secret.
+    NothingShared,
     /// DC-60: a node believes its own clock alone.
     OneClock,
 }
@@ -80,7 +86,7 @@ std::thread_local! {
 impl Flaw {
     /// All of them.
     #[cfg(any(test, flaws))]
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::ProofFromAll,
         Self::PolkaCertifies,
         Self::Hearsay,
@@ -106,6 +112,9 @@ impl Flaw {
         Self::ReplayCounts,
         Self::GrantAgain,
         Self::AlwaysLive,
+        Self::NonceStays,
+        Self::KeysStay,
+        Self::NothingShared,
         Self::OneClock,
     ];
 

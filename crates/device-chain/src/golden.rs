@@ -145,6 +145,10 @@ fn transactions() {
         (Transaction::Suspend { validator: 6 }, "0606"),
         (Transaction::Resume { validator: 6 }, "0706"),
         (Transaction::Time { ms: 1_700_000_000_000 }, "0a80d095ffbc31"),
+        (
+            Transaction::Refresh { validator: 6, key: [0xab; 32] },
+            "0b06abababababababababababababababababababababababababababababababab",
+        ),
     ] {
         assert_eq!(encoded(&tx), bytes, "{}", tx.name());
     }

@@ -40,6 +40,10 @@ pub enum Domain {
     Present,
     /// Which key opens a sealed key file.
     KeyBox,
+    /// The pairwise key after another.
+    NextKey,
+    /// What two validators share by a refresh of one of them.
+    Refresh,
 }
 
 impl Domain {
@@ -61,6 +65,8 @@ impl Domain {
             Self::Symmetric => b"ringfort/1/symmetric",
             Self::Present => b"ringfort/1/present",
             Self::KeyBox => b"ringfort/1/key-box",
+            Self::NextKey => b"ringfort/1/next-key",
+            Self::Refresh => b"ringfort/1/refresh",
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod members;
 pub mod merkle;
 pub mod order;
 pub mod packed;
+pub mod pairing;
 pub mod plan;
 pub mod quorum;
 pub mod record;

@@ -41,9 +41,22 @@ pub const MAX_STATE: usize = MAX_MESSAGE - 16 - MAX_TAG * (MAX_VALIDATORS - 1);
 /// How far behind an issuer's highest used serial a grant may still be used (DC-41).
 pub const GRANT_WINDOW: u32 = u64::BITS;
 /// Identifiers with an alarm on the chain at one time; the oldest gives way.
-pub const MAX_ALARMS: usize = 16;
+pub const MAX_ALARMS: usize = 14;
 /// Heights before the same identifier can be recorded again.
 pub const ALARM_INTERVAL_HEIGHTS: u32 = 32;
+/// Heights before the same validator can refresh its pairwise keys again (DC-24).
+pub const REFRESH_INTERVAL_HEIGHTS: u32 = 32;
+/// Pairwise keys take a step in sessions of a boot whose number is a multiple of this (DC-23): a write of flash each.
+pub const RATCHET_BOOTS: u32 = 8;
+/// Boots after which a validator refreshes its pairwise keys by itself (DC-24).
+pub const REFRESH_BOOTS: u32 = 64 * RATCHET_BOOTS;
+/// Times that a refresh is offered to a peer in one session: it may be behind, and get there.
+pub const MAX_OFFERS: u8 = 8;
+/// Heartbeats between two times that the key store is made durable; twice as many after each, up to 2^[`MAX_KEEP_BACKOFF`] times that. A
+/// peer that lies can ask for as many of them as it likes, and each wears the flash.
+pub const KEEP_HEARTBEATS: u64 = 8;
+/// See there.
+pub const MAX_KEEP_BACKOFF: u32 = 13;
 /// Levels of the tree of decisions: 2^32 heights.
 pub const MAX_FRONTIER: usize = 32;
 
@@ -113,4 +126,5 @@ const _: () = assert!(MAX_BACKLOG_ALARMS as usize + 2 * MAX_VALIDATORS <= MAX_HI
 // what no block holds yet begins with the last block
 const _: () = assert!((MAX_HISTORY - 1) * (1 + MAX_ORDER) + 1 + MAX_TX <= HISTORY_BYTES);
 const _: () = assert!(MAX_SHORT_MESSAGE < MAX_MESSAGE && MAX_TX <= MAX_GRANT);
+const _: () = assert!(MAX_VALIDATORS <= REFRESH_BOOTS as usize, "each validator has a boot of its own for it");
 const _: () = assert!(MAX_ROUNDS <= u8::MAX as usize);

@@ -115,6 +115,18 @@ impl Key {
         derived
     }
 
+    /// The key after this one, which does not lead back to it (DC-23).
+    #[must_use]
+    pub fn after(&self) -> Self {
+        Self(crate::hash::hash(crate::hash::Domain::NextKey, &[&self.0]).0)
+    }
+
+    /// The key after this one with the secret of a refresh in it (DC-24).
+    #[must_use]
+    pub fn mixed(&self, secret: &Self) -> Self {
+        Self(crate::hash::hash(crate::hash::Domain::NextKey, &[&self.0, &secret.0]).0)
+    }
+
     /// Whether both are the same key, in constant time.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {

@@ -3,7 +3,7 @@
 use heapless::Deque;
 
 use crate::flaw::Flaw;
-use crate::limits::MAX_RETIRED;
+use crate::limits::{MAX_OFFERS, MAX_RETIRED};
 use crate::types::Micros;
 
 /// What is known of one other validator.
@@ -31,6 +31,14 @@ pub struct Session {
     pub present: Option<Micros>,
     /// Counters seen.
     pub window: ReplayWindow,
+    /// The peer said in this session that what it has of its keys is durable: they move on (DC-23).
+    pub kept: bool,
+    /// This node's key with it has taken the one step that it takes in a session.
+    pub stepped: bool,
+    /// Offers of a refresh that are left (DC-24).
+    pub offers: u8,
+    /// The next CONFIRM is one.
+    pub offering: bool,
 }
 
 impl Session {
@@ -47,12 +55,27 @@ impl Session {
         heard: None,
         present: None,
         window: ReplayWindow { highest: 0, seen: 0 },
+        kept: false,
+        stepped: false,
+        offers: 0,
+        offering: false,
     };
 
     /// Whether the peer proved that it shares the session.
     #[must_use]
     pub const fn is_confirmed(&self) -> bool {
         self.nonce.is_some()
+    }
+
+    /// Whether CONFIRM is to show the peer the candidate's key; an offer is made once.
+    pub const fn speaks_as_candidate(&mut self) -> bool {
+        core::mem::replace(&mut self.offering, false) || self.candidate.is_some()
+    }
+
+    /// Whether it is confirmed, and no HELLO asks for another.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.nonce.is_some() && self.candidate.is_none()
     }
 
     /// Whether a HELLO, whose tag is right, may open a candidate session (DC-22). If its boot number does not rise it
@@ -85,6 +108,7 @@ impl Session {
         self.window = ReplayWindow::default();
         self.present = None;
         self.knows_me = true;
+        (self.kept, self.stepped, self.offers, self.offering) = (false, false, MAX_OFFERS, false);
     }
 }
 

@@ -7,6 +7,7 @@ use ed25519_compact as ed;
 
 use crate::hash::Domain;
 use crate::hash::hash;
+use crate::mac::Key;
 use crate::types::{Hash, PublicKey, Signature};
 
 /// What is signed: a digest that already holds domain and mesh, in a domain of its own. For whoever signs outside of this
@@ -69,15 +70,38 @@ impl SigningKey {
     ///
     /// `None` if the peer's key is weak.
     #[must_use]
-    pub fn pair_key(&self, peer: &PublicKey, context: &Hash) -> Option<crate::mac::Key> {
+    pub fn pair_key(&self, peer: &PublicKey, context: &Hash) -> Option<Key> {
         let secret = ed::x25519::SecretKey::from_ed25519(&self.0).ok()?;
         let public = ed::x25519::PublicKey::from_ed25519(&ed::PublicKey::new(peer.0)).ok()?;
         let shared = public.dh(&secret).ok()?;
         let own = &self.public();
         let (low, high) = if own.0 < peer.0 { (own, peer) } else { (peer, own) };
         let key = hash(Domain::PairKey, &[&*shared, &context.0, &low.0, &high.0]);
-        Some(crate::mac::Key::new(key.0))
+        Some(Key::new(key.0))
     }
+}
+
+impl SigningKey {
+    /// What this identity shares with the holder of an X25519 key (DC-24), before it is hashed. `None` if that key is weak.
+    #[must_use]
+    pub(crate) fn agree(&self, public: &[u8; 32]) -> Option<Key> {
+        let secret = ed::x25519::SecretKey::from_ed25519(&self.0).ok()?;
+        let shared = ed::x25519::PublicKey::new(*public).dh(&secret).ok()?;
+        Some(Key::new(*shared))
+    }
+}
+
+/// The same from the other side: what the holder of an X25519 secret shares with an identity.
+pub(crate) fn agree(secret: &[u8; 32], peer: &PublicKey) -> Option<Key> {
+    let public = ed::x25519::PublicKey::from_ed25519(&ed::PublicKey::new(peer.0)).ok()?;
+    let shared = public.dh(&ed::x25519::SecretKey::new(*secret)).ok()?;
+    Some(Key::new(*shared))
+}
+
+/// The public half of an X25519 secret (RFC 7748 6.1).
+pub(crate) fn public_half(secret: &[u8; 32]) -> [u8; 32] {
+    let product = ed::x25519::PublicKey::base_point().dh(&ed::x25519::SecretKey::new(*secret));
+    product.map_or([0; 32], |product| *product)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::hash::{Domain, hash_of};
 use crate::keys::Device;
 use crate::limits::{
     ALARM_INTERVAL_HEIGHTS, MAX_ALARMS, MAX_AUTHORITIES, MAX_BACKLOG, MAX_BACKLOG_ALARMS, MAX_ENDPOINTS, MAX_STATE,
-    MAX_TIME_STEP_MS, MAX_VALIDATORS, MIN_TIME_RISE_MS,
+    MAX_TIME_STEP_MS, MAX_VALIDATORS, MIN_TIME_RISE_MS, REFRESH_INTERVAL_HEIGHTS,
 };
 use crate::members::Members;
 use crate::merkle::Frontier;
@@ -53,6 +53,15 @@ pub struct Readmission {
     pub height: Height,
 }
 
+/// The newest refresh of a validator's pairwise keys (DC-24).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// X25519, public.
+    pub key: [u8; 32],
+    /// When it was decided; 0: never.
+    pub height: Height,
+}
+
 /// Why a transaction is not valid in this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -76,6 +85,8 @@ pub enum Refusal {
     Backlog,
     /// A time that is not later than the last one, or by too much (DC-61).
     Time,
+    /// No such validator, or it has refreshed its keys a short while ago.
+    Refresh,
     /// Nobody may ask for nothing.
     Nothing,
     /// The order, or what a device said of its firmware.
@@ -100,6 +111,8 @@ pub struct State {
     changes: Vec<Height, MAX_VALIDATORS>,
     /// [`Registry::root`].
     registry: Hash,
+    /// The newest refresh of each validator (DC-24).
+    refreshes: Vec<Option<Refreshed>, MAX_VALIDATORS>,
 }
 
 impl State {
@@ -117,6 +130,7 @@ impl State {
         members: Members::NONE,
         changes: Vec::new(),
         registry: Hash::NIL,
+        refreshes: Vec::new(),
     };
 
     /// The state of a car that has decided nothing yet.
@@ -142,6 +156,7 @@ impl State {
             members,
             changes,
             registry,
+            refreshes,
         } = self;
         *registry = Hash::NIL;
         *mesh = genesis.mesh();
@@ -155,11 +170,13 @@ impl State {
         readmissions.clear();
         sequences.clear();
         changes.clear();
+        refreshes.clear();
         // all have the genesis's own bounds
         let _ = used_grants.resize_default(genesis.authorities());
         let _ = readmissions.resize_default(genesis.validators());
         let _ = sequences.resize_default(genesis.endpoints());
         let _ = changes.resize_default(genesis.validators());
+        let _ = refreshes.resize_default(genesis.validators());
     }
 
     /// Every list full and every number at its longest: the bound that [`MAX_STATE`] has to hold.
@@ -180,6 +197,7 @@ impl State {
         state.sequences.fill(u64::MAX);
         state.changes.fill(u32::MAX);
         state.registry = Hash([255; 32]);
+        state.refreshes.fill(Some(Refreshed { key: [255; 32], height: u32::MAX }));
         state
     }
 
@@ -218,6 +236,7 @@ impl State {
             members,
             changes,
             registry,
+            refreshes,
         } = self;
         *mesh = codec::take(bytes)?;
         *head = codec::take(bytes)?;
@@ -231,7 +250,7 @@ impl State {
         *members = codec::take(bytes)?;
         codec::take_list(bytes, changes)?;
         *registry = codec::take(bytes)?;
-        Some(())
+        codec::take_list(bytes, refreshes)
     }
 
     fn is_sound(&self, genesis: &impl Devices) -> bool {
@@ -242,6 +261,7 @@ impl State {
             && self.readmissions.len() == genesis.validators()
             && self.sequences.len() >= genesis.endpoints()
             && self.changes.len() == genesis.validators()
+            && self.refreshes.len() == genesis.validators()
             && self.members.is_sound(genesis)
             && self.event.tree_size <= self.height()
             && self.time_ms >= genesis.made_ms()
@@ -362,6 +382,12 @@ impl State {
         self.sequences.get(usize::from(endpoint)).copied()
     }
 
+    /// The newest refresh of a validator's pairwise keys.
+    #[must_use]
+    pub fn refreshed(&self, validator: u8) -> Option<Refreshed> {
+        self.refreshes.get(usize::from(validator)).map(|last| last.unwrap_or_default())
+    }
+
     /// Whether `tx` may be decided at the next height, as far as the chain alone tells.
     ///
     /// # Errors
@@ -408,6 +434,11 @@ impl State {
             Transaction::Firmware { device, firmware } => {
                 genesis.check_firmware(*device, firmware).map_err(Refusal::Order)
             }
+            Transaction::Refresh { validator, .. } => match self.refreshed(*validator) {
+                _ if !genesis.is_active(Device::Validator(*validator)) => Err(Refusal::Refresh),
+                Some(last) if last.height == 0 || self.height() - last.height >= REFRESH_INTERVAL_HEIGHTS => Ok(()),
+                _ => Err(Refusal::Refresh),
+            },
         }
     }
 
@@ -449,7 +480,8 @@ impl State {
             | Transaction::Record { .. }
             | Transaction::Change(_)
             | Transaction::Firmware { .. }
-            | Transaction::Time { .. } => MAX_BACKLOG,
+            | Transaction::Time { .. }
+            | Transaction::Refresh { .. } => MAX_BACKLOG,
             Transaction::Alarm { .. } => MAX_BACKLOG_ALARMS,
             Transaction::EventBlock(_)
             | Transaction::Readmit { .. }
@@ -568,6 +600,11 @@ impl State {
                 self.registry = *genesis.root();
             }
             Transaction::Time { ms } => self.time_ms = *ms,
+            Transaction::Refresh { validator, key } => {
+                if let Some(last) = self.refreshes.get_mut(usize::from(*validator)) {
+                    *last = Some(Refreshed { key: *key, height });
+                }
+            }
         }
         Ok(())
     }
@@ -579,6 +616,10 @@ impl State {
         let _ = self.sequences.resize_default(registry.endpoints());
         match change {
             Change::Provision { device, .. } | Change::Replace { device, .. } | Change::Revoke { device } => {
+                if let Device::Validator(at) = device {
+                    // the pairs that it was for are no more
+                    self.refreshes.get_mut(usize::from(*at)).into_iter().for_each(|last| *last = None);
+                }
                 match device {
                     // a new device is resumed when it is at the present
                     Device::Validator(at) if self.members.contains(*at) => self.change(*at, self.members.without(*at)),

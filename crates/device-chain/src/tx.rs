@@ -73,6 +73,13 @@ pub enum Transaction {
         /// Milliseconds of Unix time.
         ms: u64,
     },
+    /// A validator brings a new key, by which every other one makes its pairwise key with it anew (DC-24).
+    Refresh {
+        /// Whose.
+        validator: ValidatorIndex,
+        /// X25519 (RFC 7748), public.
+        key: [u8; 32],
+    },
 }
 
 impl Transaction {
@@ -103,6 +110,7 @@ impl Transaction {
             Self::Change(order) => order.change.name(),
             Self::Firmware { .. } => "firmware",
             Self::Time { .. } => "time",
+            Self::Refresh { .. } => "refresh",
         }
     }
 }
@@ -170,6 +178,7 @@ mod tests {
             }),
             Transaction::Firmware { device: Device::Endpoint(255), firmware: Hash([255; 32]) },
             Transaction::Time { ms: u64::MAX },
+            Transaction::Refresh { validator: 255, key: [255; 32] },
         ];
         for tx in largest {
             let bytes = tx.encode().expect("fits");

@@ -450,6 +450,9 @@ impl Car {
                 let facts = running.facts_until(token).into_iter().map(durable);
                 self.events.extend(facts.map(|what| Event { at_ns: now_ns, what }));
             }
+            if matches!(input, Input::Kept) {
+                ecu.pairs = running.keeping.take();
+            }
             note(&mut self.recorder, at, now, Some(&input));
             running.ecu.handle(now, input);
         }

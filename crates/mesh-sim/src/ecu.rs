@@ -4,6 +4,7 @@ use can_bus::Frame;
 use can_bus::port::BusCommand;
 use device_chain::block::Seal;
 use device_chain::genesis::Genesis;
+use device_chain::keys::Kept;
 use device_chain::record::Record;
 use device_chain::types::{Micros, ValidatorIndex};
 use device_chain::validator::{Boot, Decision, Report};
@@ -29,6 +30,8 @@ pub(crate) struct Running {
     pub ecu: Box<Ecu<SharedKeys>>,
     pub keys: SharedKeys,
     pub journal: Writer,
+    /// What its key store makes durable now.
+    pub keeping: Option<Kept>,
     /// Answers that are under way: when, ns, and what.
     pub answers: Vec<(u64, Input)>,
     /// Facts that were handed to the journal, by token, and the token up to which a job of the flash has begun.
@@ -89,6 +92,10 @@ pub struct SimEcu {
     /// Its place in the genesis. A twin has the place of another.
     pub place: ValidatorIndex,
     pub(crate) station: usize,
+    /// What its key store has made durable, if its keys move on.
+    pub pairs: Option<Kept>,
+    /// Whether they do.
+    pub(crate) keys_move: bool,
     /// Its flash.
     pub flash: SharedFlash,
     /// The counter beside it.
@@ -131,6 +138,8 @@ impl SimEcu {
         Self {
             place,
             station,
+            pairs: None,
+            keys_move: plan.keys_move,
             flash,
             counter: SharedCounter::default(),
             clock: Clock::TRUE,
@@ -157,6 +166,7 @@ impl SimEcu {
     #[must_use]
     pub fn twin(&self, station: usize, plan: &Plan, genesis: &Genesis) -> Self {
         let mut twin = Self::provisioned(self.place, station, plan, genesis);
+        twin.pairs.clone_from(&self.pairs);
         twin.flash.restore(Some(self.flash.image()));
         twin.counter.raise(self.counter.value()).expect("memory");
         twin
@@ -180,7 +190,15 @@ impl SimEcu {
         (self.running, self.due_ns) = (None, None);
         faults::restore_power(&self.flash);
         let ports = (self.flash.clone(), self.counter.clone());
-        let in_software = || SharedKeys::new(keyring.store(self.place));
+        let (place, pairs, keys_move) = (self.place, &self.pairs, self.keys_move);
+        let in_software = || {
+            let mut keys = keyring.store(place);
+            if keys_move {
+                keys.keep();
+                assert!(pairs.as_ref().is_none_or(|kept| keys.restore(kept)), "what it has written itself");
+            }
+            SharedKeys::soft(keys)
+        };
         let keys = self.key_store.as_mut().map_or_else(in_software, |make| make());
         let mut ecu = Box::new(Ecu::new(keys.clone()));
         ecu.validator_mut().install(genesis, self.place).expect("in genesis");
@@ -201,6 +219,7 @@ impl SimEcu {
             ecu,
             keys,
             journal: Writer::new(opened.store, self.flash.clone()),
+            keeping: None,
             answers: Vec::new(),
             facts: Vec::new(),
             begun: 0,

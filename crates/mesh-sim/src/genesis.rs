@@ -51,6 +51,8 @@ pub struct Plan {
     pub far: u8,
     /// What the journals lie in.
     pub flash: Part,
+    /// Whether the pairwise keys of validators move on (DC-23 to DC-25).
+    pub keys_move: bool,
 }
 
 impl Default for Plan {
@@ -65,6 +67,7 @@ impl Default for Plan {
             heartbeat_us: 100_000,
             far: 0,
             flash: STM32G4,
+            keys_move: false,
         }
     }
 }

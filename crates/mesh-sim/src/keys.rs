@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use device_chain::genesis::Genesis;
-use device_chain::keys::{Device, KeyHandle, KeyStore, SoftKeys};
+use device_chain::keys::{Device, Kept, KeyHandle, KeyStore, SoftKeys};
 use device_chain::mac::{Key, Suite, Tag, TagInput};
-use device_chain::types::{PublicKey, ValidatorIndex};
+use device_chain::pairing::{Ephemeral, Heard};
+use device_chain::types::{Height, PublicKey, ValidatorIndex};
 
 use crate::genesis::Plan;
 use crate::signer::Signer;
@@ -105,23 +106,36 @@ type Elapsed = Rc<dyn Fn() -> u64>;
 
 /// A key store that several hold: an honest ECU, and the attacker who edits what it says.
 #[derive(Clone)]
-pub struct SharedKeys(Rc<RefCell<dyn KeyStore>>, Option<Elapsed>);
+pub struct SharedKeys(Rc<RefCell<dyn KeyStore>>, Option<Elapsed>, Option<Rc<RefCell<SoftKeys>>>);
 
 impl SharedKeys {
     /// Shares a key store that takes no time.
     #[must_use]
     pub fn new(keys: impl KeyStore + 'static) -> Self {
-        Self(Rc::new(RefCell::new(keys)), None)
+        Self(Rc::new(RefCell::new(keys)), None, None)
+    }
+
+    /// One in software, whose keys may move on.
+    #[must_use]
+    pub fn soft(keys: SoftKeys) -> Self {
+        let keys = Rc::new(RefCell::new(keys));
+        Self(keys.clone(), None, Some(keys))
     }
 
     /// One that takes its time, as an HSM does; the ECU waits for it.
     #[must_use]
     pub fn slow(keys: impl KeyStore + 'static, elapsed: impl Fn() -> u64 + 'static) -> Self {
-        Self(Rc::new(RefCell::new(keys)), Some(Rc::new(elapsed)))
+        Self(Rc::new(RefCell::new(keys)), Some(Rc::new(elapsed)), None)
     }
 
     pub(crate) fn elapsed_us(&self) -> u64 {
         self.1.as_ref().map_or(0, |elapsed| elapsed())
+    }
+
+    /// What has to be kept of them for the next boot, if they may move on.
+    #[must_use]
+    pub fn write(&self) -> Option<Kept> {
+        self.2.as_ref().map(|keys| keys.borrow().write())
     }
 }
 
@@ -144,5 +158,45 @@ impl KeyStore for SharedKeys {
 
     fn forget(&mut self, device: Device) {
         self.0.borrow_mut().forget(device);
+    }
+
+    fn keeps(&self) -> bool {
+        self.0.borrow().keeps()
+    }
+
+    fn hear(&mut self, peer: ValidatorIndex, message: &TagInput, tag: &[u8]) -> Heard {
+        self.0.borrow_mut().hear(peer, message, tag)
+    }
+
+    fn step(&mut self, peer: ValidatorIndex) -> bool {
+        self.0.borrow_mut().step(peer)
+    }
+
+    fn wants(&self, peer: ValidatorIndex, height: Height) -> bool {
+        self.0.borrow().wants(peer, height)
+    }
+
+    fn take(&mut self, peer: ValidatorIndex, height: Height, secret: Key) -> bool {
+        self.0.borrow_mut().take(peer, height, secret)
+    }
+
+    fn offered(&self, peer: ValidatorIndex) -> Option<bool> {
+        self.0.borrow().offered(peer)
+    }
+
+    fn offer(&mut self, peer: ValidatorIndex) {
+        self.0.borrow_mut().offer(peer);
+    }
+
+    fn renew(&mut self, peer: ValidatorIndex, nonces: [u64; 2]) {
+        self.0.borrow_mut().renew(peer, nonces);
+    }
+
+    fn ephemeral(&self) -> Option<Ephemeral> {
+        self.0.borrow().ephemeral()
+    }
+
+    fn set_ephemeral(&mut self, ephemeral: Option<Ephemeral>) {
+        self.0.borrow_mut().set_ephemeral(ephemeral);
     }
 }

@@ -17,6 +17,7 @@ pub mod files;
 pub mod keyfile;
 pub mod node;
 pub mod orders;
+mod pairs;
 pub mod phase;
 pub mod process;
 pub mod provision;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,6 +16,8 @@ use device_chain::validator::Boot;
 use journal::{FileCounter, FileFlash, Geometry};
 use tokio::sync::watch;
 
+use super::pairs::PairFile;
+use super::sealed::SealKey;
 use super::status::Status;
 use super::{files, keyfile};
 use crate::Ecu;
@@ -30,7 +32,7 @@ const MAX_GENESIS: u64 = 64 * 1024;
 /// Where a node finds its files, as `ecu-node provision` lays them out.
 #[derive(Clone, Debug)]
 pub struct NodePaths {
-    /// Folder of the node: `keys.bin`, `journal.bin`, `status.json`.
+    /// Folder of the node: `keys.bin`, `pairs.bin`, `journal.bin`, `status.json`.
     pub state: PathBuf,
     /// The signed genesis.
     pub genesis: PathBuf,
@@ -72,6 +74,7 @@ pub struct Node {
     pub(super) ecu: Box<Ecu<SoftKeys>>,
     pub(super) store: Store<FileFlash, FileCounter>,
     pub(super) identity: Arc<SigningKey>,
+    pub(super) pairs: Arc<Mutex<PairFile>>,
     pub(super) status: watch::Sender<Status>,
     pub(super) epoch: Instant,
     /// Its folder.
@@ -108,7 +111,13 @@ impl Node {
             bail!("{} has the keys of an endpoint: use `ecu-node endpoint`", paths.state.display())
         };
         let identity = device.identity.context("a validator has an identity")?;
-        let mut ecu = Box::new(Ecu::new(device.keys));
+        let (path, mut keys) = (paths.state.join("pairs.bin"), device.keys);
+        let (pairs, kept) = PairFile::open(&path, &genesis.mesh(), me, SealKey::read(&paths.kek)?)?;
+        if kept.is_some_and(|kept| !keys.restore(&kept)) {
+            bail!("{}: not the keys of this device: provision it again", path.display());
+        }
+        keys.keep();
+        let mut ecu = Box::new(Ecu::new(keys));
         (ecu.validator_mut().install(&genesis, me))
             .map_err(|_| anyhow!("{}: it has no place for this node", paths.genesis.display()))?;
         let journal = paths.state.join("journal.bin");
@@ -125,12 +134,14 @@ impl Node {
         let history = validator.history().filter_map(|(height, tx)| Some((height, TxBytes::from_slice(tx).ok()?)));
         let history = history.collect();
         let status = watch::Sender::new(Status::new(&genesis, &ecu, opened.diagnosis));
+        let pairs = Arc::new(Mutex::new(pairs));
         let (diagnosis, identity, genesis) = (opened.diagnosis, Arc::new(identity), Arc::new(genesis));
         Ok(Self {
             genesis,
             ecu,
             store: opened.store,
             identity,
+            pairs,
             status,
             epoch,
             folder: paths.state.clone(),

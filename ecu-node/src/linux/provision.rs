@@ -8,9 +8,10 @@
 //! | `genesis.bin`, `maker.pub` | the signed genesis and the maker's public key: for every ECU, and for the cloud |
 //! | `maker.key` | the maker's key, if it was made here: keep it out of the car |
 //! | `NAME/keys.bin` | identity and pairwise keys of a device, [sealed](super::sealed) |
+//! | `NAME/pairs.bin` | made by a validator that runs: its pairwise keys as they are now, sealed, too |
 //! | `NAME/journal.bin` | the formatted journal of a validator |
 //! | `NAME.counter` | the device's monotonic counter, outside its folder as a TPM is outside its flash |
-//! | `NAME.kek` | what opens `NAME/keys.bin`, outside its folder for the same reason |
+//! | `NAME.kek` | what opens `NAME/keys.bin` and `pairs.bin`, outside its folder for the same reason |
 
 use std::fmt;
 use std::fs;

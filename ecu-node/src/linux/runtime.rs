@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -20,6 +20,7 @@ use device_chain::hash::Domain;
 use device_chain::keys::SoftKeys;
 use device_chain::limits::{MAX_GRANTS, MIN_HISTORY};
 use device_chain::order::Endorsement;
+use device_chain::pairing::{Agreement, Ephemeral};
 use device_chain::registry::Devices;
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
@@ -29,10 +30,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, sleep_until};
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use super::bus::Bus;
 use super::node::{ClockSource, Node};
 use super::orders::{RegistryView, inbox};
+use super::pairs::PairFile;
 use super::status::{Status, Tally, unix_ms};
 use super::writer::Writer;
 use crate::{Ecu, Effect, Input};
@@ -58,6 +61,8 @@ pub enum NodeCommand {
     UseGrant(Hash),
     /// Have a transaction decided.
     Submit(Transaction),
+    /// Refresh the pairwise keys of this node now.
+    RefreshKeys,
 }
 
 /// What a node has to say.
@@ -115,6 +120,7 @@ pub async fn run<B: Bus>(
         bus,
         writer,
         identity: node.identity,
+        pairs: node.pairs,
         asymmetric: JoinSet::new(),
         events,
         backlog: VecDeque::new(),
@@ -138,6 +144,7 @@ struct Runtime<B> {
     bus: B,
     writer: Writer,
     identity: Arc<SigningKey>,
+    pairs: Arc<Mutex<PairFile>>,
     asymmetric: JoinSet<Input>,
     events: mpsc::Sender<NodeEvent>,
     backlog: VecDeque<NodeEvent>,
@@ -204,6 +211,10 @@ impl<B: Bus> Runtime<B> {
         match command {
             NodeCommand::Grant(signed) => Some(Input::Grant(signed)),
             NodeCommand::Submit(tx) => Some(Input::Submit(tx)),
+            NodeCommand::RefreshKeys => {
+                self.draw();
+                None
+            }
             NodeCommand::UseGrant(digest) => match self.ecu.validator().use_of(&digest) {
                 Ok(tx) => Some(Input::Submit(tx)),
                 Err(refusal) => {
@@ -233,6 +244,9 @@ impl<B: Bus> Runtime<B> {
                 }
                 Effect::CheckGrant(signed) => self.check_grant(signed),
                 Effect::CheckEndorsement(endorsement, key) => self.check_endorsement(endorsement, key),
+                Effect::Agree(agreement) => self.agree(agreement),
+                Effect::Draw => self.draw(),
+                Effect::Keep => self.keep(),
             }
         }
     }
@@ -246,6 +260,40 @@ impl<B: Bus> Runtime<B> {
         } else {
             self.asymmetric.spawn(async move { Input::EndorsementChecked(signature, false) });
         }
+    }
+
+    fn agree(&mut self, agreement: Agreement) {
+        // as it is now: a device that was replaced has another key than in the genesis
+        let peer = self.ecu.validator().registry().validator_key(agreement.peer()).copied();
+        let identity = self.identity.clone();
+        self.asymmetric.spawn_blocking(move || {
+            Input::Agreed(peer.map_or_else(|| agreement.put_off(), |peer| agreement.run(&identity, &peer)))
+        });
+    }
+
+    fn draw(&mut self) {
+        self.asymmetric.spawn_blocking(|| {
+            let mut random = Zeroizing::new([0; 32]);
+            match getrandom::fill(&mut *random) {
+                Ok(()) => Input::Refresh(Ephemeral::from_random(*random)),
+                Err(_) => Input::Tick, // another boot will ask again
+            }
+        });
+    }
+
+    /// A file that cannot be written leaves the keys what they are: nothing is said with those that are not durable.
+    fn keep(&mut self) {
+        let (pairs, kept) = (self.pairs.clone(), self.ecu.validator().keys().write());
+        self.asymmetric.spawn_blocking(move || {
+            let written = pairs.lock().map_err(|_| io::Error::other("poisoned")).and_then(|mut file| file.keep(&kept));
+            match written {
+                Ok(()) => Input::Kept,
+                Err(error) => {
+                    tracing::error!(%error, "pairs.bin cannot be written: the pairwise keys stay");
+                    Input::Tick
+                }
+            }
+        });
     }
 
     fn check_grant(&mut self, signed: SignedGrant) {

@@ -26,10 +26,17 @@ use crate::keyfile;
 const MAGIC: &[u8; 8] = b"RINGBOX\x01";
 const CHECK: usize = 8;
 const HEAD: usize = MAGIC.len() + 32 + CHECK;
-const NONCE: usize = 12;
+/// Bytes of the nonce.
+pub const NONCE: usize = 12;
 const TAG: usize = 16;
-/// Longest box.
-pub const MAX_LENGTH: usize = HEAD + NONCE + keyfile::MAX_LENGTH + TAG;
+/// Longest box of a key file.
+pub const MAX_LENGTH: usize = length(keyfile::MAX_LENGTH);
+
+/// Bytes of a box with so many in it.
+#[must_use]
+pub const fn length(text: usize) -> usize {
+    HEAD + NONCE + text + TAG
+}
 
 /// What is wrong with a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +114,7 @@ impl SealKey {
     }
 }
 
-/// Seals a key file. `nonce` is random.
+/// Seals a key file, or the pairs beside it. `nonce` is random.
 #[must_use]
 pub fn seal(file: &[u8], mesh: &MeshId, key: &SealKey, nonce: [u8; NONCE]) -> Vec<u8> {
     let mut sealed = [&MAGIC[..], &mesh.0.0, &key.check(), &nonce, file].concat();

@@ -203,6 +203,7 @@ impl Life<'_> {
                 Some(Effect::Sign(digest)) => self.to_sign.push(digest),
                 Some(Effect::CheckGrant(signed)) => self.to_check.push(signed.grant.digest()),
                 Some(Effect::CheckEndorsement(endorsement, _)) => self.to_prove.push(endorsement.signature),
+                Some(Effect::Agree(_) | Effect::Draw | Effect::Keep) => panic!("its keys stay"),
                 Some(Effect::Sealed(..) | Effect::Report(_)) => {}
             }
         }

@@ -249,6 +249,7 @@ impl LyingGateway {
                         answers.push(Input::EndorsementChecked(endorsement.signature, true));
                     }
                     Effect::Decided(_) | Effect::Sign(_) | Effect::Sealed(..) | Effect::Report(_) => {}
+                    Effect::Agree(_) | Effect::Draw | Effect::Keep => {} // its keys stay
                 }
             }
         }

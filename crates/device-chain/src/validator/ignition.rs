@@ -3,7 +3,8 @@
 use super::outbox::Message;
 use super::receive::Verdict;
 use super::{Mode, Report, Validator};
-use crate::keys::{Device, KeyHandle, KeyStore};
+use crate::keys::KeyStore;
+use crate::pairing::Heard;
 use crate::types::{Hash, Micros, ValidatorIndex};
 use crate::wire::{self, Parts};
 
@@ -14,7 +15,9 @@ pub(super) const SILENCE_HEARTBEATS: u64 = 3;
 /// HELLOs, and CONFIRMs, in a heartbeat because of what others say, at most.
 const ANSWERS: u64 = 2;
 /// Flag of CONFIRM: the sender has lost its memory.
-const FLAG_AMNESIAC: u8 = 1;
+pub(super) const FLAG_AMNESIAC: u8 = 1;
+/// Flag of CONFIRM: the sender's keys move on, and are durable (DC-23).
+pub(super) const FLAG_KEPT: u8 = 2;
 
 impl<K: KeyStore> Validator<K> {
     /// Timers of sessions and heartbeats.
@@ -46,6 +49,7 @@ impl<K: KeyStore> Validator<K> {
             self.review_members();
             self.review_firmware();
             self.say_clock();
+            self.tend_keys();
             if self.amnesiac {
                 // whoever missed it, or had no room for it, hears again that this node waits to be readmitted
                 self.confirm_soon();
@@ -85,14 +89,27 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn on_hello(&mut self, peer: ValidatorIndex, parts: &Parts<'_>) {
         let input = wire::tag_input(parts.head, &Hash::NIL);
         let tag = parts.tag(wire::tag_slot(peer, self.me), self.tag_len).unwrap_or(&[]);
-        if !self.keys.verify(KeyHandle::Pair(Device::Validator(peer)), &input, tag) {
+        let heard = self.keys.hear(peer, &input, tag);
+        if heard == Heard::No {
             self.counters.bad_tag += 1;
+            if self.keys.keeps() && self.hello_sent.is_some_and(|sent| self.now.since(sent) >= self.heartbeat_us()) {
+                // the peer may be a step behind, and follows when it hears this node (DC-23)
+                self.hello_due = earlier(self.hello_due, self.soon());
+            }
             return;
         }
         let (boot, nonce) = (parts.header.height, parts.header.nonce());
         let patience = SILENCE_HEARTBEATS * self.heartbeat_us();
         let session = &mut self.sessions[usize::from(peer)];
         let unproven = session.candidate == Some(nonce);
+        if heard == Heard::Ahead {
+            self.keeping.changed = true;
+            session.stepped = true;
+            if unproven {
+                self.derive_candidate(peer, nonce); // the one that was there comes from the key before
+            }
+        }
+        let session = &mut self.sessions[usize::from(peer)];
         if unproven || session.nonce == Some(nonce) {
             // a repetition, or a replay; to whom has proved that it shares the session the heartbeat proves as much
             self.counters.accepted += 1;
@@ -106,8 +123,7 @@ impl<K: KeyStore> Validator<K> {
             return;
         }
         session.propose(boot, nonce, self.now);
-        let nonces = if self.me < peer { [self.nonce, nonce] } else { [nonce, self.nonce] };
-        self.keys.derive(peer, nonces);
+        self.derive_candidate(peer, nonce);
         self.counters.accepted += 1;
         self.answer(peer);
     }
@@ -119,6 +135,11 @@ impl<K: KeyStore> Validator<K> {
         if self.owes_confirm(peer) {
             self.confirm_soon();
         }
+    }
+
+    fn derive_candidate(&mut self, peer: ValidatorIndex, nonce: u64) {
+        let nonces = if self.me < peer { [self.nonce, nonce] } else { [nonce, self.nonce] };
+        self.keys.derive(peer, nonces);
     }
 
     /// Whether nothing was said yet under the peer's latest key. What is lost is said again behind HELLO, or by the heartbeat.
@@ -163,6 +184,7 @@ impl<K: KeyStore> Validator<K> {
         let session = &mut self.sessions[usize::from(peer)];
         let first = !core::mem::replace(&mut session.knows_me, true);
         session.amnesiac = parts.header.round & FLAG_AMNESIAC != 0;
+        session.kept |= parts.header.round & FLAG_KEPT != 0;
         if first {
             self.confirm_soon();
         }

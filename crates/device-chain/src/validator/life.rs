@@ -235,6 +235,7 @@ impl<K: KeyStore> Validator<K> {
                     self.sessions[usize::from(at)] = Session::NONE;
                     self.held[usize::from(at)].clear();
                     self.life.firmware[usize::from(at)] = None;
+                    self.keeping.now(self.now); // or the next boot brings its keys back
                 } else if let Device::Endpoint(at) = device {
                     self.records.retain(|held| held.endpoint != at);
                     self.forget_presence(at);

@@ -43,14 +43,19 @@ impl<K: KeyStore> Validator<K> {
         peer != self.me && self.now.since(heard.unwrap_or_default().max(self.started)) > limit
     }
 
+    /// Whether the peer said a short while ago that it is at the height at which this node is.
+    pub(super) fn is_present(&self, peer: ValidatorIndex) -> bool {
+        let limit = SILENCE_HEARTBEATS * self.heartbeat_us();
+        let present = self.session(peer).and_then(|session| session.present);
+        present.is_some_and(|last| self.now.since(last) <= limit)
+    }
+
     /// DC-35: whether the peer is back: heard again, at the present, with its memory.
     pub(super) fn is_back(&self, peer: ValidatorIndex) -> bool {
-        let limit = SILENCE_HEARTBEATS * self.heartbeat_us();
         self.session(peer).is_some_and(|session| {
-            let present = session.present.is_some_and(|last| self.now.since(last) <= limit);
             // who is at the present knows that it was readmitted, also if its own word of that was lost
             let readmitted = || self.state.readmission(peer).is_some_and(|last| session.nonce == Some(last.nonce));
-            present && (!session.amnesiac || readmitted())
+            self.is_present(peer) && (!session.amnesiac || readmitted())
         })
     }
 

@@ -19,6 +19,7 @@ mod pages;
 mod presence;
 mod receive;
 mod recovery;
+mod refresh;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use crate::keys::KeyStore;
 use crate::limits::{HELD_BYTES, MAX_GRANTS, MAX_HELD, MAX_PENDING, MAX_RECORDS, MAX_TX, MAX_VALIDATORS};
 use crate::order::{Endorsement, OrderRefusal};
 use crate::packed::Packed;
+use crate::pairing::{Agreed, Ephemeral};
 use crate::quorum::Quorum;
 use crate::record::{History, NamedValues};
 use crate::registry::Registry;
@@ -80,6 +82,12 @@ pub enum Input<'a> {
     Signed(Hash, Signature),
     /// Answer to [`Effect::CheckGrant`]: whether a fleet authority signed it.
     GrantChecked(Hash, bool),
+    /// Answer to [`Effect::Agree`].
+    Agreed(Agreed),
+    /// Answer to [`Effect::Draw`]; or somebody wants this node's pairwise keys refreshed now.
+    Refresh(Ephemeral),
+    /// The last [`Effect::Keep`] is durable.
+    Kept,
     /// A grant from outside: check it and pass it on to the others.
     Grant(SignedGrant),
     /// Answer to [`Effect::CheckEndorsement`]: whether the key made that signature.
@@ -279,6 +287,7 @@ pub struct Validator<K> {
     stored: NamedValues,
 
     sessions: [Session; MAX_VALIDATORS],
+    keeping: refresh::Keeping,
     counter: u32,
     held: [Held; MAX_VALIDATORS],
     /// What is held may be checkable now.
@@ -343,6 +352,7 @@ impl<K> Validator<K> {
             history: History::new(),
             stored: NamedValues::NONE,
             sessions: [Session::NONE; MAX_VALIDATORS],
+            keeping: refresh::Keeping::NONE,
             counter: 0,
             held: [const { Held::new() }; MAX_VALIDATORS],
             release: false,
@@ -373,6 +383,11 @@ impl<K> Validator<K> {
             counters: Counters::ZERO,
             workings: Workings::ZERO,
         }
+    }
+
+    /// Its keys.
+    pub const fn keys(&self) -> &K {
+        &self.keys
     }
 
     /// Its keys, to be loaded before it starts, beside the genesis that they belong to.
@@ -410,6 +425,9 @@ impl<K: KeyStore> Validator<K> {
             Input::Persisted(token) => self.outbox.persisted(token),
             Input::Signed(digest, signature) => self.on_signed(&digest, &signature),
             Input::GrantChecked(digest, genuine) => self.on_grant_checked(&digest, genuine),
+            Input::Agreed(agreed) => self.on_agreed(agreed),
+            Input::Refresh(ephemeral) => self.on_refresh(ephemeral),
+            Input::Kept => self.on_kept(),
             Input::Grant(signed) => self.on_grant(signed, None),
             Input::EndorsementChecked(signature, genuine) => self.on_endorsement_checked(&signature, genuine),
             Input::Endorsement(endorsement) => self.on_endorsement(endorsement, None),

@@ -167,6 +167,8 @@ impl<K: KeyStore> Validator<K> {
             Transaction::Change(order) => self.is_ordered(order),
             Transaction::Firmware { device, firmware } => self.runs(*device, firmware),
             Transaction::Time { ms } => self.is_timely(*ms),
+            // only who has the other half of the key gains by it
+            Transaction::Refresh { validator, .. } => proposer == *validator,
         }
     }
 

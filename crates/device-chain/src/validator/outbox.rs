@@ -3,6 +3,7 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::ignition::{FLAG_AMNESIAC, FLAG_KEPT};
 use super::life::SignatureName;
 use super::workings::count;
 use super::{Decision, HeldGrant, Report, Validator};
@@ -16,6 +17,7 @@ use crate::keys::{Device, KeyHandle, KeyStore};
 use crate::limits::{MAX_MESSAGE, MAX_OUTBOX, MAX_TX};
 use crate::order::{Endorsement, OrderRefusal};
 use crate::packed::Packed;
+use crate::pairing::Agreement;
 use crate::record::{MAX_RECORD, NamedValues, Record, RecordKind};
 use crate::state::Refusal;
 use crate::tx::{Transaction, TxBytes};
@@ -50,6 +52,12 @@ pub enum Effect<'b> {
     /// Check a grant's signature against the fleet authorities, at leisure; answer with
     /// [`super::Input::GrantChecked`].
     CheckGrant(SignedGrant),
+    /// Work out a secret of a refresh, at leisure; answer with [`super::Input::Agreed`] (DC-24).
+    Agree(Agreement),
+    /// Draw a key pair for a refresh, at leisure; answer with [`super::Input::Refresh`] (DC-24).
+    Draw,
+    /// Make durable what the key store has now, in place of what it had; answer with [`super::Input::Kept`] (DC-25).
+    Keep,
     /// Check that the key has signed an order for this car ([`Endorsement::is_genuine`]), at leisure; answer with
     /// [`super::Input::EndorsementChecked`].
     CheckEndorsement(Endorsement, PublicKey),
@@ -109,6 +117,9 @@ enum Waiting {
     /// The block with this number.
     Sign(u32),
     CheckGrant(GrantName),
+    Agree,
+    Draw,
+    Keep,
     CheckEndorsement(SignatureName),
     Sealed,
     Report(Report<(), ()>),
@@ -382,6 +393,18 @@ impl<K: KeyStore> Validator<K> {
         self.queue(0, Waiting::CheckGrant(grant_name(digest)));
     }
 
+    pub(super) fn ask_agreement(&mut self) {
+        self.queue(0, Waiting::Agree);
+    }
+
+    pub(super) fn ask_for_randomness(&mut self) {
+        self.queue(0, Waiting::Draw);
+    }
+
+    pub(super) fn ask_to_keep(&mut self) {
+        self.queue(0, Waiting::Keep);
+    }
+
     fn grant_named(&self, name: GrantName) -> Option<&HeldGrant> {
         self.grants.iter().find(|held| grant_name(&held.digest) == name)
     }
@@ -432,6 +455,18 @@ impl<K: KeyStore> Validator<K> {
                     Some(held) => Effect::CheckGrant(held.signed.clone()),
                     None => continue, // it gave way to others
                 },
+                Waiting::Agree => match self.next_agreement() {
+                    Some(agreement) => {
+                        self.keeping.agreeing = true;
+                        Effect::Agree(agreement)
+                    }
+                    None => continue,
+                },
+                Waiting::Draw => Effect::Draw,
+                Waiting::Keep => {
+                    (self.keeping.changed, self.keeping.under_way) = (false, true);
+                    Effect::Keep
+                }
                 Waiting::CheckEndorsement(name) => match self.endorsement_to_check(name) {
                     Some((endorsement, key)) => Effect::CheckEndorsement(endorsement, key),
                     None => continue, // the order is void
@@ -546,7 +581,8 @@ impl<K: KeyStore> Validator<K> {
             }
             Message::Hello => (Header::new(Kind::Hello, self.boot).with_nonce(self.nonce), nil, 0),
             Message::Confirm => {
-                let mut header = Header::new(Kind::Confirm, self.state.height()).round(u8::from(self.amnesiac));
+                let flags = u8::from(self.amnesiac) * FLAG_AMNESIAC + u8::from(self.keys_are_kept()) * FLAG_KEPT;
+                let mut header = Header::new(Kind::Confirm, self.state.height()).round(flags);
                 header.hint = self.known_peers();
                 (header, nil, 0)
             }
@@ -647,7 +683,7 @@ impl<K: KeyStore> Validator<K> {
                 for peer in (0..self.full.n as ValidatorIndex).filter(|peer| *peer != self.me) {
                     let key = match kind {
                         Kind::Hello => KeyHandle::Pair(Device::Validator(peer)),
-                        Kind::Confirm if self.sessions[usize::from(peer)].candidate.is_some() => {
+                        Kind::Confirm if self.sessions[usize::from(peer)].speaks_as_candidate() => {
                             KeyHandle::Candidate(peer)
                         }
                         _ => KeyHandle::Session(peer),

@@ -128,8 +128,13 @@ impl<K: KeyStore> Validator<K> {
     pub(super) fn accept(&mut self, peer: ValidatorIndex, key: KeyHandle, counter: u32) -> Verdict {
         if matches!(key, KeyHandle::Candidate(_)) {
             self.keys.promote(peer);
-            self.sessions[usize::from(peer)].promote();
-            self.met(peer);
+            let session = &mut self.sessions[usize::from(peer)];
+            if session.candidate.is_some() {
+                session.promote();
+                self.met(peer);
+            } else {
+                self.renewed(peer);
+            }
         }
         let session = &mut self.sessions[usize::from(peer)];
         if !session.window.take(counter) {

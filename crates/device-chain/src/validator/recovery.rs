@@ -101,7 +101,8 @@ impl<K: KeyStore> Validator<K> {
 
     /// It comes up. Its first effects make the boot durable and say HELLO.
     pub fn start(&mut self, boot: Boot, now: Micros) {
-        (self.nonce, self.boot) = (boot.nonce, self.boot.wrapping_add(1));
+        let nonce = if Flaw::NonceStays.is_at_work() { u64::from(self.me) } else { boot.nonce };
+        (self.nonce, self.boot) = (nonce, self.boot.wrapping_add(1));
         (self.started, self.now, self.decided_at, self.helped_at) = (now, now, now, now);
         self.hello_due = Some(now);
         self.heartbeat_due = now.plus(self.heartbeat_us());

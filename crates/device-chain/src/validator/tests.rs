@@ -1,5 +1,6 @@
 //! Whole validators on one bus, in virtual time: what an engineer would try with seven boards on a bench.
 
+mod aging;
 mod approvals;
 mod asks;
 mod attacks;

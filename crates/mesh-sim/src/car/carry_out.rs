@@ -7,6 +7,7 @@ use can_bus::port::{BusCommand, BusEvent};
 use device_chain::codec;
 use device_chain::grant::SignedGrant;
 use device_chain::hash::Domain;
+use device_chain::pairing::Ephemeral;
 use device_chain::record::RecordKind;
 use device_chain::types::Micros;
 use ecu_node::{Effect, Input};
@@ -17,6 +18,8 @@ use crate::event::What;
 
 /// Time of a signature or of checking one, µs: Ed25519 on a Cortex-M4 at 168 MHz.
 pub const SIGN_US: u64 = 12_000;
+/// Time to make what a key store has durable, µs.
+const KEEP_US: u64 = 30_000;
 /// Grants whose signatures are known to be right or wrong: those that may still be under way.
 const GENUINE: usize = 64;
 
@@ -70,6 +73,19 @@ impl Car {
                     let genuine = endorsement.is_genuine(&self.genesis.mesh(), &key);
                     let answer = Input::EndorsementChecked(endorsement.signature, genuine);
                     running.answers.push((now_ns + SIGN_US * 1000, answer));
+                }
+                Effect::Agree(agreement) => {
+                    let peer = &self.genesis.validators[usize::from(agreement.peer())].key;
+                    let agreed = agreement.run(&self.plan.validator_key(ecu.place), peer);
+                    running.answers.push((now_ns + SIGN_US * 1000, Input::Agreed(agreed)));
+                }
+                Effect::Draw => {
+                    let random = core::array::from_fn(|_| self.dice.roll(256) as u8);
+                    running.answers.push((now_ns + SIGN_US * 1000, Input::Refresh(Ephemeral::from_random(random))));
+                }
+                Effect::Keep => {
+                    running.keeping = running.keys.write();
+                    running.answers.push((now_ns + KEEP_US * 1000, Input::Kept));
                 }
                 Effect::Sealed(number, seal) => {
                     ecu.seals.push((number, seal));

@@ -69,6 +69,7 @@ impl Validity {
                 self.judge_alarm(world, height, *identifier)?;
             }
             Transaction::Record { .. } if backlog < BACKLOG[0] => {} // `records`
+            Transaction::Refresh { .. } if backlog < BACKLOG[0] => {} // whoever brings a key nobody else gains by it
             Transaction::Time { ms } if backlog < BACKLOG[0] => {
                 if !(self.time_ms + TIME_RISE.0..=self.time_ms + TIME_RISE.1).contains(ms) {
                     return Err(format!("time goes from {} to {ms}", self.time_ms));
@@ -78,7 +79,8 @@ impl Validity {
             Transaction::UseGrant(_)
             | Transaction::Alarm { .. }
             | Transaction::Record { .. }
-            | Transaction::Time { .. } => {
+            | Transaction::Time { .. }
+            | Transaction::Refresh { .. } => {
                 return Err("too much is in no block".into());
             }
             Transaction::EventBlock(header) => self.judge_block(world, header)?,

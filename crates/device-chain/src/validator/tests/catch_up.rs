@@ -278,8 +278,7 @@ fn who_was_given_what_is_no_state_casts_no_vote_any_more() {
         for liar in [1, 2] {
             let decided = Header::new(Kind::Decided, height);
             let claim = net.forge(liar, decided, &digest, &[], |to| to == 3);
-            let state =
-                net.forge(liar, Header::new(Kind::State, height).round(3), &subject, &body, |_| true);
+            let state = net.forge(liar, Header::new(Kind::State, height).round(3), &subject, &body, |_| true);
             net.replay(&claim);
             net.replay(&state);
         }

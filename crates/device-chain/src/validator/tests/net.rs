@@ -8,9 +8,10 @@ use super::*;
 use crate::block::Seal;
 use crate::codec;
 use crate::genesis::Genesis;
-use crate::keys::{Device, SoftKeys};
+use crate::keys::{Device, Kept, SoftKeys};
 use crate::limits::MAX_MESSAGE;
 use crate::order::Change;
+use crate::pairing::{Agreed, Ephemeral};
 use crate::record::{Record, RecordKind};
 use crate::wire::{HEADER, Header, Kind, NIL_PROPOSER};
 
@@ -40,6 +41,8 @@ pub struct Ecu {
     /// How long a record takes to its flash.
     pub write_us: u64,
     pub journal: StdVec<(RecordKind, StdVec<u8>)>,
+    /// What its key store has made durable.
+    pub pairs: Option<Kept>,
     durable: Height,
     pub decisions: BTreeMap<Height, Decision>,
     pub reports: StdVec<Report>,
@@ -67,6 +70,9 @@ impl Ecu {
 enum Answer {
     Signed(Hash, Signature),
     GrantChecked(Hash, bool),
+    Kept(Box<Kept>),
+    Agreed(Agreed),
+    Refresh(Ephemeral),
     EndorsementChecked(Signature, bool),
 }
 
@@ -114,6 +120,7 @@ impl Net {
                 mute: false,
                 write_us: WRITE_US,
                 journal: StdVec::new(),
+                pairs: None,
                 durable: 0,
                 decisions: BTreeMap::new(),
                 reports: StdVec::new(),
@@ -181,6 +188,9 @@ impl Net {
     /// A validator with what the ECU's journal gives back.
     pub fn recovered(&self, at: u8) -> Box<Validator<SoftKeys>> {
         let mut validator = self.installed(at);
+        let (_, keys) = validator.keys_mut();
+        keys.keep();
+        assert!(self.ecu(at).pairs.as_ref().is_none_or(|kept| keys.restore(kept)));
         for (kind, bytes) in &self.ecu(at).journal {
             validator.replay(*kind, bytes).expect("a journal that it wrote itself");
         }
@@ -286,6 +296,20 @@ impl Net {
                     let answer = Answer::EndorsementChecked(endorsement.signature, genuine);
                     self.ecus[usize::from(at)].answers.push_back((now.plus(ANSWER_US), answer));
                 }
+                Some(Effect::Keep) => {
+                    let kept = Answer::Kept(Box::new(ecu.validator.keys().write()));
+                    ecu.answers.push_back((now.plus(ANSWER_US), kept));
+                }
+                Some(Effect::Draw) => {
+                    self.boots += 1;
+                    let drawn = Ephemeral::from_random([self.boots as u8; 32]);
+                    ecu.answers.push_back((now.plus(ANSWER_US), Answer::Refresh(drawn)));
+                }
+                Some(Effect::Agree(agreement)) => {
+                    let peer = &self.genesis.validators[usize::from(agreement.peer())].key;
+                    let agreed = agreement.run(&signer(usize::from(at)), peer);
+                    ecu.answers.push_back((now.plus(ANSWER_US), Answer::Agreed(agreed)));
+                }
                 Some(Effect::Sealed(number, seal)) => ecu.sealed.push((number, seal)),
                 Some(Effect::Report(report)) => ecu.reports.push(report),
             }
@@ -373,6 +397,12 @@ impl Net {
                         self.tell(at, Input::EndorsementChecked(signature, genuine));
                     }
                     Answer::GrantChecked(digest, genuine) => self.tell(at, Input::GrantChecked(digest, genuine)),
+                    Answer::Kept(kept) => {
+                        self.ecus[usize::from(at)].pairs = Some(*kept);
+                        self.tell(at, Input::Kept);
+                    }
+                    Answer::Agreed(agreed) => self.tell(at, Input::Agreed(agreed)),
+                    Answer::Refresh(drawn) => self.tell(at, Input::Refresh(drawn)),
                 }
             }
             let ecu = self.ecu(at);

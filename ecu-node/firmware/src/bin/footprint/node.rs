@@ -162,6 +162,7 @@ impl Node {
                     aside(&mut || genuine = endorsement.is_genuine(&mesh, &key));
                     Input::EndorsementChecked(endorsement.signature, genuine)
                 }
+                Effect::Agree(_) | Effect::Draw | Effect::Keep => continue,
                 Effect::Sealed(..) => {
                     seen.seals += 1;
                     continue;
