@@ -93,7 +93,7 @@ impl QuorumOfVotes {
     fn is_carried(&mut self, world: &World, ecu: u8, height: Height, value: &Bytes32) -> bool {
         let heard = self.heard.remove(&(ecu, height)).unwrap_or_default();
         let mut voters: BTreeMap<Round, BTreeSet<u8>> = BTreeMap::new();
-        let counts = |voter: u8| world.voters(height) >> voter & 1 == 1;
+        let counts = |voter: u8| world.voters(height).checked_shr(voter.into()).is_some_and(|bits| bits & 1 == 1);
         for precommit in heard.iter().filter(|precommit| counts(precommit.voter)) {
             let known = voters.get(&precommit.round).is_some_and(|of| of.contains(&precommit.voter));
             if !known && self.is_genuine(world, ecu, precommit, value) {
