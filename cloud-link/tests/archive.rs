@@ -8,7 +8,9 @@ use cloud_link::service::trust::{Evidence, Proof, TrustPolicy, judge};
 use cloud_link::wire::{Action, Finality, GrantOrder, GrantState, Mode};
 use common::{Fleet, NOW_MS, VEHICLE};
 use device_chain::block::Finality as Sure;
+use device_chain::entry::Standing;
 use device_chain::grant::SignedGrant;
+use device_chain::keys::Device;
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
 use event_chain::block::Block;
@@ -307,6 +309,21 @@ fn trust_follows_from_proof() {
             false,
             "unknown",
             "61.0 s",
+        ),
+        ("end of life", Evidence { ended: true, ..good.clone() }, false, "trusted", "end of its life"),
+        (
+            "a revoked validator",
+            Evidence { standings: vec![(Device::Validator(2), Standing::Revoked)], ..good.clone() },
+            false,
+            "trusted",
+            "Validator 2 is revoked",
+        ),
+        (
+            "an endpoint with other firmware",
+            Evidence { standings: vec![(Device::Endpoint(3), Standing::Untrusted)], ..good.clone() },
+            false,
+            "trusted",
+            "Endpoint 3 runs firmware that is not the chain's",
         ),
         ("forked", Evidence { forks: 1, ..good }, false, "trusted", "forked"),
     ];
