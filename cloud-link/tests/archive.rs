@@ -11,8 +11,10 @@ use device_chain::block::Finality as Sure;
 use device_chain::entry::Standing;
 use device_chain::grant::SignedGrant;
 use device_chain::keys::Device;
+use device_chain::order::{Change, Order};
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
+use device_chain::types::Hash;
 use event_chain::block::Block;
 use event_chain::fixture::{Car, archive_key, fleet_key};
 use event_chain::record::{AttestedRecord, RecordKind};
@@ -331,5 +333,29 @@ fn trust_follows_from_proof() {
         let trust = judge(&evidence, &TrustPolicy::default(), NOW_MS);
         assert_eq!((trust.trusted, trust.mode.as_str()), (trusted, mode), "{case}: {trust:?}");
         assert!(trust.why.join(" ").contains(why), "{case}: {trust:?}");
+    }
+}
+
+/// DC-46, DC-47: what the sealed decisions say of devices and of the car counts, and outlives the service.
+#[test]
+fn trust_follows_the_registry() {
+    let revoke = Change::Revoke { device: Device::Endpoint(0) };
+    let order = |change| Transaction::Change(Order { change, generation: 0, not_after: 1000 });
+    let firmware = |digest| Transaction::Firmware { device: Device::Validator(3), firmware: Hash([digest; 32]) };
+    for (decision, why) in [
+        (firmware(7), "Validator 3 runs firmware that is not the chain's."),
+        (order(revoke), "Endpoint 0 is revoked."),
+        (order(Change::EndOfLife), "The car has reached the end of its life."),
+    ] {
+        let mut fleet = Fleet::new();
+        let mut archive = fleet.archive();
+        ingest(&mut archive, &fleet.car.drive()).unwrap();
+        assert!(archive.trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap().trusted);
+        fleet.car.decide(&decision);
+        let block = fleet.car.close(3);
+        ingest(&mut archive, &block).unwrap();
+        drop(archive);
+        let trust = fleet.archive().trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap();
+        assert_eq!((trust.trusted, trust.why), (false, vec![why.to_owned()]));
     }
 }
