@@ -9,12 +9,13 @@ use cloud_link::wire::{Action, Finality, GrantOrder, GrantState, Mode};
 use common::{Fleet, NOW_MS, VEHICLE};
 use device_chain::block::Finality as Sure;
 use device_chain::entry::Standing;
+use device_chain::genesis::Authority;
 use device_chain::grant::SignedGrant;
 use device_chain::keys::Device;
 use device_chain::order::{Change, Order};
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
-use device_chain::types::Hash;
+use device_chain::types::{Hash, PublicKey};
 use event_chain::block::Block;
 use event_chain::fixture::{Car, archive_key, fleet_key};
 use event_chain::record::{AttestedRecord, RecordKind};
@@ -357,5 +358,28 @@ fn trust_follows_the_registry() {
         drop(archive);
         let trust = fleet.archive().trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap();
         assert_eq!((trust.trusted, trust.why), (false, vec![why.to_owned()]));
+    }
+}
+
+/// DC-46: a fleet key that the chain took away, or a scrapped car, gets no grant any more.
+#[test]
+fn grants_need_a_fleet_key_of_the_present() {
+    let gone = Change::Authority { at: 0, role: Authority::Fleet, key: PublicKey::NONE };
+    for change in [gone, Change::EndOfLife] {
+        let mut fleet = Fleet::new();
+        let mut archive = fleet.archive();
+        let order = || GrantOrder {
+            action: Action::Unlock,
+            holder: "11".repeat(32),
+            valid_heights: Some(100),
+            not_after: None,
+        };
+        ingest(&mut archive, &fleet.car.drive()).unwrap();
+        archive.issue(VEHICLE, &order(), &fleet_key(), NOW_MS).unwrap();
+        fleet.car.decide(&Transaction::Change(Order { change, generation: 0, not_after: 1000 }));
+        let block = fleet.car.close(3);
+        ingest(&mut archive, &block).unwrap();
+        let refused = archive.issue(VEHICLE, &order(), &fleet_key(), NOW_MS);
+        assert!(matches!(refused, Err(ArchiveError::Order(_))), "{change:?}: {refused:?}");
     }
 }
