@@ -8,9 +8,14 @@ use cloud_link::service::trust::{Evidence, Proof, TrustPolicy, judge};
 use cloud_link::wire::{Action, Finality, GrantOrder, GrantState, Mode};
 use common::{Fleet, NOW_MS, VEHICLE};
 use device_chain::block::Finality as Sure;
+use device_chain::entry::Standing;
+use device_chain::genesis::Authority;
 use device_chain::grant::SignedGrant;
+use device_chain::keys::Device;
+use device_chain::order::{Change, Order};
 use device_chain::sign::SigningKey;
 use device_chain::tx::Transaction;
+use device_chain::types::{Hash, PublicKey};
 use event_chain::block::Block;
 use event_chain::fixture::{Car, archive_key, fleet_key};
 use event_chain::record::{AttestedRecord, RecordKind};
@@ -308,11 +313,73 @@ fn trust_follows_from_proof() {
             "unknown",
             "61.0 s",
         ),
+        ("end of life", Evidence { ended: true, ..good.clone() }, false, "trusted", "end of its life"),
+        (
+            "a revoked validator",
+            Evidence { standings: vec![(Device::Validator(2), Standing::Revoked)], ..good.clone() },
+            false,
+            "trusted",
+            "Validator 2 is revoked",
+        ),
+        (
+            "an endpoint with other firmware",
+            Evidence { standings: vec![(Device::Endpoint(3), Standing::Untrusted)], ..good.clone() },
+            false,
+            "trusted",
+            "Endpoint 3 runs firmware that is not the chain's",
+        ),
         ("forked", Evidence { forks: 1, ..good }, false, "trusted", "forked"),
     ];
     for (case, evidence, trusted, mode, why) in cases {
         let trust = judge(&evidence, &TrustPolicy::default(), NOW_MS);
         assert_eq!((trust.trusted, trust.mode.as_str()), (trusted, mode), "{case}: {trust:?}");
         assert!(trust.why.join(" ").contains(why), "{case}: {trust:?}");
+    }
+}
+
+/// DC-46, DC-47: what the sealed decisions say of devices and of the car counts, and outlives the service.
+#[test]
+fn trust_follows_the_registry() {
+    let revoke = Change::Revoke { device: Device::Endpoint(0) };
+    let order = |change| Transaction::Change(Order { change, generation: 0, not_after: 1000 });
+    let firmware = |digest| Transaction::Firmware { device: Device::Validator(3), firmware: Hash([digest; 32]) };
+    for (decision, why) in [
+        (firmware(7), "Validator 3 runs firmware that is not the chain's."),
+        (order(revoke), "Endpoint 0 is revoked."),
+        (order(Change::EndOfLife), "The car has reached the end of its life."),
+    ] {
+        let mut fleet = Fleet::new();
+        let mut archive = fleet.archive();
+        ingest(&mut archive, &fleet.car.drive()).unwrap();
+        assert!(archive.trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap().trusted);
+        fleet.car.decide(&decision);
+        let block = fleet.car.close(3);
+        ingest(&mut archive, &block).unwrap();
+        drop(archive);
+        let trust = fleet.archive().trust(VEHICLE, &TrustPolicy::default(), NOW_MS).unwrap();
+        assert_eq!((trust.trusted, trust.why), (false, vec![why.to_owned()]));
+    }
+}
+
+/// DC-46: a fleet key that the chain took away, or a scrapped car, gets no grant any more.
+#[test]
+fn grants_need_a_fleet_key_of_the_present() {
+    let gone = Change::Authority { at: 0, role: Authority::Fleet, key: PublicKey::NONE };
+    for change in [gone, Change::EndOfLife] {
+        let mut fleet = Fleet::new();
+        let mut archive = fleet.archive();
+        let order = || GrantOrder {
+            action: Action::Unlock,
+            holder: "11".repeat(32),
+            valid_heights: Some(100),
+            not_after: None,
+        };
+        ingest(&mut archive, &fleet.car.drive()).unwrap();
+        archive.issue(VEHICLE, &order(), &fleet_key(), NOW_MS).unwrap();
+        fleet.car.decide(&Transaction::Change(Order { change, generation: 0, not_after: 1000 }));
+        let block = fleet.car.close(3);
+        ingest(&mut archive, &block).unwrap();
+        let refused = archive.issue(VEHICLE, &order(), &fleet_key(), NOW_MS);
+        assert!(matches!(refused, Err(ArchiveError::Order(_))), "{change:?}: {refused:?}");
     }
 }

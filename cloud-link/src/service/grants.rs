@@ -1,7 +1,9 @@
 //! Grants: issued to a vehicle, handed to its gateway, and what became of them.
 
-use device_chain::genesis::{Authority, AuthorityEntry, Genesis};
+use device_chain::entry::Holder;
+use device_chain::genesis::Authority;
 use device_chain::grant::{Grant, SignedGrant};
+use device_chain::registry::Registry;
 use device_chain::sign::SigningKey;
 use device_chain::types::Hash;
 use event_chain::codec::encode;
@@ -39,7 +41,7 @@ impl Archive {
             store.query_row("SELECT coalesce(max(serial), 0) + 1 FROM issued WHERE mesh = ?1", [mesh], |r| r.get(0))?;
         let grant = Grant {
             mesh: vehicle.mesh,
-            issuer: issuer(&vehicle.genesis, fleet)?,
+            issuer: issuer(vehicle.verifier.registry(), fleet)?,
             serial,
             action: order.action.into(),
             holder: Hash(holder),
@@ -98,11 +100,14 @@ impl Archive {
     }
 }
 
-/// The place of this service's fleet key in the genesis.
-fn issuer(genesis: &Genesis, fleet: &SigningKey) -> Result<u8, ArchiveError> {
-    let is_ours = |a: &AuthorityEntry| a.authority == Authority::Fleet && a.key == fleet.public();
-    let place = genesis.authorities.iter().position(is_ours);
-    let foreign = || ArchiveError::Order("the fleet key of this service is not in the vehicle's genesis".to_owned());
+/// The present place of this service's fleet key in the vehicle's registry: a grant is for what comes (DC-46).
+fn issuer(registry: &Registry, fleet: &SigningKey) -> Result<u8, ArchiveError> {
+    if registry.vehicle().ended {
+        return Err(ArchiveError::Order("the vehicle has reached the end of its life".to_owned()));
+    }
+    let is_ours = |holder: &Holder| holder.is(Authority::Fleet) && holder.authority.key == fleet.public();
+    let place = registry.holders().iter().position(is_ours);
+    let foreign = || ArchiveError::Order("the fleet key of this service is not one of the vehicle's now".to_owned());
     place.map(|place| place as u8).ok_or_else(foreign)
 }
 

@@ -2,6 +2,10 @@
 //! claim, a fork and an alarm can only lower it.
 
 use device_chain::block::Finality as Sealed;
+use device_chain::entry::Standing;
+use device_chain::keys::Device;
+use device_chain::limits::{MAX_ENDPOINTS, MAX_VALIDATORS};
+use device_chain::registry::Registry;
 use event_chain::block::Block;
 use event_chain::receipt::SignedReceipt;
 use event_chain::verify::check_seals;
@@ -57,6 +61,10 @@ pub struct Evidence {
     pub forks: u32,
     /// When the last alarm was archived, milliseconds of Unix time.
     pub alarm_ms: Option<u64>,
+    /// Devices that the chain's registry does not call trusted.
+    pub standings: Vec<(Device, Standing)>,
+    /// The car has reached the end of its life.
+    pub ended: bool,
 }
 
 /// Judges. `now_ms` is Unix time.
@@ -99,6 +107,14 @@ pub fn judge(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Trust {
 
 fn doubts(evidence: &Evidence, policy: &TrustPolicy, now_ms: u64) -> Vec<String> {
     let mut against = Vec::new();
+    if evidence.ended {
+        against.push("The car has reached the end of its life.".to_owned());
+    }
+    against.extend(evidence.standings.iter().filter_map(|(device, standing)| match standing {
+        Standing::Trusted => None,
+        Standing::Untrusted => Some(format!("{} runs firmware that is not the chain's.", name(*device))),
+        Standing::Revoked => Some(format!("{} is revoked.", name(*device))),
+    }));
     match evidence.claim {
         Some(Mode::Isolated) => against.push("The gateway says that it has no quorum.".to_owned()),
         Some(Mode::Degraded) => against.push("The gateway says that only a majority is there.".to_owned()),
@@ -121,6 +137,21 @@ fn grounds(evidence: &Evidence, age_ms: Option<u64>) -> Vec<String> {
     let (Some(proof), Some(age)) = (&evidence.proof, age_ms) else { return Vec::new() };
     let (number, seals, validators) = (proof.number, proof.seals, evidence.validators);
     vec![format!("Block {number} was sealed by {seals} of {validators} validators and is {} old.", seconds(age))]
+}
+
+fn name(device: Device) -> String {
+    match device {
+        Device::Validator(at) => format!("Validator {at}"),
+        Device::Endpoint(at) => format!("Endpoint {at}"),
+    }
+}
+
+/// The devices that `registry` does not call trusted, in the order of their places.
+fn standings(registry: &Registry) -> Vec<(Device, Standing)> {
+    let validators = (0..=u8::MAX).take(MAX_VALIDATORS).map(Device::Validator);
+    let endpoints = (0..=u8::MAX).take(MAX_ENDPOINTS).map(Device::Endpoint);
+    let standing = |device| Some((device, registry.entry(device)?.standing));
+    validators.chain(endpoints).filter_map(standing).filter(|(_, standing)| *standing != Standing::Trusted).collect()
 }
 
 fn seconds(ms: u64) -> String {
@@ -156,6 +187,8 @@ impl Archive {
             claim: claim.as_deref().and_then(Mode::from_name),
             forks,
             alarm_ms,
+            standings: standings(vehicle.verifier.registry()),
+            ended: vehicle.verifier.registry().vehicle().ended,
         })
     }
 
