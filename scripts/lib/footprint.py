@@ -20,7 +20,7 @@ FLASH_GOAL = 128 * KIB
 BOOTS = 11  # of `car.rs`: it has the memory of an ECU for each
 # Flash, RAM and calls of what panics: no image may take more.
 # Another compiler may take a little more.
-REACHED = {"registry in SRAM": (162_000, 74_000, 122), "registry in mapped flash": (162_000, 67_500, 122)}
+REACHED = {"registry in SRAM": (167_000, 74_500, 122), "registry in mapped flash": (167_000, 67_900, 122)}
 # In the image for the scenario alone, or in every ECU's flash whatever the firmware: the genesis and the keys.
 AROUND = r"footprint::(image::CAR|car::FLASHES)$"
 PROVISIONED = r"footprint::node::(GENESIS|MAKER|endpoint_keys::KEYS)$"

@@ -134,7 +134,7 @@ impl EndpointKeys for Option<&[Key]> {
 /// Keys in memory, wiped on drop; those of endpoints may lie elsewhere.
 pub struct SoftKeys<E = LoadedKeys> {
     suite: Suite,
-    validators: [Option<Pair>; MAX_VALIDATORS],
+    validators: [Slot<Pair>; MAX_VALIDATORS],
     endpoints: E,
     /// A bit for each endpoint whose key is not used any more.
     forgotten: [u8; MAX_ENDPOINTS.div_ceil(8)],
@@ -177,7 +177,7 @@ impl<E> SoftKeys<E> {
     pub const fn with_endpoints(suite: Suite, endpoints: E) -> Self {
         Self {
             suite,
-            validators: [const { None }; MAX_VALIDATORS],
+            validators: [const { Slot::Empty }; MAX_VALIDATORS],
             endpoints,
             forgotten: [0; MAX_ENDPOINTS.div_ceil(8)],
             sessions: [const { Slot::Empty }; MAX_VALIDATORS],
@@ -200,7 +200,7 @@ impl<E> SoftKeys<E> {
         let (marks, rest) = kept.split_at_mut(2);
         let (pairs, ephemeral) = rest.as_chunks_mut::<PAIR_BYTES>();
         for ((at, pair), to) in (0..).zip(&self.validators).zip(pairs) {
-            if let Some(pair) = pair {
+            if let Some(pair) = pair.get() {
                 marks[0] |= 1 << at;
                 pair.write(to);
             }
@@ -218,15 +218,17 @@ impl<E> SoftKeys<E> {
     pub fn restore(&mut self, kept: &[u8; KEPT_BYTES]) -> bool {
         let (marks, rest) = kept.split_at(2);
         let (pairs, ephemeral) = rest.as_chunks::<PAIR_BYTES>();
-        let loaded =
-            (0..).zip(&self.validators).filter(|(_, pair)| pair.is_some()).fold(0, |mask, (at, _)| mask | 1u8 << at);
+        let loaded = (0..)
+            .zip(&self.validators)
+            .filter(|(_, pair)| pair.get().is_some())
+            .fold(0, |mask, (at, _)| mask | 1u8 << at);
         let is_there = |at: usize| marks[0] >> at & 1 == 1;
         let sound = |at: usize, pair: &[u8; PAIR_BYTES]| !is_there(at) || Pair::read(pair).is_some();
         if marks[0] & !loaded != 0 || marks[1] > 1 || !pairs.iter().enumerate().all(|(at, pair)| sound(at, pair)) {
             return false;
         }
         for (at, (slot, pair)) in self.validators.iter_mut().zip(pairs).enumerate() {
-            *slot = Pair::read(pair).filter(|_| is_there(at));
+            *slot = Pair::read(pair).filter(|_| is_there(at)).into();
         }
         self.ephemeral = ephemeral.split_first_chunk().filter(|_| marks[1] == 1).and_then(|(secret, public)| {
             Some(Ephemeral { secret: Key::new(*secret), public: public.try_into().ok()? })
@@ -247,17 +249,17 @@ impl<E> SoftKeys<E> {
     /// Loads the pairwise key with a validator. False if its place is beyond the limits.
     pub fn load_validator(&mut self, at: ValidatorIndex, key: Key) -> bool {
         let slot = self.validators.get_mut(usize::from(at));
-        slot.map(|slot| *slot = Some(Pair::new(key))).is_some()
+        slot.map(|slot| *slot = Slot::Full(Pair::new(key))).is_some()
     }
 }
 
 impl<E> SoftKeys<E> {
     fn with_validator(&self, at: ValidatorIndex) -> Option<&Pair> {
-        self.validators.get(usize::from(at))?.as_ref()
+        self.validators.get(usize::from(at))?.get()
     }
 
     fn with_validator_mut(&mut self, at: ValidatorIndex) -> Option<&mut Pair> {
-        self.validators.get_mut(usize::from(at))?.as_mut()
+        self.validators.get_mut(usize::from(at))?.get_mut()
     }
 
     fn set_candidate(&mut self, peer: ValidatorIndex, from: Option<&Key>, nonces: [u64; 2]) {
@@ -375,7 +377,7 @@ impl<E: EndpointKeys> KeyStore for SoftKeys<E> {
             Device::Validator(at) if usize::from(at) < MAX_VALIDATORS => {
                 self.renewing &= !(1 << at);
                 let at = usize::from(at);
-                (self.validators[at], self.sessions[at], self.candidates[at]) = (None, Slot::Empty, Slot::Empty);
+                (self.validators[at], self.sessions[at], self.candidates[at]) = (Slot::Empty, Slot::Empty, Slot::Empty);
             }
             Device::Validator(_) => {}
             Device::Endpoint(at) => {
