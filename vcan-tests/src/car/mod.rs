@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 
 pub use backend::{Play, Program};
 pub use chip::{Decided, Said};
-pub use plan::{BusKind, Config, record_other, with_times};
+pub use plan::{BusKind, Config, record_other, with_authorities, with_times};
 
 use crate::bus::Tap;
 use crate::cloud::{Cloud, CloudPaths};

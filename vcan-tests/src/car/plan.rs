@@ -118,6 +118,21 @@ pub fn with_times(source: &Path, phase: Option<Duration>, heartbeat: Duration, f
     Ok(path)
 }
 
+/// A configuration whose genesis names more keys outside the car: a role of `[authorities]` and a public key each.
+///
+/// # Errors
+/// `source` cannot be read, or has no `authorities`.
+pub fn with_authorities(source: &Path, keys: &[(&str, &str)], folder: &Path) -> Result<PathBuf> {
+    let mut table = read(source)?;
+    let authorities = table.get_mut("authorities").and_then(Value::as_table_mut).context("no [authorities]")?;
+    for (role, key) in keys {
+        authorities.insert((*role).into(), vec![Value::from(*key)].into());
+    }
+    let path = folder.join("authorities.toml");
+    fs::write(&path, toml::to_string(&table)?).with_context(|| path.display().to_string())?;
+    Ok(path)
+}
+
 /// What a configuration says, with the path to its DBC absolute, so that it may lie elsewhere.
 fn read(path: &Path) -> Result<Table> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod failure;
 pub mod guests;
 pub mod ignition;
+pub mod life;
 pub mod members;
 pub mod ride;
 pub mod rogue;

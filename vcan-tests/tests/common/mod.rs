@@ -29,6 +29,7 @@ pub struct Bench {
 }
 
 impl Bench {
+    #[allow(dead_code, reason = "a test may have a configuration of its own")]
     pub fn on(bus: BusKind) -> Self {
         Self::with(&repository().join("car.toml"), bus)
     }
